@@ -1,0 +1,3 @@
+//! The `moqtail` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! fMP4/CMAF segmenting, MSF catalog; no network.

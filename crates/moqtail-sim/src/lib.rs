@@ -1,0 +1,1 @@
+//! Simulated peers, links and time.

@@ -1,0 +1,5 @@
+//! Shell: QUIC, WebTransport and the in-memory twin behind one [`Connection`] trait.
+
+mod connection;
+
+pub use connection::*;
