@@ -1,0 +1,109 @@
+//! Why bytes are not draft 14, and why a value cannot be written.
+
+use super::SessionCode;
+
+/// Bytes of a peer break draft 14. The peer is to blame; the session ends with [`DecodeError::code`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} at byte {offset}: {kind}")]
+pub struct DecodeError {
+    /// What is wrong.
+    pub kind: DecodeErrorKind,
+    /// Field of the draft in which it was found.
+    pub field: &'static str,
+    /// Offset in bytes from the start of the message, datagram or stream.
+    pub offset: u64,
+}
+
+/// What is wrong with the bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// The message, datagram, stream or enclosing length ends inside the field.
+    #[error("ends inside the field")]
+    UnexpectedEnd,
+    /// Bytes are left over after the last field.
+    #[error("{0} bytes left over")]
+    TrailingBytes(usize),
+    /// A message, stream or datagram type that draft 14 does not have.
+    #[error("unknown type {0:#x}")]
+    UnknownType(u64),
+    /// A number outside the values that draft 14 allows.
+    #[error("value {0:#x} is not allowed")]
+    InvalidValue(u64),
+    /// A length or count over the limit.
+    #[error("length {len} is over the limit of {max}")]
+    TooLong {
+        /// What the peer said.
+        len: u64,
+        /// What is allowed.
+        max: u64,
+    },
+    /// A namespace or name outside its limits.
+    #[error(transparent)]
+    Name(#[from] super::NameError),
+    /// A parameter that may stand once stands twice.
+    #[error("parameter {0:#x} is repeated")]
+    DuplicateParameter(u64),
+    /// A value that does not fit the type of its Key-Value-Pair.
+    #[error("value does not fit parameter {0:#x}")]
+    KeyValueFormat(u64),
+    /// Text that is not UTF-8.
+    #[error("text is not UTF-8")]
+    NotUtf8,
+}
+
+impl DecodeError {
+    /// The session termination code that draft 14 asks for.
+    pub fn code(&self) -> SessionCode {
+        match self.kind {
+            // draft-14 §1.4.2, §9.2.1.1
+            DecodeErrorKind::KeyValueFormat(_) => SessionCode::KEY_VALUE_FORMATTING_ERROR,
+            DecodeErrorKind::UnexpectedEnd
+            | DecodeErrorKind::TrailingBytes(_)
+            | DecodeErrorKind::UnknownType(_)
+            | DecodeErrorKind::InvalidValue(_)
+            | DecodeErrorKind::TooLong { .. }
+            | DecodeErrorKind::Name(_)
+            | DecodeErrorKind::DuplicateParameter(_)
+            | DecodeErrorKind::NotUtf8 => SessionCode::PROTOCOL_VIOLATION,
+        }
+    }
+}
+
+/// A value cannot be written in draft 14. The caller is to blame; nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// A number over 2^62 - 1.
+    #[error("{field} is {value}, over the largest varint 2^62 - 1")]
+    VarintRange {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// A length over the limit of its field.
+    #[error("{field} has {len} bytes, over the limit of {max}")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// Its length.
+        len: usize,
+        /// What is allowed.
+        max: usize,
+    },
+    /// Objects of a subgroup must rise by Object ID.
+    #[error("object {object} does not follow object {previous}")]
+    ObjectOrder {
+        /// The object written before.
+        previous: u64,
+        /// The object asked for.
+        object: u64,
+    },
+    /// Extension headers on a stream or datagram type without them, or on status 0x1.
+    #[error("extension headers are not possible here")]
+    Extensions,
+    /// A field that draft 14 forbids in this place, such as an empty namespace prefix.
+    #[error("{0} is not allowed here")]
+    NotAllowed(&'static str),
+}

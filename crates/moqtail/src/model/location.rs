@@ -1,0 +1,76 @@
+//! Where an object stands in its track, and the numbers that name tracks and requests in a session.
+
+use std::fmt;
+
+/// Position of an object in a track; ordered by group, then object (draft-14 §1.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// Group ID.
+    pub group: u64,
+    /// Object ID within the group.
+    pub object: u64,
+}
+
+impl Location {
+    /// The location `{group, object}`.
+    pub const fn new(group: u64, object: u64) -> Self {
+        Self { group, object }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}, {}}}", self.group, self.object)
+    }
+}
+
+/// Number of a request in a session: even from the client, odd from the server (draft-14 §9.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Number that stands for a track on streams and datagrams of one session, chosen by the publisher (draft-14 §10.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackAlias(pub u64);
+
+impl fmt::Display for TrackAlias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Order in which groups are delivered (draft-14 §3.2 of the wire reference, §7.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GroupOrder {
+    /// 0x1: lowest Group ID first.
+    #[default]
+    Ascending,
+    /// 0x2: highest Group ID first.
+    Descending,
+}
+
+/// Which objects a subscription delivers (draft-14 §9.7); it never delivers objects that arrived before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// 0x1: from the group after the largest one.
+    NextGroupStart,
+    /// 0x2: from the object after the largest one.
+    LargestObject,
+    /// 0x3: from `start`, open-ended.
+    AbsoluteStart {
+        /// First location that passes; may be below the largest one.
+        start: Location,
+    },
+    /// 0x4: from `start` through all of `end_group`.
+    AbsoluteRange {
+        /// First location that passes.
+        start: Location,
+        /// Last group that passes, inclusive.
+        end_group: u64,
+    },
+}

@@ -1,0 +1,23 @@
+//! Pure: the values of MOQT draft 14 and how they look on the wire. No state, no time, no I/O.
+//!
+//! A reader meets names, messages and objects here; [`draft14`] turns them into bytes and back.
+
+mod code;
+mod control;
+mod data;
+pub mod draft14;
+mod error;
+mod location;
+mod name;
+mod param;
+
+pub use code::*;
+pub use control::*;
+pub use data::*;
+pub use error::*;
+pub use location::*;
+pub use name::*;
+pub use param::*;
+
+/// Largest value of a variable-length integer: 2^62 - 1 (draft-14 §1.4).
+pub const MAX_VARINT: u64 = (1 << 62) - 1;
