@@ -1,5 +1,7 @@
 //! Media over QUIC Transport (MOQT), draft 14.
 
+#[cfg(feature = "net")]
+pub mod client;
 pub mod model;
 #[cfg(feature = "net")]
 pub mod peer;

@@ -10,7 +10,7 @@ use crate::{
         DatagramBody, DecodeError, ObjectDatagram, ObjectHeader, SubgroupHeader, SubgroupId,
         draft14::{ObjectItem, ObjectLimits, SubgroupDecoder},
     },
-    peer::{InboundStream, PeerHandle},
+    peer::PeerHandle,
     transport::{RecvStream, StreamError},
 };
 
@@ -43,7 +43,9 @@ pub struct SubgroupReader {
     /// `None` until the first object of a stream whose Subgroup ID is its first Object ID.
     subgroup: Option<u64>,
     decoder: SubgroupDecoder,
-    stream: InboundStream<Box<dyn RecvStream>>,
+    /// Read and not yet decoded.
+    unread: Bytes,
+    stream: Box<dyn RecvStream>,
     peer: PeerHandle,
     max_object_len: u64,
     partial: Option<(ObjectHeader, BytesMut)>,
@@ -53,7 +55,7 @@ pub struct SubgroupReader {
 impl SubgroupReader {
     pub(super) fn new(
         header: SubgroupHeader,
-        stream: InboundStream<Box<dyn RecvStream>>,
+        stream: Box<dyn RecvStream>,
         peer: PeerHandle,
         max_object_len: u64,
     ) -> Self {
@@ -62,8 +64,18 @@ impl SubgroupReader {
             SubgroupId::FirstObject => None,
             SubgroupId::Explicit(id) => Some(id),
         };
-        let decoder = SubgroupDecoder::new(&header, ObjectLimits::default());
-        Self { header, subgroup, decoder, stream, peer, max_object_len, partial: None, whole: None }
+        let decoder = SubgroupDecoder::new(header, ObjectLimits::default());
+        Self {
+            header,
+            subgroup,
+            decoder,
+            unread: Bytes::new(),
+            stream,
+            peer,
+            max_object_len,
+            partial: None,
+            whole: None,
+        }
     }
 
     /// The header of the stream.
@@ -89,8 +101,8 @@ impl SubgroupReader {
             if let Some(object) = self.decode()? {
                 return Ok(Some(object));
             }
-            match poll_fn(|cx| self.stream.recv.poll_read(cx, READ)).await? {
-                Some(bytes) => self.stream.rest = bytes,
+            match poll_fn(|cx| self.stream.poll_read(cx, READ)).await? {
+                Some(bytes) => self.unread = bytes,
                 None => {
                     // draft-14 §10.4: a FIN inside an object is a violation.
                     if let Err(error) = self.decoder.finish() {
@@ -104,7 +116,7 @@ impl SubgroupReader {
 
     fn decode(&mut self) -> Result<Option<Object>, ReadError> {
         loop {
-            match self.decoder.decode(&mut self.stream.rest) {
+            match self.decoder.decode(&mut self.unread) {
                 Ok(None) => return Ok(None),
                 Ok(Some(ObjectItem::Header { header, .. })) => {
                     if header.payload_len > self.max_object_len {

@@ -1,6 +1,6 @@
 //! One session of a client: connect, subscribe, publish, close.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Broadcast, ClientConfig, ConnectError, Publication, PublishError, Subscription, SubscribeError,
     SubscribeOptions,
-    handler::{ClientHandler, State},
+    handler::{ClientHandler, State, lock},
     subscription::{EndSlot, Request, SubscriptionInfo},
 };
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
-    peer::{Egress, PeerHandle, Side, drive},
+    peer::{Egress, PeerHandle, Report, Side, drive, now},
     session::{self, Carrier, Role, Session, SessionConfig},
     transport::{CloseReason, Connection, ConnectionStats, MoqtUrl, TransportKind},
 };
@@ -99,22 +99,32 @@ impl Client {
             TransportKind::WebTransport => Carrier::WebTransport,
             TransportKind::Quic | TransportKind::Memory => Carrier::Raw,
         };
-        let session = Session::new(config.session_config(SessionConfig::new(role, carrier)), crate::peer::now())
+        let session = Session::new(config.session_config(SessionConfig::new(role, carrier)), now())
             .map_err(ConnectError::Config)?;
         let peer = PeerHandle::new(session);
         let (established, set_up) = oneshot::channel();
         let (ended_tx, ended) = watch::channel(None);
-        let egress = Egress::new(connection.clone(), peer.clone(), config.delivery.clone());
+        let egress = Egress::new(connection.clone(), config.delivery);
         let state = Arc::new(Mutex::new(State::new(established)));
         let mut handler =
             ClientHandler::<C>::new(peer.clone(), egress.handle(), state.clone(), config.limits.clone());
 
+        let report = {
+            let state = state.clone();
+            Report::new(peer.clone(), move |handle| lock(&state).served_no_more(handle))
+        };
         let (driven, driver_peer, limits) = (connection.clone(), peer.clone(), config.peer.clone());
         #[expect(clippy::disallowed_methods, reason = "the task ends with the connection, which the client owns")]
         tokio::spawn(async move {
-            let reason = tokio::select! {
-                reason = drive(driven, driver_peer, Side::Client, limits, &mut handler) => reason,
-                never = egress.run() => match never {},
+            let reason = {
+                let driven = drive(driven, driver_peer, Side::Client, limits, &mut handler);
+                tokio::pin!(driven);
+                // One task for both: what the session answers is written before data that builds on it.
+                tokio::select! {
+                    biased;
+                    reason = &mut driven => reason,
+                    _ = egress.run(report) => driven.await,
+                }
             };
             handler.session_ended();
             ended_tx.send_replace(Some(reason));
@@ -212,6 +222,9 @@ impl Client {
             if state.ended {
                 return Err(PublishError::SessionEnded);
             }
+            if !state.takes(broadcast) {
+                return Err(PublishError::OtherBroadcast);
+            }
             let handle = self.inner.peer.call(|session, now| {
                 session.publish_namespace(namespace, Parameters::default(), now)
             })?;
@@ -234,7 +247,7 @@ impl Client {
 
     /// Closes the session at once. What the peer has not acknowledged may be lost.
     pub fn close(&self, code: SessionCode, reason: &str) {
-        self.inner.peer.call(|session, now| session.close(code, reason.to_owned(), now));
+        self.inner.peer.call(|session, _| session.close(code, reason));
     }
 
     /// Ends the session well: subscriptions served here are given `grace` to end after their tracks did, then the session
@@ -249,8 +262,18 @@ impl Client {
         self.closed().await;
     }
 
+    /// Waits until the peer sends GOAWAY, and gives the URI to connect to; empty: the current one.
+    /// Pending forever if the session ends without.
+    pub async fn goaway(&self) -> String {
+        let mut goaway = self.state().goaway.subscribe();
+        match goaway.wait_for(Option::is_some).await {
+            Ok(uri) => uri.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.state)
     }
 }
 

@@ -65,6 +65,9 @@ pub enum SubscribeError {
     /// The session cannot take the request; see the source.
     #[error("the session does not take the request: {0}")]
     Session(#[from] crate::session::CallError),
+    /// No answer came in time; the request was withdrawn.
+    #[error("the publisher did not answer in time")]
+    TimedOut,
     /// The session ended before an answer came.
     #[error("the session ended before an answer came")]
     SessionEnded,
@@ -127,8 +130,8 @@ pub(super) struct Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        self.peer.call(|session, now| {
-            if let Err(error) = session.unsubscribe(self.handle, now) {
+        self.peer.call(|session, _| {
+            if let Err(error) = session.unsubscribe(self.handle) {
                 tracing::trace!(%error, "subscription ended before it was dropped");
             }
         });
@@ -158,9 +161,8 @@ impl Subscription {
     /// # Errors
     /// When the range would grow, which draft-14 §9.10 forbids, or the subscription has ended.
     pub fn update(&self, update: SubscriptionUpdate) -> Result<(), crate::session::CallError> {
-        self.request
-            .peer
-            .call(|session, now| session.update_subscription(self.request.handle, update, now))
+        let handle = self.request.handle;
+        self.request.peer.call(|session, _| session.update_subscription(handle, update))
     }
 
     /// All objects, whole, as they arrive from all streams and datagrams.
