@@ -5,7 +5,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use moqtail::{
-    client::{Broadcast, Client, ClientConfig, SubgroupOptions, TrackOptions},
+    client::{Broadcast, Client, ClientConfig, LocalSubgroup, SubgroupOptions, TrackOptions},
+    model::Extensions,
     transport::{MoqtUrl, Trust},
 };
 
@@ -25,11 +26,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _publication = client.publish(&broadcast).await?;
     println!("publishing clock#seconds at {url}");
 
-    let mut minute = None;
+    let mut minute: Option<(u64, LocalSubgroup)> = None;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
-            end = client.closed() => return Err(end.into()),
+            reason = client.closed() => return Err(reason.into()),
             _ = tick.tick() => {}
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -38,12 +39,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Some((current, writer)) if current == group => minute.insert((current, writer)),
             previous => {
                 if let Some((_, writer)) = previous {
-                    writer.finish();
+                    writer.finish()?;
                 }
-                minute.insert((group, track.open_subgroup(SubgroupOptions::new(group))?))
+                minute.insert((group, track.subgroup(SubgroupOptions::new(group))?))
             }
         };
         let text = format!("{:02}:{:02}:{object:02} UTC", seconds / 3600 % 24, group % 60);
-        writer.1.write(object, text)?;
+        writer.1.object(object, &Extensions::default(), text.into())?;
     }
 }

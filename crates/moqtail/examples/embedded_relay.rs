@@ -2,9 +2,11 @@
 //!
 //! `cargo run -p moqtail --example embedded_relay -- 127.0.0.1:4443`
 
+use std::time::Duration;
+
 use moqtail::{
     client::{Broadcast, Client, ClientConfig, SubgroupOptions, TrackOptions},
-    model::TrackNamespace,
+    model::{Extensions, TrackNamespace},
     relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict},
     transport::{Identity, ListenConfig, Listener, MemoryConnection, TransportLimits},
 };
@@ -33,14 +35,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broadcast = Broadcast::new("home/greeting".parse()?);
     let track = broadcast.track("text", TrackOptions::default())?;
     let _publication = client.publish(&broadcast).await?;
-    track.open_subgroup(SubgroupOptions::new(0))?.write(0, "hello")?;
+    let mut greeting = track.subgroup(SubgroupOptions::new(0))?;
+    greeting.object(0, &Extensions::default(), "hello".into())?;
+    greeting.finish()?;
 
-    let identity = Identity::generate(&["localhost"])?;
+    let identity = Identity::generate(["localhost"])?;
     let listener = Listener::bind(ListenConfig::new(address, identity))?;
     println!("relay at {}", listener.local_addr());
     tokio::select! {
         () = relay.serve(listener) => {}
-        _ = tokio::signal::ctrl_c() => relay.shutdown().await,
+        _ = tokio::signal::ctrl_c() => relay.shutdown(Duration::from_secs(1)).await,
     }
     session.abort();
     Ok(())
