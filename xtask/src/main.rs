@@ -13,7 +13,12 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   corpus   write the fuzz corpus seeds from the golden vectors";
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Asked at run time: one build may serve several checkouts with a common target folder.
+    let Some(root) = std::env::var_os("CARGO_MANIFEST_DIR").map(|own| Path::new(&own).join(".."))
+    else {
+        eprintln!("xtask: run it as `cargo xtask`");
+        return ExitCode::from(2);
+    };
     let command = std::env::args().nth(1);
     let done = match command.as_deref() {
         Some("walls") => check_walls(&root),

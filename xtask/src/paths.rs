@@ -56,6 +56,7 @@ struct FileReferences {
     references: Vec<Reference>,
     bindings: BTreeMap<String, Vec<String>>,
     defined: BTreeSet<String>,
+    used: BTreeSet<String>,
 }
 
 /// What a path of the crate leads to.
@@ -93,6 +94,11 @@ impl<'a> References<'a> {
     /// The absolute path that a file's import gave to a name.
     pub fn binding(&self, file: usize, name: &str) -> Option<&[String]> {
         self.files[file].bindings.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether code of a file, outside `use` and tests, holds a name.
+    pub fn uses(&self, file: usize, name: &str) -> bool {
+        self.files[file].used.contains(name)
     }
 
     /// Follows a path that starts with `crate`; `None` for paths of other crates.
@@ -194,7 +200,9 @@ impl FileReferences {
                 in_test: import.in_test,
             });
         }
-        this.references.extend(inline_paths(file, &names));
+        let (paths, used) = outside_imports(file, &names);
+        this.references.extend(paths);
+        this.used = used;
         this
     }
 }
@@ -372,9 +380,10 @@ fn words(stream: proc_macro2::TokenStream, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Paths outside `use` items, those inside macro calls included.
-fn inline_paths(file: &SourceFile, names: &Names<'_>) -> Vec<Reference> {
+/// Paths and words outside `use` items, those inside macro calls included.
+fn outside_imports(file: &SourceFile, names: &Names<'_>) -> (Vec<Reference>, BTreeSet<String>) {
     let mut found = Vec::new();
+    let mut used = BTreeSet::new();
     let mut inline: Vec<(String, usize)> = Vec::new();
     let mut depth = 0;
     let mut at = 0;
@@ -406,6 +415,9 @@ fn inline_paths(file: &SourceFile, names: &Names<'_>) -> Vec<Reference> {
             }
             _ if token.kind == TokenKind::Ident && starts_path(file, start) => {
                 let mut path = vec![token.text.clone()];
+                if !file.in_test(token.line) {
+                    used.insert(token.text.clone());
+                }
                 while file.text(at) == "::"
                     && file
                         .tokens
@@ -429,7 +441,7 @@ fn inline_paths(file: &SourceFile, names: &Names<'_>) -> Vec<Reference> {
             _ => {}
         }
     }
-    found
+    (found, used)
 }
 
 /// Not after a dot, a lifetime's mark, or as a later segment of a path.

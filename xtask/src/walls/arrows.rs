@@ -46,7 +46,14 @@ pub(super) fn check(source: &CrateSource, references: &References<'_>) -> Vec<Vi
                 continue;
             };
             let target = &source.files[target.file()];
-            let to = part(source, target);
+            let to = match part(source, target) {
+                Some(to) => Some(to),
+                // A part that the tree does not hold, or something of the root itself.
+                None => ARROWS
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .find(|name| reference.path.get(1).is_some_and(|part| part == name)),
+            };
             let facade =
                 reference.form == Form::Reexport && target.module.starts_with(&file.module);
             let free = reference.in_test && to.is_none_or(|to| PURE.contains(&to));

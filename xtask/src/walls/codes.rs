@@ -9,6 +9,9 @@ const CODEC_SEAM: [&str; 2] = ["session/codec.rs", "fuzzing.rs"];
 /// Type of the session termination codes (draft-14 §3.4).
 const CLOSE_CODE: &str = "SessionCode";
 
+/// The one code that is no verdict on the peer.
+const NO_ERROR: &str = "NO_ERROR";
+
 /// Where a code of the session is chosen.
 const CLOSE_CODE_MAP: &str = "session/error.rs";
 
@@ -39,9 +42,10 @@ pub(super) fn check(source: &CrateSource) -> Vec<Violation> {
                     token.text, CODEC_SEAM[0]
                 ));
             }
-            if picks_close_code(file, at) && inner != CLOSE_CODE_MAP {
+            if picks_close_code(file, at, part) && inner != CLOSE_CODE_MAP {
                 report(format!(
-                    "a close code is picked here: return an error and let {CLOSE_CODE_MAP} map it"
+                    "a close code is picked here: return an error and let {CLOSE_CODE_MAP} map it \
+                     (a transport may name {CLOSE_CODE}::{NO_ERROR} for a dropped connection)"
                 ));
             }
             if NUMBERLESS.contains(&part)
@@ -58,11 +62,11 @@ pub(super) fn check(source: &CrateSource) -> Vec<Violation> {
 }
 
 /// `SessionCode::NAME`, or a number as first argument of a method `close`.
-fn picks_close_code(file: &SourceFile, at: usize) -> bool {
+fn picks_close_code(file: &SourceFile, at: usize, part: &str) -> bool {
+    let name = file.text(at + 2);
     let constant = file.reads(at, &[CLOSE_CODE, "::"])
-        && file
-            .text(at + 2)
-            .starts_with(|first: char| first.is_ascii_uppercase());
+        && name.starts_with(|first: char| first.is_ascii_uppercase())
+        && !(part == "transport" && name == NO_ERROR);
     let number = file.reads(at, &[".", "close", "("])
         && file
             .text(at + 3)

@@ -3,8 +3,8 @@
 //! What counts as an import of a file:
 //! - a path is an import of the file that *defines* what it names: re-exports are followed, so
 //!   `super::Thing` is an import of the sibling that defines `Thing`, not of `mod.rs`;
-//! - `mod name;` and re-exports (`pub use`, `pub(super) use`) of what lies below are the facade of a
-//!   folder and import nothing; a private `use`, or a path in code, does import;
+//! - `mod name;` and each `use` of what lies below are the facade of a folder and import nothing, unless
+//!   the file's own code uses the name; a path in code does import;
 //! - naming a module as a whole (`use crate::model;`) imports nothing by itself, but each path
 //!   through that name does;
 //! - test code does not count.
@@ -68,7 +68,12 @@ fn imports(source: &CrateSource, references: &References<'_>, file: usize) -> Ed
         };
         let other = target.file();
         let below = source.files[other].module.starts_with(&this.module);
-        let facade = reference.form == Form::Reexport && below;
+        let facade = below
+            && match (reference.form, &reference.binds) {
+                (Form::Inline, _) => false,
+                (_, Some(name)) => !references.uses(file, name),
+                (form, None) => form == Form::Reexport,
+            };
         let names_module = matches!(target, Target::Module(_));
         if other != file && !facade && !names_module {
             edges.entry(other).or_insert(reference.line);

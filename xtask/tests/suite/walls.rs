@@ -1,15 +1,14 @@
-//! Each wall catches a violation planted in a scratch copy, and the real tree stands.
+//! Each wall catches a violation planted in a scratch tree, and the real tree stands.
 
-mod scratch;
-
-use scratch::{Scratch, checkout};
 use xtask::walls::{self, Network, Violation};
 
-/// Plants a file in a copy of the library and returns what the walls then find.
+use crate::scratch::{Scratch, checkout};
+
+/// What the walls find in a tree that holds this file only.
 fn planted(name: &str, file: &str, text: &str) -> Vec<Violation> {
     let scratch = Scratch::of_library(name);
     scratch.write(file, text);
-    walls::sources(scratch.root()).expect("a readable copy")
+    walls::sources(scratch.root()).expect("a readable tree")
 }
 
 /// Asserts that exactly this line breaks exactly this rule, with a message that holds `says`.
@@ -28,7 +27,7 @@ fn caught(found: &[Violation], file: &str, line: usize, rule: &str, says: &str) 
 
 #[test]
 fn the_real_tree_stands() {
-    let found = walls::sources(checkout()).expect("a readable checkout");
+    let found = walls::sources(&checkout()).expect("a readable checkout");
     assert!(
         found.is_empty(),
         "{}",
@@ -37,7 +36,7 @@ fn the_real_tree_stands() {
             .map(|one| format!("{one}\n"))
             .collect::<String>()
     );
-    let found = walls::dependencies(checkout(), Network::Allowed).expect("cargo tree");
+    let found = walls::dependencies(&checkout(), Network::Allowed).expect("cargo tree");
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -54,7 +53,13 @@ fn a_runtime_among_the_pure_dependencies() {
         "\n[target.'cfg(unix)'.dependencies]\nplanted-runtime = { path = \"../planted-runtime\" }\n",
     );
     let found = walls::dependencies(scratch.root(), Network::Offline).expect("cargo tree");
-    caught(&found, "crates/moqtail/Cargo.toml", 0, "dependencies", "`planted-runtime`");
+    caught(
+        &found,
+        "crates/moqtail/Cargo.toml",
+        0,
+        "dependencies",
+        "`planted-runtime`",
+    );
 }
 
 #[test]
@@ -210,7 +215,7 @@ fn an_import_against_the_arrows() {
         "pub struct Session;\n",
     );
     scratch.write(file, text);
-    let found = walls::sources(scratch.root()).expect("a readable copy");
+    let found = walls::sources(scratch.root()).expect("a readable tree");
     caught(&found, file, 1, "arrows", "crate::session::Session");
 }
 
@@ -225,7 +230,7 @@ fn the_relay_core_may_not_use_its_shell() {
         "crates/moqtail/src/relay/planted.rs",
         "use super::serve::planted::Listener;\n",
     );
-    let found = walls::sources(scratch.root()).expect("a readable copy");
+    let found = walls::sources(scratch.root()).expect("a readable tree");
     caught(
         &found,
         "crates/moqtail/src/relay/planted.rs",
@@ -263,7 +268,7 @@ fn a_loop_of_files() {
         &format!("{dir}/planted/b.rs"),
         "pub struct B;\nfn f() {\n    super::A::g();\n}\n",
     );
-    let found = walls::sources(scratch.root()).expect("a readable copy");
+    let found = walls::sources(scratch.root()).expect("a readable tree");
     caught(
         &found,
         &format!("{dir}/planted/a.rs"),
@@ -283,8 +288,28 @@ fn a_facade_is_no_loop() {
     );
     scratch.write(&format!("{dir}/a.rs"), "use super::B;\npub struct A(B);\n");
     scratch.write(&format!("{dir}/b.rs"), "pub struct B;\n");
-    let found = walls::sources(scratch.root()).expect("a readable copy");
+    let found = walls::sources(scratch.root()).expect("a readable tree");
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_private_facade_is_no_loop_unless_the_folder_uses_it() {
+    let scratch = Scratch::of_library("private-facade");
+    let dir = "crates/moqtail/src/session/planted";
+    scratch.write(
+        &format!("{dir}/mod.rs"),
+        "mod a;\nmod b;\nuse a::A;\npub struct S;\n",
+    );
+    scratch.write(&format!("{dir}/a.rs"), "use super::S;\npub struct A(S);\n");
+    scratch.write(
+        &format!("{dir}/b.rs"),
+        "use super::{A, S};\npub struct B(A, S);\n",
+    );
+    let found = walls::sources(scratch.root()).expect("a readable tree");
+    assert!(found.is_empty(), "{found:#?}");
+    scratch.append(&format!("{dir}/mod.rs"), "pub struct T(A);\n");
+    let found = walls::sources(scratch.root()).expect("a readable tree");
+    caught(&found, &format!("{dir}/a.rs"), 1, "loops", "mod.rs:3 uses");
 }
 
 #[test]
@@ -296,7 +321,7 @@ fn a_folder_that_uses_a_child_which_uses_the_folder() {
         &format!("{dir}/a.rs"),
         "use super::S;\npub struct A;\nfn f(_: &S) {}\n",
     );
-    let found = walls::sources(scratch.root()).expect("a readable copy");
+    let found = walls::sources(scratch.root()).expect("a readable tree");
     caught(&found, &format!("{dir}/a.rs"), 1, "loops", "mod.rs:2 uses");
 }
 

@@ -1,4 +1,4 @@
-//! Copies of parts of the checkout, to plant things in.
+//! Scratch trees to plant things in.
 
 use std::{
     fs,
@@ -8,11 +8,12 @@ use std::{
 use xtask::source::files_under;
 
 /// Root of the real checkout.
-pub(crate) fn checkout() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+pub(crate) fn checkout() -> PathBuf {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo");
+    Path::new(&own).join("..")
 }
 
-/// A copy in the build's folder for test files, made anew.
+/// A folder below the build's folder for test files, made anew.
 pub(crate) struct Scratch {
     root: PathBuf,
 }
@@ -28,21 +29,25 @@ impl Scratch {
         Self { root }
     }
 
-    /// A copy of the library.
+    /// The library with nothing in it.
     pub(crate) fn of_library(name: &str) -> Self {
         let scratch = Self::empty(name);
-        scratch.copy(|path| path.starts_with("crates/moqtail/"));
+        scratch.write("crates/moqtail/src/lib.rs", "");
         scratch
     }
 
     /// A copy of all manifests and of the sources that they need to be valid.
     pub(crate) fn of_manifests(name: &str) -> Self {
         let scratch = Self::empty(name);
-        scratch.copy(|path| {
+        for path in files_under(&checkout(), "").expect("a readable checkout") {
             let name = path.rsplit('/').next().unwrap_or_default();
-            !path.starts_with("fuzz/")
-                && (["Cargo.toml", "Cargo.lock"].contains(&name) || path.ends_with(".rs"))
-        });
+            let needed = ["Cargo.toml", "Cargo.lock"].contains(&name) || path.ends_with(".rs");
+            if needed && !path.starts_with("fuzz/") {
+                let to = scratch.root.join(&path);
+                fs::create_dir_all(to.parent().expect("below the root")).expect("makes folders");
+                fs::copy(checkout().join(&path), to).expect("copies a file");
+            }
+        }
         scratch
     }
 
@@ -62,15 +67,5 @@ impl Scratch {
     pub(crate) fn append(&self, path: &str, text: &str) {
         let before = fs::read_to_string(self.root.join(path)).expect("an existing file");
         self.write(path, &(before + text));
-    }
-
-    fn copy(&self, wanted: impl Fn(&str) -> bool) {
-        for path in files_under(checkout(), "").expect("a readable checkout") {
-            if wanted(&path) {
-                let to = self.root.join(&path);
-                fs::create_dir_all(to.parent().expect("below the root")).expect("makes folders");
-                fs::copy(checkout().join(&path), to).expect("copies a file");
-            }
-        }
     }
 }
