@@ -1,79 +1,102 @@
 //! Data streams of the peer: reading their head, and telling the session of their end.
 
-use std::{future::poll_fn, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use super::{driver::stream_code, handle::{PeerHandle, now}};
+use super::handle::{PeerHandle, now};
 use crate::{
     model::{DecodeError, StreamCode, StreamHeader, draft14::StreamHeaderDecoder},
     session::StreamKey,
-    transport::RecvStream,
+    transport::{RecvStream, StreamError},
 };
 
 /// Most bytes read at once while a head is not complete; what is read beyond it goes to the stream's reader.
 const HEAD_READ: usize = 16 * 1024;
 
 /// How reading a head went.
-pub(super) enum StreamHead<R> {
+pub(super) enum StreamHead {
     /// The head, and bytes that came with it.
-    Read { header: StreamHeader, rest: Bytes, recv: R },
+    Read { header: StreamHeader, rest: Bytes },
     /// Not a head of draft 14.
     Malformed(DecodeError),
     /// The stream ended before its head was complete, which a reset may cause at any time (draft-14 §10.4.3).
     Ended,
 }
 
-/// Reads the head of a stream; one that does not come in time is stopped.
-pub(super) async fn read_head<R: RecvStream>(mut recv: R, patience: Duration) -> StreamHead<R> {
+/// Reads the head of a stream. The session times it.
+pub(super) async fn read_head<R: RecvStream>(
+    stream: StreamKey,
+    mut recv: R,
+) -> (StreamKey, R, StreamHead) {
     let mut decoder = StreamHeaderDecoder::new();
-    let reading = async {
-        loop {
-            match poll_fn(|cx| recv.poll_read(cx, HEAD_READ)).await {
-                Ok(Some(mut rest)) => match decoder.decode(&mut rest) {
-                    Ok(Some(header)) => return Ok(Some((header, rest))),
-                    Ok(None) => {}
-                    Err(error) => return Err(error),
-                },
-                Ok(None) | Err(_) => return Ok(None),
-            }
+    let head = loop {
+        match poll_fn(|cx| recv.poll_read(cx, HEAD_READ)).await {
+            Ok(Some(mut rest)) => match decoder.decode(&mut rest) {
+                Ok(Some(header)) => break StreamHead::Read { header, rest },
+                Ok(None) => {}
+                Err(error) => break StreamHead::Malformed(error),
+            },
+            Ok(None) | Err(_) => break StreamHead::Ended,
         }
     };
-    match tokio::time::timeout(patience, reading).await {
-        Ok(Ok(Some((header, rest)))) => StreamHead::Read { header, rest, recv },
-        Ok(Err(error)) => StreamHead::Malformed(error),
-        Ok(Ok(None)) | Err(_) => StreamHead::Ended,
-    }
+    (stream, recv, head)
 }
 
-/// A data stream whose head is resolved. Dropping it stops the stream with CANCELLED and tells the session.
-pub(crate) struct InboundStream<R: RecvStream> {
+/// A data stream after its head. Dropping it stops what is unread with CANCELLED and tells the session that it ended.
+pub(crate) struct InboundStream<R> {
+    stream: StreamKey,
+    peer: PeerHandle,
     /// Bytes that came with the head.
-    pub(crate) rest: Bytes,
-    /// The rest of the stream.
-    pub(crate) recv: R,
-    _open: OpenStream,
+    rest: Bytes,
+    recv: R,
+    stopped: oneshot::Receiver<StreamCode>,
 }
 
 impl<R: RecvStream> InboundStream<R> {
-    pub(super) fn new(key: StreamKey, rest: Bytes, recv: R, peer: PeerHandle) -> Self {
-        Self { rest, recv, _open: OpenStream { key, peer } }
-    }
-
-    /// Stops the stream with `code`.
-    pub(super) fn refuse(mut self, code: StreamCode) {
-        self.recv.stop(stream_code(code));
+    pub(super) fn new(stream: StreamKey, rest: Bytes, recv: R, peer: PeerHandle) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        peer.lock().reading.insert(stream, stop);
+        Self { stream, peer, rest, recv, stopped }
     }
 }
 
-/// The session counts a stream until this is dropped.
-struct OpenStream {
-    key: StreamKey,
-    peer: PeerHandle,
+impl<R: RecvStream> RecvStream for InboundStream<R> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, StreamError>> {
+        if let Poll::Ready(Ok(code)) = Pin::new(&mut self.stopped).poll(cx) {
+            self.recv.stop(stream_code(code));
+            self.stopped.close();
+            return Poll::Ready(Err(StreamError::Closed));
+        }
+        if !self.rest.is_empty() {
+            let len = self.rest.len().min(max);
+            return Poll::Ready(Ok(Some(self.rest.split_to(len))));
+        }
+        self.recv.poll_read(cx, max)
+    }
+
+    fn stop(&mut self, code: u32) {
+        self.recv.stop(code);
+    }
 }
 
-impl Drop for OpenStream {
+impl<R> Drop for InboundStream<R> {
     fn drop(&mut self) {
-        self.peer.call(|session, _| session.inbound_stream_ended(self.key, now()));
+        self.peer.lock().reading.remove(&self.stream);
+        self.peer.call(|session, _| session.inbound_stream_ended(self.stream, now()));
     }
+}
+
+/// Stream codes are 32 bits wide on every transport (draft-14 §10.4.3).
+pub(crate) fn stream_code(code: StreamCode) -> u32 {
+    u32::try_from(code.0).unwrap_or(u32::MAX)
 }
