@@ -1,6 +1,6 @@
 //! Wall 4: one place picks close codes, and one codec knows the numbers of the draft.
 
-use super::rule::{Violation, names_draft, part};
+use super::rule::{PURE, Violation, names_draft, part};
 use crate::source::{CrateSource, SourceFile, TokenKind};
 
 /// Files outside `model` that may name the codec: the seam where a later draft joins.
@@ -9,7 +9,7 @@ const CODEC_SEAM: [&str; 2] = ["session/codec.rs", "fuzzing.rs"];
 /// Type of the session termination codes (draft-14 §3.4).
 const CLOSE_CODE: &str = "SessionCode";
 
-/// The one code that is no verdict on the peer.
+/// The one code that judges nobody: the end that an application asked for.
 const NO_ERROR: &str = "NO_ERROR";
 
 /// Where a code of the session is chosen.
@@ -38,14 +38,15 @@ pub(super) fn check(source: &CrateSource) -> Vec<Violation> {
                 && !CODEC_SEAM.contains(&inner)
             {
                 report(format!(
-                    "`{}` is named outside model and {}: go through what the session offers",
-                    token.text, CODEC_SEAM[0]
+                    "`{}` is named outside model and {seam}: re-export from {seam} what shells need of it",
+                    token.text,
+                    seam = CODEC_SEAM[0]
                 ));
             }
             if picks_close_code(file, at, part) && inner != CLOSE_CODE_MAP {
                 report(format!(
                     "a close code is picked here: return an error and let {CLOSE_CODE_MAP} map it \
-                     (a transport may name {CLOSE_CODE}::{NO_ERROR} for a dropped connection)"
+                     (only {CLOSE_CODE}::{NO_ERROR}, which judges nobody, may be named in a shell)"
                 ));
             }
             if NUMBERLESS.contains(&part)
@@ -66,7 +67,7 @@ fn picks_close_code(file: &SourceFile, at: usize, part: &str) -> bool {
     let name = file.text(at + 2);
     let constant = file.reads(at, &[CLOSE_CODE, "::"])
         && name.starts_with(|first: char| first.is_ascii_uppercase())
-        && !(part == "transport" && name == NO_ERROR);
+        && (PURE.contains(&part) || name != NO_ERROR);
     let number = file.reads(at, &[".", "close", "("])
         && file
             .text(at + 3)

@@ -136,7 +136,8 @@ fn the_relay_shell_may_name_sockets() {
 #[test]
 fn a_close_code_picked_in_a_shell() {
     let file = "crates/moqtail/src/client/planted.rs";
-    let text = "pub(crate) fn bye(c: &C) {\n    c.close(SessionCode::NO_ERROR.value(), \"\");\n}\n";
+    let text =
+        "pub(crate) fn bye(c: &C) {\n    c.close(SessionCode::PROTOCOL_VIOLATION, \"\");\n}\n";
     caught(
         &planted("close-code", file, text),
         file,
@@ -144,6 +145,13 @@ fn a_close_code_picked_in_a_shell() {
         "codes",
         "close code",
     );
+}
+
+#[test]
+fn a_shell_may_close_without_error() {
+    let file = "crates/moqtail/src/client/planted.rs";
+    let text = "pub(crate) fn bye(c: &C) {\n    c.close(SessionCode::NO_ERROR, \"\");\n}\n";
+    assert_eq!(planted("close-well", file, text), []);
 }
 
 #[test]
