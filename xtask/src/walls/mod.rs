@@ -9,6 +9,7 @@ mod dependencies;
 mod hygiene;
 mod limits;
 mod loops;
+mod panics;
 mod pure;
 mod relay_core;
 mod rule;
@@ -46,6 +47,7 @@ pub fn sources(root: &Path) -> Result<Vec<Violation>> {
     found.extend(relay_core::check(&library, &references));
     found.extend(codes::check(&library));
     found.extend(limits::check(&library));
+    found.extend(panics::check(&library));
     found.extend(surface::check(&library, &references));
     for dir in CRATES {
         let source = CrateSource::load(root, dir)?;

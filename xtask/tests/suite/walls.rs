@@ -334,6 +334,27 @@ fn a_folder_that_uses_a_child_which_uses_the_folder() {
 }
 
 #[test]
+fn a_panic() {
+    let file = "crates/moqtail/src/session/planted.rs";
+    let text = "fn f(n: Option<u8>) -> u8 {\n    n.expect(\"a number\")\n}\n";
+    caught(
+        &planted("expect", file, text),
+        file,
+        2,
+        "panics",
+        "`expect`",
+    );
+    let text = "fn f() {\n    unreachable!();\n}\n";
+    caught(
+        &planted("unreachable", file, text),
+        file,
+        2,
+        "panics",
+        "`unreachable`",
+    );
+}
+
+#[test]
 fn a_transport_type_in_public() {
     let file = "crates/moqtail/src/transport/planted.rs";
     let text = "use quinn::Connection as Inner;\npub struct Link(Inner);\nimpl Link {\n    pub fn inner(&self) -> &Inner {\n        &self.0\n    }\n}\n";
