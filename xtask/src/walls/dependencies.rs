@@ -1,11 +1,9 @@
-//! Wall 1: the pure part builds alone, and its dependencies do no I/O.
+//! Wall 1: the dependencies of the pure part do no I/O, and media knows no network.
 
-use std::{path::Path, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use super::rule::Violation;
 use crate::Result;
-
-const MANIFEST: &str = "crates/moqtail/Cargo.toml";
 
 /// Every crate that the pure part may bring, its dependencies' own included.
 const ALLOWED: [&str; 13] = [
@@ -24,6 +22,9 @@ const ALLOWED: [&str; 13] = [
     "unicode-ident",
 ];
 
+/// Crates that would bring a network into `moqtail-media`.
+const NETWORK: [&str; 6] = ["hyper", "mio", "quinn", "rustls", "socket2", "tokio"];
+
 /// Whether cargo may ask the registry for packages that are not there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -33,17 +34,41 @@ pub enum Network {
     Offline,
 }
 
-/// Compares the dependencies of the library without features with the list of what is allowed.
+/// Compares the dependencies of the library without features, and those of media, with what is allowed.
 pub fn dependencies(root: &Path, network: Network) -> Result<Vec<Violation>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let violation = |package: &str, message| Violation {
+        file: format!("crates/{package}/Cargo.toml"),
+        line: 0,
+        rule: "dependencies",
+        message,
+    };
+    let mut found = Vec::new();
+    for name in tree(root, network, &["moqtail", "--no-default-features"])? {
+        if !ALLOWED.contains(&name.as_str()) {
+            let message = format!(
+                "the pure part depends on `{name}`: make it optional and part of the feature `net`, or, \
+                 if it does no I/O, name it in xtask/src/walls/dependencies.rs"
+            );
+            found.push(violation("moqtail", message));
+        }
+    }
+    for name in tree(root, network, &["moqtail-media"])? {
+        if NETWORK.contains(&name.as_str()) {
+            let message = format!("media depends on `{name}`: it turns bytes into bytes");
+            found.push(violation("moqtail-media", message));
+        }
+    }
+    Ok(found)
+}
+
+/// Names in the dependency tree of a package, its own included, ordered.
+fn tree(root: &Path, network: Network, package: &[&str]) -> Result<BTreeSet<String>> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root)
-        .args(["tree", "--package", "moqtail", "--no-default-features"])
         .args([
+            "tree",
             "--edges",
             "normal,build",
-            "--target",
-            "all",
             "--prefix",
             "none",
             "--format",
@@ -53,28 +78,17 @@ pub fn dependencies(root: &Path, network: Network) -> Result<Vec<Violation>> {
             Network::Allowed => "--locked",
             Network::Offline => "--offline",
         })
-        .output()?;
+        .arg("--package")
+        .args(package)
+        .output()
+        .map_err(|error| format!("cargo tree: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     let tree = String::from_utf8(output.stdout)?;
-    let mut names: Vec<&str> = tree
+    Ok(tree
         .lines()
         .filter_map(|line| line.split(' ').next())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    Ok(names
-        .into_iter()
-        .filter(|name| !ALLOWED.contains(name))
-        .map(|name| Violation {
-            file: MANIFEST.to_owned(),
-            line: 0,
-            rule: "dependencies",
-            message: format!(
-                "the pure part depends on `{name}`: make it optional and part of the feature `net`, or, \
-                 if it does no I/O, name it in xtask/src/walls/dependencies.rs"
-            ),
-        })
+        .map(str::to_owned)
         .collect())
 }

@@ -40,25 +40,46 @@ fn the_real_tree_stands() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// What the walls find when a package depends on a new crate of this name.
+fn planted_dependency(package: &str, name: &str) -> Vec<Violation> {
+    // Brings what the offline look at the planted tree needs.
+    walls::dependencies(&checkout(), Network::Allowed).expect("cargo tree");
+    let scratch = Scratch::of_manifests(&format!("dependency-{name}"));
+    scratch.write(
+        &format!("crates/planted-{name}/Cargo.toml"),
+        &format!("[package]\nname = \"{name}\"\nversion = \"99.0.0\"\nedition = \"2024\"\n"),
+    );
+    scratch.write(&format!("crates/planted-{name}/src/lib.rs"), "");
+    scratch.append(
+        &format!("crates/{package}/Cargo.toml"),
+        &format!(
+            "\n[target.'cfg(unix)'.dependencies]\n{name} = {{ path = \"../planted-{name}\" }}\n"
+        ),
+    );
+    walls::dependencies(scratch.root(), Network::Offline).expect("cargo tree")
+}
+
 #[test]
 fn a_runtime_among_the_pure_dependencies() {
-    let scratch = Scratch::of_manifests("runtime");
-    scratch.write(
-        "crates/planted-runtime/Cargo.toml",
-        "[package]\nname = \"planted-runtime\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
-    );
-    scratch.write("crates/planted-runtime/src/lib.rs", "");
-    scratch.append(
-        "crates/moqtail/Cargo.toml",
-        "\n[target.'cfg(unix)'.dependencies]\nplanted-runtime = { path = \"../planted-runtime\" }\n",
-    );
-    let found = walls::dependencies(scratch.root(), Network::Offline).expect("cargo tree");
+    let found = planted_dependency("moqtail", "runtime");
     caught(
         &found,
         "crates/moqtail/Cargo.toml",
         0,
         "dependencies",
-        "`planted-runtime`",
+        "`runtime`",
+    );
+}
+
+#[test]
+fn a_network_in_media() {
+    let found = planted_dependency("moqtail-media", "mio");
+    caught(
+        &found,
+        "crates/moqtail-media/Cargo.toml",
+        0,
+        "dependencies",
+        "`mio`",
     );
 }
 
