@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::handler::State;
 use crate::{
     model::{FullTrackName, GroupOrder, NameError, TrackAlias, TrackNamespace},
-    peer::{LocalTrack, PeerHandle, Track},
-    session::RequestHandle,
+    peer::{LocalTrack, Track},
     track::TrackLimits,
 };
 
@@ -123,30 +121,5 @@ impl Broadcast {
 
     fn tracks(&self) -> MutexGuard<'_, BTreeMap<Bytes, Arc<Offered>>> {
         self.inner.tracks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A broadcast published in one session. Dropping it sends PUBLISH_NAMESPACE_DONE; running subscriptions go on.
-#[derive(Debug)]
-pub struct Publication {
-    handle: RequestHandle,
-    peer: PeerHandle,
-    state: Arc<Mutex<State>>,
-}
-
-impl Publication {
-    pub(super) fn new(handle: RequestHandle, peer: PeerHandle, state: Arc<Mutex<State>>) -> Self {
-        Self { handle, peer, state }
-    }
-}
-
-impl Drop for Publication {
-    fn drop(&mut self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).withdraw(self.handle);
-        self.peer.call(|session, _| {
-            if let Err(error) = session.namespace_done(self.handle) {
-                tracing::trace!(%error, "announcement ended before it was withdrawn");
-            }
-        });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ClientLimits;
 use crate::{
-    model::draft14::DecodeOptions,
+    model::DecodeOptions,
     peer::PeerLimits,
     session::{SessionConfig, SessionLimits, Token},
     track::DeliveryLimits,

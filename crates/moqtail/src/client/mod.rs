@@ -9,15 +9,17 @@ mod error;
 mod handler;
 mod limits;
 mod object;
+mod publication;
 mod reader;
 mod session;
 mod subscription;
 
-pub use broadcast::{Broadcast, Publication, TrackError, TrackOptions};
+pub use broadcast::{Broadcast, TrackError, TrackOptions};
 pub use config::ClientConfig;
 pub use error::{ConnectError, PublishError};
 pub use limits::ClientLimits;
 pub use object::Object;
+pub use publication::Publication;
 pub use reader::{ReadError, SubgroupReader};
 pub use session::Client;
 pub use subscription::{

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use super::Object;
 use crate::{
     model::{
-        DatagramBody, DecodeError, ObjectDatagram, ObjectHeader, SubgroupHeader, SubgroupId,
-        draft14::{ObjectItem, ObjectLimits, SubgroupDecoder},
+        DatagramBody, DecodeError, ObjectDatagram, ObjectHeader, ObjectItem, ObjectLimits,
+        SubgroupDecoder, SubgroupHeader, SubgroupId,
     },
     peer::PeerHandle,
     transport::{RecvStream, StreamError},

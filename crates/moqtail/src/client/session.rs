@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
-    peer::{Egress, PeerHandle, Report, Side, drive, now},
+    peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
     session::{self, Carrier, Role, Session, SessionConfig},
     transport::{CloseReason, Connection, ConnectionStats, MoqtUrl, TransportKind},
 };
@@ -61,7 +61,7 @@ impl<C> std::fmt::Debug for Erased<C> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.connection.close(0, "");
+        self.connection.close(close_code(SessionCode::NO_ERROR), "");
     }
 }
 

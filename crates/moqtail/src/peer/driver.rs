@@ -19,7 +19,7 @@ use super::{
     inbound::{InboundStream, StreamHead, read_head, stream_code},
 };
 use crate::{
-    model::{ObjectDatagram, SessionCode, StreamCode, StreamHeader, SubgroupHeader, draft14::decode_datagram},
+    model::{ObjectDatagram, SessionCode, StreamCode, StreamHeader, SubgroupHeader, decode_datagram},
     session::{Event, Output, RequestHandle, StreamKey, StreamVerdict},
     transport::{CloseReason, Connection, ConnectionError, RecvStream as _, SendStream as _, StreamError},
 };
@@ -296,6 +296,6 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 /// Session codes are 32 bits wide on every transport (draft-14 §3.4).
-fn close_code(code: SessionCode) -> u32 {
+pub(crate) fn close_code(code: SessionCode) -> u32 {
     u32::try_from(code.0).unwrap_or(u32::MAX)
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::handle::{PeerHandle, now};
 use crate::{
-    model::{DecodeError, StreamCode, StreamHeader, draft14::StreamHeaderDecoder},
+    model::{DecodeError, StreamCode, StreamHeader, StreamHeaderDecoder},
     session::StreamKey,
     transport::{RecvStream, StreamError},
 };

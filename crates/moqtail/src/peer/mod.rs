@@ -10,10 +10,10 @@ mod report;
 mod track;
 mod writer;
 
-pub(crate) use driver::{Handler, Side, drive};
+pub(crate) use driver::{Handler, Side, close_code, drive};
 pub use egress::{Egress, EgressEvents, EgressHandle};
 pub(crate) use handle::{PeerHandle, now};
-pub(crate) use inbound::{InboundStream, stream_code};
+pub(crate) use inbound::InboundStream;
 pub use ingest::{IngestEnd, ingest_subgroup};
 pub use limits::PeerLimits;
 pub(crate) use report::{Report, refusal, subscription_id};

@@ -3,31 +3,19 @@
 //! The core is pure: the hub (directory and router) sees sessions as numbers and no objects. `serve` is its shell.
 
 mod action;
-#[cfg(feature = "net")]
-mod config;
-#[cfg(feature = "net")]
-mod directory;
 mod hooks;
 mod hub;
 mod limits;
 mod routes;
 #[cfg(feature = "net")]
 mod serve;
-#[cfg(feature = "net")]
-mod session;
-#[cfg(feature = "net")]
-mod upstream;
 
 use action::{Action, DownstreamRequest, LargestSource};
-#[cfg(feature = "net")]
-pub use config::RelayConfig;
-#[cfg(feature = "net")]
-pub use directory::RelayStats;
 pub use hooks::{AllowAll, Hooks, SessionInfo, Verdict};
 use hub::Hub;
 pub use limits::RelayLimits;
 #[cfg(feature = "net")]
-pub use serve::Relay;
+pub use serve::{Relay, RelayConfig, RelayStats};
 
 /// Number of a session in a relay; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

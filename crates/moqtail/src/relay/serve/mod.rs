@@ -2,17 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::{
-    RelayConfig, RelayStats, SessionId, SessionInfo,
-    directory::{Directory, SessionEntry, Upstreams, lock},
-    session::{RelayHandler, carrier},
-};
+mod config;
+mod directory;
+mod session;
+mod shared;
+mod upstream;
+
+pub use config::RelayConfig;
+use directory::{Directory, SessionEntry, Upstreams, lock};
+pub use directory::RelayStats;
+use session::{RelayHandler, carrier};
+use shared::{Shared, keep_time};
+
+use super::{SessionId, SessionInfo};
 use crate::{
     model::SessionCode,
     peer::{Egress, PeerHandle, Report, Side, drive, now},
@@ -25,16 +33,6 @@ use crate::{
 #[derive(Clone)]
 pub struct Relay {
     shared: Arc<Shared>,
-}
-
-pub(super) struct Shared {
-    pub(super) directory: Mutex<Directory>,
-    /// The hub's deadline may have changed.
-    pub(super) changed: Notify,
-    next_session: AtomicU64,
-    config: RelayConfig,
-    open: watch::Sender<usize>,
-    closing: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -186,23 +184,3 @@ impl Drop for Registered<'_> {
     }
 }
 
-/// Calls the hub at its deadlines.
-async fn keep_time(relay: Weak<Shared>) {
-    /// The longest sleep without a look at whether the relay still exists.
-    const LOOK: Duration = Duration::from_secs(1);
-    loop {
-        let Some(shared) = relay.upgrade() else { return };
-        let due = lock(&shared.directory).hub.deadline();
-        let changed = shared.changed.notified();
-        let latest = now() + LOOK;
-        let until = due.map_or(latest, |due| due.min(latest));
-        tokio::select! {
-            () = changed => {}
-            () = tokio::time::sleep_until(until.into()) => {}
-        }
-        let now = now();
-        if due.is_some_and(|due| due <= now) {
-            lock(&shared.directory).timeout(now);
-        }
-    }
-}

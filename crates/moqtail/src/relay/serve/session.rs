@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::{
-    DownstreamRequest, SessionId, Verdict,
     directory::{Directory, Upstreams, lock},
-    serve::Shared,
+    shared::Shared,
     upstream::OnMalformed,
 };
+use crate::relay::{DownstreamRequest, SessionId, Verdict};
 use crate::{
     model::{
         AuthToken, ObjectDatagram, PublishDoneCode, PublishErrorCode, PublishNamespaceErrorCode,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{TrackId, UpstreamId};
+use crate::relay::{TrackId, UpstreamId};
 use crate::{
-    model::{ObjectDatagram, SubgroupHeader, draft14::ObjectLimits},
+    model::{ObjectDatagram, ObjectLimits, SubgroupHeader},
     peer::{InboundStream, IngestEnd, PeerHandle, Track, ingest_subgroup},
     session::RequestHandle,
     track::{MalformedTrack, PublisherId},

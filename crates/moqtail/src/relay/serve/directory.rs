@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{
-    Action, DownstreamRequest, Hub, LargestSource, RelayConfig, SessionId, SessionInfo, TrackId,
-    UpstreamId, upstream::Upstream,
+use super::{RelayConfig, upstream::Upstream};
+use crate::relay::{
+    Action, DownstreamRequest, Hub, LargestSource, SessionId, SessionInfo, TrackId, UpstreamId,
 };
 use crate::{
     model::{

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{AllowAll, Hooks, RelayLimits};
+use crate::relay::{AllowAll, Hooks, RelayLimits};
 use crate::{
-    model::draft14::DecodeOptions,
+    model::DecodeOptions,
     peer::PeerLimits,
     session::SessionLimits,
     track::{DeliveryLimits, TrackLimits},
 };
 
-/// Configuration of a [`super::Relay`].
+/// Configuration of a [`Relay`](super::Relay).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RelayConfig {
