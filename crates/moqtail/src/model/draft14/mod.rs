@@ -2,15 +2,28 @@
 
 mod coding;
 mod control;
+mod datagram;
+mod extension;
 mod fetch;
+mod fetch_object;
+mod head;
 mod namespace;
+mod object;
 mod param;
 mod primitive;
 mod publish;
 mod setup;
+mod stream;
+mod subgroup;
 mod subscribe;
 
 pub use control::{ControlDecoder, MAX_MESSAGE_LEN, encode_control};
+pub use datagram::{decode_datagram, encode_datagram};
+pub use extension::Pairs;
+pub use fetch_object::{FetchDecoder, encode_fetch_object};
+pub use object::{ObjectItem, ObjectLimits};
+pub use stream::{StreamHeaderDecoder, encode_stream_header};
+pub use subgroup::{SubgroupDecoder, SubgroupEncoder};
 
 /// Version number in CLIENT_SETUP and SERVER_SETUP (draft-14 §9.3.1).
 pub const VERSION: u64 = 0xff00_000e;
