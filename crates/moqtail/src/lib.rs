@@ -1,8 +1,14 @@
 //! Media over QUIC Transport (MOQT), draft 14.
 
+#[cfg(feature = "net")]
+pub mod client;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod model;
+#[cfg(feature = "net")]
+pub mod peer;
+pub mod relay;
 pub mod session;
+pub mod track;
 #[cfg(feature = "net")]
 pub mod transport;

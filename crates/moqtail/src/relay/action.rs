@@ -4,7 +4,7 @@ use super::{SessionId, TrackId, UpstreamId};
 use crate::{
     model::{
         Filter, FullTrackName, GroupOrder, Location, PublishDoneCode, PublishErrorCode,
-        PublishNamespaceErrorCode, SubscribeErrorCode, TrackAlias,
+        SubscribeErrorCode, TrackAlias,
     },
     session::RequestHandle,
 };
@@ -40,8 +40,8 @@ pub(crate) enum Action {
     CreateTrack { track: TrackId, name: FullTrackName, alias: TrackAlias },
     /// Nobody needs the track any more.
     DropTrack { track: TrackId },
-    /// The last publisher of the track is gone; its log takes no more.
-    SealTrack { track: TrackId },
+    /// The track ended: its subscriptions get what its log holds for them, then PUBLISH_DONE.
+    EndTrack { track: TrackId, status: PublishDoneCode, reason: String },
     /// Answer SUBSCRIBE with SUBSCRIBE_OK and deliver.
     AcceptSubscribe {
         session: SessionId,
@@ -56,13 +56,6 @@ pub(crate) enum Action {
         handle: RequestHandle,
         code: SubscribeErrorCode,
         reason: &'static str,
-    },
-    /// Deliver what the log holds for it, then PUBLISH_DONE.
-    FinishSubscription {
-        session: SessionId,
-        handle: RequestHandle,
-        status: PublishDoneCode,
-        reason: String,
     },
     /// The subscriber left: reset its streams and forget it.
     DetachSubscription { session: SessionId, handle: RequestHandle },
@@ -89,11 +82,4 @@ pub(crate) enum Action {
     },
     /// Answer PUBLISH_NAMESPACE with PUBLISH_NAMESPACE_OK.
     AcceptNamespace { session: SessionId, handle: RequestHandle },
-    /// Answer PUBLISH_NAMESPACE with PUBLISH_NAMESPACE_ERROR.
-    RejectNamespace {
-        session: SessionId,
-        handle: RequestHandle,
-        code: PublishNamespaceErrorCode,
-        reason: &'static str,
-    },
 }

@@ -295,6 +295,18 @@ impl Hub {
         }
     }
 
+    /// The publisher broke the data model: the track ends for everybody (draft-14 §2.5).
+    pub(crate) fn upstream_malformed(&mut self, id: UpstreamId, reason: &str) {
+        if let Some(track) = self.remove_upstream(id) {
+            self.end_track(track, PublishDoneCode::MALFORMED_TRACK, reason);
+        }
+    }
+
+    /// Subscriptions that are served or wait for an answer.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.downstreams.len()
+    }
+
     /// PUBLISH came and is allowed.
     pub(crate) fn publish_requested(
         &mut self,
@@ -498,18 +510,8 @@ impl Hub {
         track.linger_until = None;
         self.names.remove(&track.name);
         let unanswered = std::mem::take(&mut track.upstreams);
-        self.actions.push_back(Action::SealTrack { track: id });
-        for (&(session, handle), state) in &track.downstream {
-            if matches!(state, DownstreamState::Served { .. }) {
-                let reason = reason.to_owned();
-                self.actions.push_back(Action::FinishSubscription {
-                    session,
-                    handle,
-                    status,
-                    reason,
-                });
-            }
-        }
+        let reason = reason.to_owned();
+        self.actions.push_back(Action::EndTrack { track: id, status, reason });
         for upstream in unanswered {
             self.unsubscribe(upstream);
         }

@@ -190,9 +190,8 @@ fn publish_done_reaches_every_subscriber_and_frees_the_name() {
     let mut relay = Relay::live();
     relay.hub.upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "over");
     let actions = relay.actions();
-    assert!(actions.contains(&Action::FinishSubscription {
-        session: VIEWER,
-        handle: handle(5),
+    assert!(actions.contains(&Action::EndTrack {
+        track: TrackId(0),
         status: PublishDoneCode::TRACK_ENDED,
         reason: "over".into(),
     }));
@@ -223,7 +222,7 @@ fn subscribers_are_told_when_the_publisher_does_not_come_back() {
     let actions = relay.pass(Duration::from_secs(1));
     assert!(actions.iter().any(|a| matches!(
         a,
-        Action::FinishSubscription { session: VIEWER, status: PublishDoneCode::INTERNAL_ERROR, .. }
+        Action::EndTrack { status: PublishDoneCode::INTERNAL_ERROR, .. }
     )));
 }
 
