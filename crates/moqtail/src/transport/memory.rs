@@ -779,12 +779,19 @@ mod tests {
     #[test]
     fn a_fin_is_acknowledged_when_the_peer_has_read_up_to_it() {
         let (client, server) = MemoryConnection::pair(TransportLimits::default());
-        let Poll::Ready(Ok(mut send)) = poll(|cx| client.poll_open_uni(cx)) else { panic!() };
+        let Poll::Ready(Ok(mut send)) = poll(|cx| client.poll_open_uni(cx)) else {
+            panic!()
+        };
         let mut chunks = [Bytes::from_static(b"abc")];
-        assert_eq!(poll(|cx| send.poll_write(cx, &mut chunks)), Poll::Ready(Ok(3)));
+        assert_eq!(
+            poll(|cx| send.poll_write(cx, &mut chunks)),
+            Poll::Ready(Ok(3))
+        );
         send.finish();
         assert!(poll(|cx| send.poll_closed(cx)).is_pending());
-        let Poll::Ready(Ok(mut recv)) = poll(|cx| server.poll_accept_uni(cx)) else { panic!() };
+        let Poll::Ready(Ok(mut recv)) = poll(|cx| server.poll_accept_uni(cx)) else {
+            panic!()
+        };
         let read = poll(|cx| recv.poll_read(cx, 9));
         assert_eq!(read, Poll::Ready(Ok(Some(Bytes::from_static(b"abc")))));
         assert_eq!(poll(|cx| send.poll_closed(cx)), Poll::Ready(Ok(())));
@@ -796,9 +803,13 @@ mod tests {
     fn nothing_of_a_stream_is_kept_when_both_ends_dropped_it() {
         let (client, server) = MemoryConnection::pair(TransportLimits::default());
         for _ in 0..200 {
-            let Poll::Ready(Ok(mut send)) = poll(|cx| client.poll_open_uni(cx)) else { panic!() };
+            let Poll::Ready(Ok(mut send)) = poll(|cx| client.poll_open_uni(cx)) else {
+                panic!()
+            };
             send.finish();
-            let Poll::Ready(Ok(recv)) = poll(|cx| server.poll_accept_uni(cx)) else { panic!() };
+            let Poll::Ready(Ok(recv)) = poll(|cx| server.poll_accept_uni(cx)) else {
+                panic!()
+            };
             drop((send, recv));
         }
         assert!(client.link().lock().pipes.is_empty());
@@ -806,7 +817,10 @@ mod tests {
 
     #[test]
     fn datagrams_over_the_buffer_push_out_the_oldest() {
-        let limits = TransportLimits { datagram_buffer: 10, ..TransportLimits::default() };
+        let limits = TransportLimits {
+            datagram_buffer: 10,
+            ..TransportLimits::default()
+        };
         let (client, server) = MemoryConnection::pair(limits);
         for payload in [b"aaaa", b"bbbb", b"cccc"] {
             client.send_datagram(Bytes::from_static(payload)).unwrap();
