@@ -294,9 +294,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                         reason: reason.as_str().to_owned(),
                     },
                     RequestFailure::TimedOut => SubscribeError::TimedOut,
-                    RequestFailure::GoingAway | RequestFailure::Superseded => {
-                        CallError::GoingAway.into()
-                    }
+                    RequestFailure::GoingAway => CallError::GoingAway.into(),
                 };
                 self.subscribe_answered(handle, Err(error));
             }
@@ -339,9 +337,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                         reason: reason.as_str().to_owned(),
                     },
                     RequestFailure::TimedOut => PublishError::TimedOut,
-                    RequestFailure::GoingAway | RequestFailure::Superseded => {
-                        CallError::GoingAway.into()
-                    }
+                    RequestFailure::GoingAway => CallError::GoingAway.into(),
                 };
                 self.publish_answered(handle, Err(error));
             }
