@@ -390,7 +390,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
             self.peer.clone(),
             self.limits.max_object_len,
         );
-        self.deliver(handle, Incoming::Subgroup(reader));
+        self.deliver(handle, Incoming::Subgroup(Box::new(reader)));
     }
 
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram) {
