@@ -2,4 +2,7 @@
 
 pub mod model;
 #[cfg(feature = "net")]
+pub mod peer;
+pub mod track;
+#[cfg(feature = "net")]
 pub mod transport;
