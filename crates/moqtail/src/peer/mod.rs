@@ -2,10 +2,12 @@
 
 mod egress;
 mod ingest;
+mod streams;
 mod track;
+mod wake;
 mod writer;
 
 pub use egress::{Egress, EgressEvents, EgressHandle};
 pub use ingest::{IngestEnd, ingest_subgroup};
-pub use track::{Interest, Track, TrackEnd};
+pub use track::{Interest, Track};
 pub use writer::{LocalSubgroup, LocalTrack};
