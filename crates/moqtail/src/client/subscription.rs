@@ -104,7 +104,7 @@ pub enum SubscriptionEnd {
 #[derive(Debug)]
 pub enum Incoming {
     /// A subgroup stream begins; several may be open at once.
-    Subgroup(SubgroupReader),
+    Subgroup(Box<SubgroupReader>),
     /// An object by datagram.
     Datagram(ObjectDatagram),
 }
@@ -153,7 +153,10 @@ impl Subscription {
 
     /// How the subscription ended; `None` while it runs.
     pub fn end(&self) -> Option<SubscriptionEnd> {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Changes range, priority or Forward State (SUBSCRIBE_UPDATE). It is not answered.
@@ -162,17 +165,23 @@ impl Subscription {
     /// When the range would grow, which draft-14 §9.10 forbids, or the subscription has ended.
     pub fn update(&self, update: SubscriptionUpdate) -> Result<(), crate::session::CallError> {
         let handle = self.request.handle;
-        self.request.peer.call(|session, _| session.update_subscription(handle, update))
+        self.request
+            .peer
+            .call(|session, _| session.update_subscription(handle, update))
     }
 
     /// All objects, whole, as they arrive from all streams and datagrams.
     pub fn into_objects(self) -> Objects {
-        Objects { subscription: self, reading: FuturesUnordered::new(), ended: false }
+        Objects {
+            subscription: self,
+            reading: FuturesUnordered::new(),
+            ended: false,
+        }
     }
 }
 
 type Reading = std::pin::Pin<
-    Box<dyn Future<Output = (SubgroupReader, Result<Option<Object>, ReadError>)> + Send>,
+    Box<dyn Future<Output = (Box<SubgroupReader>, Result<Option<Object>, ReadError>)> + Send>,
 >;
 
 /// The objects of a subscription, merged. Objects of one subgroup come in order.
@@ -215,7 +224,7 @@ impl Objects {
     }
 }
 
-fn read_one(mut reader: SubgroupReader) -> Reading {
+fn read_one(mut reader: Box<SubgroupReader>) -> Reading {
     Box::pin(async move {
         let result = reader.next_object().await;
         (reader, result)
@@ -224,6 +233,8 @@ fn read_one(mut reader: SubgroupReader) -> Reading {
 
 impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Objects").field("subscription", &self.subscription).finish_non_exhaustive()
+        f.debug_struct("Objects")
+            .field("subscription", &self.subscription)
+            .finish_non_exhaustive()
     }
 }

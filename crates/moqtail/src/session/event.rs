@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use super::{config::Token, error::Blame};
+use super::{blame::Blame, config::Token};
 use crate::model::{
     Filter, FullTrackName, GroupOrder, Location, Parameters, PublishDoneCode, PublishErrorCode,
     PublishNamespaceErrorCode, ReasonPhrase, SessionCode, StreamCode, SubscribeErrorCode,

@@ -15,7 +15,7 @@ use super::{
     subscribe::Subscriptions,
     timer::Timer,
 };
-use crate::model::{ControlMessage, MaxRequestId, RequestsBlocked, draft14::ControlDecoder};
+use crate::model::{ControlDecoder, ControlMessage, MaxRequestId, RequestsBlocked};
 
 /// How far the session is.
 #[derive(Debug)]
