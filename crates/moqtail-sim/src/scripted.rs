@@ -5,14 +5,17 @@ use std::time::Duration;
 use bytes::BytesMut;
 use moqtail::{
     model::{
-        ClientSetup, ControlMessage, FullTrackName, RequestId, ServerSetup, SessionCode,
-        SetupParameter, SetupParameters, StreamHeader, Subscribe,
-        draft14::{ControlDecoder, DecodeOptions, VERSION, encode_control},
+        ControlMessage, SessionCode, SetupParameter, StreamHeader,
+        draft14::{ControlDecoder, DecodeOptions, encode_control},
     },
     session::{Carrier, Close, Event, Role, SessionConfig, StreamKey, StreamVerdict},
 };
 
-use crate::{Endpoint, start_of_time};
+use crate::{
+    Endpoint,
+    messages::{client_setup, server_setup},
+    start_of_time,
+};
 
 /// First MAX_REQUEST_ID of the scripted peer, if its setup is [`Scripted::server`] or [`Scripted::client`].
 const LIMIT: u64 = 200;
@@ -206,36 +209,5 @@ impl Scripted {
     /// Time goes by.
     pub fn advance(&mut self, time: Duration) {
         self.endpoint.advance(time);
-    }
-}
-
-/// CLIENT_SETUP for draft 14.
-pub fn client_setup(parameters: Vec<SetupParameter>) -> ControlMessage {
-    let parameters = SetupParameters(parameters);
-    ControlMessage::ClientSetup(ClientSetup {
-        versions: vec![VERSION],
-        parameters,
-    })
-}
-
-/// SERVER_SETUP for draft 14.
-pub fn server_setup(parameters: Vec<SetupParameter>) -> ControlMessage {
-    let parameters = SetupParameters(parameters);
-    ControlMessage::ServerSetup(ServerSetup {
-        version: VERSION,
-        parameters,
-    })
-}
-
-/// SUBSCRIBE from the largest object on.
-pub fn subscribe(id: u64, track: &FullTrackName) -> Subscribe {
-    Subscribe {
-        request_id: RequestId(id),
-        track: track.clone(),
-        subscriber_priority: 128,
-        group_order: None,
-        forward: true,
-        filter: moqtail::model::Filter::LargestObject,
-        parameters: Default::default(),
     }
 }
