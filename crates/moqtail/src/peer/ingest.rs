@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Track;
-use crate::model::draft14::ObjectLimits;
+use crate::model::ObjectLimits;
 use crate::model::{DecodeError, StreamCode, SubgroupHeader};
 use crate::track::{IngestError, MalformedTrack, PublisherId, StreamIngest};
 use crate::transport::{ConnectionError, RecvStream, StreamError};

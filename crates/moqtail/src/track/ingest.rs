@@ -11,8 +11,8 @@ use super::{
     log::{StreamId, TrackLog},
     run::header_bytes,
 };
-use crate::model::draft14::{ObjectItem, ObjectLimits, SubgroupDecoder};
 use crate::model::{DecodeError, Location, ObjectHeader, StreamCode, SubgroupHeader};
+use crate::model::{ObjectItem, ObjectLimits, SubgroupDecoder};
 
 /// Why an inbound stream cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -17,7 +17,7 @@ use super::{
     ranges::RangeSet,
     run::{Run, RunId, RunState},
 };
-use crate::model::draft14::encode_datagram;
+use crate::model::encode_datagram;
 use crate::model::{
     DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
     SubgroupHeader, TrackAlias,

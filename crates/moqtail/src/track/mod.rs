@@ -59,3 +59,16 @@ pub struct SubgroupOptions {
     /// The last object before the end of the subgroup is the last of its group.
     pub end_of_group: bool,
 }
+
+impl SubgroupOptions {
+    /// Subgroup 0 of `group`, at middle priority (draft-14 §7.3), without extension headers.
+    pub fn new(group: u64) -> Self {
+        Self {
+            group,
+            subgroup: crate::model::SubgroupId::Zero,
+            publisher_priority: 128,
+            extensions: false,
+            end_of_group: false,
+        }
+    }
+}

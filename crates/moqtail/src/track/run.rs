@@ -8,10 +8,10 @@ use super::{
     chunks::{CHUNK_COST, ChunkList},
     log::StreamId,
 };
-use crate::model::draft14::{encode_stream_header, put_varint};
 use crate::model::{
     EncodeError, ObjectStatus, StreamCode, StreamHeader, SubgroupHeader, SubgroupId,
 };
+use crate::model::{encode_stream_header, put_varint};
 
 /// Name of a run within its track; rises with every run, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@ use super::{
     log::{ForwardingPreference, StreamId, TrackLog},
     run::header_bytes,
 };
-use crate::model::draft14::SubgroupEncoder;
+use crate::model::SubgroupEncoder;
 use crate::model::{
     Extensions, Location, ObjectHeader, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId,
 };

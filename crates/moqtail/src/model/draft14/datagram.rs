@@ -42,7 +42,8 @@ fn read_datagram(r: &mut Reader<'_>, bytes: &Bytes) -> Result<ObjectDatagram, St
     let publisher_priority = r.byte("Publisher Priority")?;
     let extensions = if has(EXTENSIONS) {
         let offset = r.offset();
-        let range = read_extensions(r, bytes.len())?;
+        // The datagram itself is the limit.
+        let range = read_extensions(r, usize::MAX)?;
         // draft-14 §10.3.1
         if range.is_empty() {
             let kind = DecodeErrorKind::InvalidValue(0);

@@ -181,14 +181,15 @@ fn check(bytes: &[u8], base: u64) -> Result<(), Stop> {
 pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<Range<usize>, Stop> {
     let offset = r.offset();
     let len = r.varint("Extension Headers Length")?;
-    let Some(len) = usize::try_from(len).ok().filter(|len| *len <= max) else {
+    if len > max as u64 {
         let max = max as u64;
         return Err(invalid(
             "Extension Headers Length",
             offset,
             DecodeErrorKind::OverLimit { len, max },
         ));
-    };
+    }
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
     let start = r.consumed();
     let base = r.offset();
     let bytes = r.take(FIELD, len)?;

@@ -242,6 +242,10 @@ impl Wire for NamespacePrefix {
     }
 
     fn write(&self, w: &mut Writer<'_>, field: &'static str) -> Result<(), EncodeError> {
+        // draft-14 §9.28
+        if self.fields().is_empty() {
+            return Err(EncodeError::NotAllowed("a namespace prefix without fields"));
+        }
         w.varint(field, self.fields().len() as u64)?;
         self.fields()
             .iter()
