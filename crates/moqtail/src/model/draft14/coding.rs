@@ -228,7 +228,7 @@ impl<'a> Writer<'a> {
 
 /// Appends the shortest varint (draft-14 §1.4) of `value`.
 #[inline]
-pub(super) fn put_varint(
+pub(crate) fn put_varint(
     out: &mut BytesMut,
     field: &'static str,
     value: u64,
