@@ -1,10 +1,16 @@
 //! Where received bytes go: a file or standard output, with failures told apart.
 
-use std::path::Path;
+use std::{io::Write as _, path::Path};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use crate::errors::CliError;
+
+/// Prints text on standard output, as far as somebody reads it.
+pub(crate) fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
 
 /// A destination for bytes.
 pub(crate) struct Output {

@@ -1,9 +1,8 @@
 //! The live line of the demo, and numbers as people read them.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    time::Duration,
-};
+use std::{io::IsTerminal as _, time::Duration};
+
+use crate::output::print;
 
 /// One line on standard output that tells how things are: rewritten in place on a terminal, else a line each time.
 #[derive(Debug)]
@@ -31,8 +30,7 @@ impl StatusLine {
     /// Leaves the last line standing and goes on below it.
     pub(crate) fn end(&self) {
         if self.terminal {
-            let mut stdout = std::io::stdout().lock();
-            let _ = stdout.write_all(b"\n").and_then(|()| stdout.flush());
+            print("\n");
         }
     }
 
