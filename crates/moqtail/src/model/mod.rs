@@ -14,6 +14,12 @@ mod param;
 pub use code::*;
 pub use control::*;
 pub use data::*;
+/// The draft in use. Later drafts join beside it; who uses the codec names it here.
+pub use draft14::{
+    ControlDecoder, DecodeOptions, FetchDecoder, ObjectItem, ObjectLimits, Pairs,
+    StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, decode_datagram, encode_control,
+    encode_datagram, encode_fetch_object, encode_stream_header,
+};
 pub use error::*;
 pub use location::*;
 pub use name::*;
