@@ -1,0 +1,250 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn value(json: &[u8]) -> Value {
+    serde_json::from_slice(json).unwrap()
+}
+
+fn read(json: Value) -> Result<Catalog, CatalogError> {
+    Catalog::from_json(json.to_string().as_bytes())
+}
+
+fn video() -> CatalogTrack {
+    CatalogTrack {
+        role: Some(Role::Video),
+        render_group: Some(1),
+        init_data: Some(Bytes::from_static(b"\0\x01\x02")),
+        codec: Some("avc1.42c01e".into()),
+        framerate: Some(29.97),
+        timescale: Some(90_000),
+        width: Some(640),
+        height: Some(360),
+        bitrate: Some(800_000),
+        ..CatalogTrack::new("video0", Packaging::Cmaf)
+    }
+}
+
+fn audio() -> CatalogTrack {
+    CatalogTrack {
+        role: Some(Role::Audio),
+        codec: Some("opus".into()),
+        samplerate: Some(48_000),
+        channel_config: Some("2".into()),
+        ..CatalogTrack::new("audio0", Packaging::Cmaf)
+    }
+}
+
+fn catalog() -> Catalog {
+    Catalog {
+        generated_at: Some(1_746_104_606_044),
+        is_complete: false,
+        tracks: vec![video(), audio()],
+    }
+}
+
+#[test]
+fn msf_00_form() {
+    let written = value(&catalog().to_json());
+    assert_eq!(
+        written,
+        json!({
+            "version": 1,
+            "generatedAt": 1_746_104_606_044_u64,
+            "tracks": [
+                {
+                    "name": "video0", "packaging": "cmaf", "isLive": true, "role": "video",
+                    "renderGroup": 1, "codec": "avc1.42c01e", "framerate": 29.97,
+                    "timescale": 90_000, "bitrate": 800_000, "width": 640, "height": 360,
+                    "initData": "AAEC",
+                },
+                {
+                    "name": "audio0", "packaging": "cmaf", "isLive": true, "role": "audio",
+                    "codec": "opus", "samplerate": 48_000, "channelConfig": "2",
+                },
+            ],
+        })
+    );
+}
+
+#[test]
+fn msf_01_form_keeps_init_data_in_a_list_at_the_end() {
+    let json = catalog().to_json_msf01();
+    let written = value(&json);
+    assert_eq!(written["version"], "draft-01");
+    assert_eq!(written["tracks"][0]["initRef"], "init0");
+    assert_eq!(written["tracks"][0].get("initData"), None);
+    assert_eq!(
+        written["initDataList"],
+        json!([{"id": "init0", "type": "inline", "data": "AAEC"}])
+    );
+    let text = String::from_utf8(json).unwrap();
+    assert!(text.find("initDataList") > text.find("tracks"));
+}
+
+#[test]
+fn both_forms_read_back_equal() {
+    assert_eq!(Catalog::from_json(&catalog().to_json()).unwrap(), catalog());
+    assert_eq!(
+        Catalog::from_json(&catalog().to_json_msf01()).unwrap(),
+        catalog()
+    );
+}
+
+#[test]
+fn the_end_form_has_no_tracks() {
+    let end = Catalog::complete(Some(5));
+    let written = value(&end.to_json());
+    assert_eq!(
+        written,
+        json!({"version": 1, "generatedAt": 5, "isComplete": true, "tracks": []})
+    );
+    assert_eq!(Catalog::from_json(&end.to_json()).unwrap(), end);
+    // `isComplete` MUST NOT be written when false.
+    assert_eq!(value(&catalog().to_json()).get("isComplete"), None);
+}
+
+#[test]
+fn reading_is_tolerant() {
+    let read = read(json!({
+        "version": 1,
+        "com.example": {"a": [1]},
+        "generatedAt": 7.0,
+        "tracks": [{
+            "name": "a", "packaging": "chunk-per-object", "role": "commentary",
+            "channelConfig": 2, "width": 640.0, "com.example-tier": "premium",
+            "initData": "AAECAw",
+        }],
+    }));
+    let read = read.unwrap();
+    assert_eq!(read.generated_at, Some(7));
+    let track = &read.tracks[0];
+    assert!(track.is_live);
+    assert_eq!(track.packaging, Packaging::Other("chunk-per-object".into()));
+    assert_eq!(track.role, Some(Role::Other("commentary".into())));
+    assert_eq!(track.channel_config.as_deref(), Some("2"));
+    assert_eq!(track.width, Some(640));
+    assert_eq!(track.init_data.as_deref(), Some(&[0, 1, 2, 3][..]));
+}
+
+#[test]
+fn versions_that_are_not_understood_are_refused_before_anything_else() {
+    for version in [json!(2), json!("draft-07"), json!(1.5)] {
+        let error = read(json!({"version": version, "tracks": 5})).unwrap_err();
+        assert!(matches!(error, CatalogError::Version(_)), "{error}");
+    }
+    assert!(matches!(
+        read(json!({"tracks": []})),
+        Err(CatalogError::Json(_))
+    ));
+}
+
+#[test]
+fn broken_catalogs_name_what_is_wrong() {
+    let track = |extra: Value| {
+        let mut track = json!({"name": "v", "packaging": "cmaf", "isLive": true});
+        track
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        read(json!({"version": 1, "tracks": [track]}))
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(track(json!({"initData": "*"})).contains("track `v`"));
+    assert!(track(json!({"initRef": "x"})).contains("no entry `x`"));
+    assert!(track(json!({"width": -1})).contains("below 0"));
+    let twice = json!({"name": "v", "packaging": "cmaf"});
+    let error = read(json!({"version": 1, "tracks": [twice, twice]})).unwrap_err();
+    assert!(matches!(error, CatalogError::DuplicateTrack(name) if name == "v"));
+    assert!(Catalog::from_json(b"{").is_err());
+}
+
+#[test]
+fn sizes_are_limited() {
+    let large = vec![b' '; MAX_CATALOG_BYTES + 1];
+    assert!(matches!(
+        Catalog::from_json(&large),
+        Err(CatalogError::TooLarge { .. })
+    ));
+    let tracks: Vec<_> = (0..=MAX_CATALOG_TRACKS)
+        .map(|n| json!({"name": n.to_string(), "packaging": "cmaf"}))
+        .collect();
+    let error = read(json!({"version": 1, "tracks": tracks})).unwrap_err();
+    assert!(matches!(error, CatalogError::TooLarge { .. }));
+}
+
+#[test]
+fn delta_updates_apply_in_document_order() {
+    let mut catalog = catalog();
+    let delta = br#"{
+        "deltaUpdate": true,
+        "generatedAt": 1746104606044,
+        "removeTracks": [{"name": "audio0"}],
+        "addTracks": [{"name": "audio0", "isLive": true, "role": "audio", "codec": "mp4a.40.2"}],
+        "cloneTracks": [{"parentName": "video0", "name": "video1", "width": 1280, "height": 720}]
+    }"#;
+    let CatalogObject::Update(update) = CatalogObject::from_json(delta).unwrap() else {
+        panic!("a delta update was read as a full catalog");
+    };
+    catalog.apply(&update).unwrap();
+    let names: Vec<_> = catalog
+        .tracks
+        .iter()
+        .map(|track| track.name.as_str())
+        .collect();
+    assert_eq!(names, ["video0", "audio0", "video1"]);
+    assert_eq!(catalog.tracks[1].codec.as_deref(), Some("mp4a.40.2"));
+    let clone = &catalog.tracks[2];
+    assert_eq!(
+        (clone.width, clone.codec.as_deref()),
+        (Some(1280), Some("avc1.42c01e"))
+    );
+    assert_eq!(clone.init_data, catalog.tracks[0].init_data);
+}
+
+#[test]
+fn msf_01_delta_updates_apply_too() {
+    let mut catalog = catalog();
+    let delta = br#"{
+        "deltaUpdate": [
+            {"op": "add", "tracks": [{"name": "t", "packaging": "cmaf", "initRef": "x"}]},
+            {"op": "remove", "tracks": [{"name": "video0"}]}
+        ],
+        "initDataList": [{"id": "x", "type": "inline", "data": "AAEC"}]
+    }"#;
+    catalog
+        .apply(&CatalogUpdate::from_json(delta).unwrap())
+        .unwrap();
+    let names: Vec<_> = catalog
+        .tracks
+        .iter()
+        .map(|track| track.name.as_str())
+        .collect();
+    assert_eq!(names, ["audio0", "t"]);
+    assert_eq!(catalog.tracks[1].init_data.as_deref(), Some(&[0, 1, 2][..]));
+}
+
+#[test]
+fn a_delta_update_that_does_not_fit_changes_nothing() {
+    for delta in [
+        r#"{"deltaUpdate": true, "removeTracks": [{"name": "audio0"}, {"name": "nobody"}]}"#,
+        r#"{"deltaUpdate": true, "addTracks": [{"name": "audio0", "packaging": "cmaf"}]}"#,
+        r#"{"deltaUpdate": true, "cloneTracks": [{"parentName": "nobody", "name": "n"}]}"#,
+    ] {
+        let mut changed = catalog();
+        let update = CatalogUpdate::from_json(delta.as_bytes()).unwrap();
+        assert!(changed.apply(&update).is_err(), "{delta}");
+        assert_eq!(changed, catalog());
+    }
+    let empty = CatalogUpdate::from_json(br#"{"deltaUpdate": true}"#);
+    assert!(matches!(
+        empty,
+        Err(CatalogError::WrongKind { expected: "delta" })
+    ));
+    let full = catalog().to_json();
+    assert!(matches!(
+        CatalogObject::from_json(&full),
+        Ok(CatalogObject::Full(_))
+    ));
+}

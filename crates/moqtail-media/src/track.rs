@@ -1,0 +1,347 @@
+//! What a header (`moov`) says about its tracks, and the header each track needs on its own.
+
+use bytes::Bytes;
+use mp4_atom::{Mdhd, Mvhd, Tkhd, Trex};
+
+use crate::boxes::{BoxRef, write_atom, write_box};
+use crate::codec::{self, Media};
+use crate::error::{Error, FourCc};
+use crate::fragment::Fragment;
+use crate::limits::Limits;
+
+/// What kind of media a track carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// One track of an input: what a catalog has to say about it, and its CMAF header.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TrackInfo {
+    /// The track id, as in the header and in every fragment of the track.
+    pub id: u32,
+    /// Video or audio.
+    pub kind: TrackKind,
+    /// Codec string, such as `avc1.42c01e`, `mp4a.40.2` or `opus`.
+    pub codec: String,
+    /// Units per second of all times of this track; never 0.
+    pub timescale: u32,
+    /// Encoded width in pixels; video only.
+    pub width: Option<u32>,
+    /// Encoded height in pixels; video only.
+    pub height: Option<u32>,
+    /// Samples per second; audio only.
+    pub samplerate: Option<u32>,
+    /// Number of channels; audio only.
+    pub channels: Option<u32>,
+    /// Frames per second, video only. Fragmented streams seldom declare it:
+    /// [`learn`](Self::learn) takes it from the first fragment.
+    pub framerate: Option<f64>,
+    /// Average bit rate in bit/s: declared by the header, or measured over a whole file.
+    pub bitrate: Option<u64>,
+    /// ISO 639-2 language code; `None` when undetermined.
+    pub language: Option<String>,
+    /// The CMAF header of this track alone: `ftyp` and a `moov` with one `trak` and one `trex`.
+    /// This is the `initData` of CMSF-00 §3.1.
+    pub init: Bytes,
+}
+
+impl TrackInfo {
+    /// Fills in what only media tells: the frame rate, from a fragment whose frames all last
+    /// equally long. Does nothing for audio, for another track's fragment, or when the frame
+    /// rate is known.
+    pub fn learn(&mut self, fragment: &Fragment) {
+        let mine = self.kind == TrackKind::Video && fragment.track_id == self.id;
+        if !mine || self.framerate.is_some() || !fragment.even || fragment.duration == 0 {
+            return;
+        }
+        let frames = f64::from(fragment.samples) * f64::from(self.timescale);
+        self.framerate = Some(round_rate(frames / fragment.duration as f64));
+    }
+}
+
+/// Rounds to a thousandth, which keeps 29.97 and drops the noise of the division.
+pub(crate) fn round_rate(rate: f64) -> f64 {
+    (rate * 1000.0).round() / 1000.0
+}
+
+/// The sample defaults of a track in a fragmented stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    pub(crate) duration: u32,
+    pub(crate) size: u32,
+    pub(crate) flags: u32,
+}
+
+impl From<Trex> for Defaults {
+    fn from(trex: Trex) -> Self {
+        Self {
+            duration: trex.default_sample_duration,
+            size: trex.default_sample_size,
+            flags: trex.default_sample_flags,
+        }
+    }
+}
+
+/// A usable track of a `moov`, with the boxes it was read from.
+pub(crate) struct Track<'a> {
+    pub(crate) info: TrackInfo,
+    pub(crate) trak: BoxRef<'a>,
+    /// `None` when the header has no `trex` for the track: it is not fragmented.
+    pub(crate) defaults: Option<Defaults>,
+}
+
+/// The tracks of a `moov`, in its order.
+pub(crate) struct Tracks<'a> {
+    /// Those of a known codec; [`TrackInfo::init`] is still empty.
+    pub(crate) usable: Vec<Track<'a>>,
+    /// Sample entry types of the others.
+    pub(crate) ignored: Vec<FourCc>,
+}
+
+impl<'a> Tracks<'a> {
+    pub(crate) fn parse(moov: &BoxRef<'a>, limits: &Limits) -> Result<Self, Error> {
+        let defaults = fragment_defaults(moov)?;
+        let mut usable: Vec<Track<'a>> = Vec::new();
+        let mut ignored = Vec::new();
+        for trak in moov.children() {
+            let trak = trak?;
+            if trak.kind != *b"trak" {
+                continue;
+            }
+            let count = (usable.len() + ignored.len()) as u64 + 1;
+            Error::check(
+                "the number of tracks",
+                count,
+                "max_tracks",
+                limits.max_tracks as u64,
+            )?;
+            let (info, entry) = describe(&trak)?;
+            let Some(info) = info else {
+                ignored.push(entry);
+                continue;
+            };
+            if usable.iter().any(|other| other.info.id == info.id) {
+                return Err(Error::malformed(format!(
+                    "two tracks have the id {}",
+                    info.id
+                )));
+            }
+            let defaults = defaults
+                .iter()
+                .find(|(id, _)| *id == info.id)
+                .map(|(_, d)| *d);
+            usable.push(Track {
+                info,
+                trak,
+                defaults,
+            });
+        }
+        if usable.is_empty() {
+            let found: Vec<_> = ignored.iter().map(FourCc::to_string).collect();
+            let found = if found.is_empty() {
+                "none at all".to_owned()
+            } else {
+                found.join(", ")
+            };
+            return Err(Error::NoUsableTrack { found });
+        }
+        Ok(Self { usable, ignored })
+    }
+}
+
+/// Whether a `moov` lists samples itself, as that of an ordinary file does.
+pub(crate) fn lists_samples(moov: &BoxRef<'_>) -> Result<bool, Error> {
+    for trak in moov.children() {
+        let trak = trak?;
+        if trak.kind != *b"trak" {
+            continue;
+        }
+        let stbl = trak.need(b"mdia")?.need(b"minf")?.need(b"stbl")?;
+        for child in stbl.children() {
+            let child = child?;
+            // Both start with version, flags and a size field; the sample count follows.
+            let sizes = matches!(&child.kind, b"stsz" | b"stz2");
+            if sizes && child.body.get(8..12).is_some_and(|count| count != [0; 4]) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn fragment_defaults(moov: &BoxRef<'_>) -> Result<Vec<(u32, Defaults)>, Error> {
+    let mut all = Vec::new();
+    if let Some(mvex) = moov.find(b"mvex")? {
+        for child in mvex.children() {
+            let child = child?;
+            if child.kind == *b"trex" {
+                let trex: Trex = child.decode()?;
+                all.push((trex.track_id, trex.into()));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Reads a `trak`; the info is `None` when it is not audio or video of a known codec.
+fn describe(trak: &BoxRef<'_>) -> Result<(Option<TrackInfo>, FourCc), Error> {
+    let tkhd: Tkhd = trak.need(b"tkhd")?.decode()?;
+    let mdia = trak.need(b"mdia")?;
+    let mdhd: Mdhd = mdia.need(b"mdhd")?.decode()?;
+    let stsd = mdia.need(b"minf")?.need(b"stbl")?.need(b"stsd")?;
+    // `stsd` starts with version, flags and the number of entries.
+    let Some(entry) = stsd.children_from(8).next().transpose()? else {
+        return Err(Error::malformed("`stsd` has no sample entry"));
+    };
+    let handler = mdia.need(b"hdlr")?.body.get(8..12);
+    let kind = match handler {
+        Some(b"vide") => TrackKind::Video,
+        Some(b"soun") => TrackKind::Audio,
+        _ => return Ok((None, FourCc(entry.kind))),
+    };
+    let Some(described) = codec::describe(&entry)? else {
+        return Ok((None, FourCc(entry.kind)));
+    };
+    if mdhd.timescale == 0 || tkhd.track_id == 0 {
+        return Err(Error::malformed("a track has id 0 or timescale 0"));
+    }
+    let mut info = TrackInfo {
+        id: tkhd.track_id,
+        kind,
+        codec: described.codec,
+        timescale: mdhd.timescale,
+        width: None,
+        height: None,
+        samplerate: None,
+        channels: None,
+        framerate: None,
+        bitrate: described.bitrate,
+        language: Some(mdhd.language).filter(|lang| lang != "und" && is_language(lang)),
+        init: Bytes::new(),
+    };
+    match (kind, described.media) {
+        (TrackKind::Video, Media::Video { width, height }) => {
+            info.width = Some(width.into());
+            info.height = Some(height.into());
+        }
+        (
+            TrackKind::Audio,
+            Media::Audio {
+                samplerate,
+                channels,
+            },
+        ) => {
+            let rate = if samplerate == 0 {
+                info.timescale
+            } else {
+                samplerate
+            };
+            info.samplerate = Some(rate);
+            info.channels = Some(channels);
+        }
+        _ => {
+            return Err(Error::malformed(
+                "a track's handler and sample entry disagree",
+            ));
+        }
+    }
+    Ok((Some(info), FourCc(entry.kind)))
+}
+
+fn is_language(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|b| b.is_ascii_lowercase())
+}
+
+/// Brands for inputs without an `ftyp` of their own that fits: ISO base media with movie
+/// fragments, and CMAF.
+pub(crate) fn write_ftyp(out: &mut Vec<u8>) -> Result<(), Error> {
+    write_box(out, b"ftyp", |out| {
+        out.extend_from_slice(b"iso6\0\0\0\0iso6cmfcmp41");
+        Ok(())
+    })
+}
+
+/// The header of one track of a fragmented stream: `ftyp` as it came, the `trak` byte for byte.
+pub(crate) fn fragmented_header(
+    ftyp: Option<&[u8]>,
+    moov: &BoxRef<'_>,
+    track: &Track<'_>,
+) -> Result<Bytes, Error> {
+    let mut out = Vec::new();
+    match ftyp {
+        Some(ftyp) => out.extend_from_slice(ftyp),
+        None => write_ftyp(&mut out)?,
+    }
+    let mvhd = moov.need(b"mvhd")?;
+    write_box(&mut out, b"moov", |out| {
+        out.extend_from_slice(mvhd.raw);
+        out.extend_from_slice(track.trak.raw);
+        write_mvex(out, track.info.id, track.defaults.unwrap_or_default())
+    })?;
+    Ok(out.into())
+}
+
+fn write_mvex(out: &mut Vec<u8>, track_id: u32, defaults: Defaults) -> Result<(), Error> {
+    write_box(out, b"mvex", |out| {
+        write_atom(
+            out,
+            &Trex {
+                track_id,
+                default_sample_description_index: 1,
+                default_sample_duration: defaults.duration,
+                default_sample_size: defaults.size,
+                default_sample_flags: defaults.flags,
+            },
+        )
+    })
+}
+
+/// The header of one track of an ordinary file, as a fragmented stream would have it: without
+/// durations, edit list and sample tables, which are for the file as a whole.
+pub(crate) fn unfragmented_header(moov: &BoxRef<'_>, track: &Track<'_>) -> Result<Bytes, Error> {
+    let mut out = Vec::new();
+    write_ftyp(&mut out)?;
+    let mut mvhd: Mvhd = moov.need(b"mvhd")?.decode()?;
+    mvhd.duration = 0;
+    let mut tkhd: Tkhd = track.trak.need(b"tkhd")?.decode()?;
+    tkhd.duration = 0;
+    let mdia = track.trak.need(b"mdia")?;
+    write_box(&mut out, b"moov", |out| {
+        write_atom(out, &mvhd)?;
+        write_box(out, b"trak", |out| {
+            write_atom(out, &tkhd)?;
+            write_box(out, b"mdia", |out| write_mdia(out, &mdia))
+        })?;
+        write_mvex(out, track.info.id, Defaults::default())
+    })?;
+    Ok(out.into())
+}
+
+fn write_mdia(out: &mut Vec<u8>, mdia: &BoxRef<'_>) -> Result<(), Error> {
+    let mut mdhd: Mdhd = mdia.need(b"mdhd")?.decode()?;
+    mdhd.duration = 0;
+    write_atom(out, &mdhd)?;
+    out.extend_from_slice(mdia.need(b"hdlr")?.raw);
+    let minf = mdia.need(b"minf")?;
+    let stsd = minf.need(b"stbl")?.need(b"stsd")?;
+    write_box(out, b"minf", |out| {
+        for child in minf.children() {
+            let child = child?;
+            if child.kind != *b"stbl" {
+                out.extend_from_slice(child.raw);
+            }
+        }
+        write_box(out, b"stbl", |out| {
+            out.extend_from_slice(stsd.raw);
+            write_atom(out, &mp4_atom::Stts::default())?;
+            write_atom(out, &mp4_atom::Stsc::default())?;
+            write_atom(out, &mp4_atom::Stsz::default())?;
+            write_atom(out, &mp4_atom::Stco::default())
+        })
+    })
+}
