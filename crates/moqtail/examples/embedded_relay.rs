@@ -1,6 +1,6 @@
-//! A relay inside a program: it serves UDP and one client in the same process, and decides who may publish.
+//! A relay inside a program: it serves UDP and one publisher in the same process, and decides who may publish what.
 //!
-//! `cargo run -p moqtail --example embedded_relay -- 127.0.0.1:4443`
+//! `cargo run -p moqtail --example embedded_relay -- 127.0.0.1:4443 clock`
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use moqtail::{
     transport::{Identity, ListenConfig, Listener, MemoryConnection, TransportLimits},
 };
 
-struct OnlyBelow(TrackNamespace);
+/// Lets anybody publish below these namespaces, and nothing else.
+struct OnlyBelow(Vec<TrackNamespace>);
 
 impl Hooks for OnlyBelow {
     fn publish_namespace(&self, _session: &SessionInfo, namespace: &TrackNamespace) -> Verdict {
-        match self.0.as_prefix().matches(namespace) {
+        match self.0.iter().any(|allowed| allowed.as_prefix().matches(namespace)) {
             true => Verdict::Allow,
             false => Verdict::Deny,
         }
@@ -24,8 +25,14 @@ impl Hooks for OnlyBelow {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::args().nth(1).ok_or("usage: embedded_relay ADDRESS:PORT")?.parse()?;
-    let relay = Relay::new(RelayConfig::default().hooks(OnlyBelow("home".parse()?)));
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: embedded_relay ADDRESS:PORT [NAMESPACE...]";
+    let address = arguments.next().ok_or(usage)?.parse()?;
+    let mut allowed = vec!["home".parse()?];
+    for namespace in arguments {
+        allowed.push(namespace.parse()?);
+    }
+    let relay = Relay::new(RelayConfig::default().hooks(OnlyBelow(allowed)));
 
     // A publisher in this process reaches the relay without a network.
     let (here, there) = MemoryConnection::pair(TransportLimits::default());
@@ -35,17 +42,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broadcast = Broadcast::new("home/greeting".parse()?);
     let track = broadcast.track("text", TrackOptions::default())?;
     let _publication = client.publish(&broadcast).await?;
-    let mut greeting = track.subgroup(SubgroupOptions::new(0))?;
-    greeting.object(0, &Extensions::default(), "hello".into())?;
-    greeting.finish()?;
 
-    let identity = Identity::generate(["localhost"])?;
-    let listener = Listener::bind(ListenConfig::new(address, identity))?;
+    let listener = Listener::bind(ListenConfig::new(address, Identity::generate(["localhost"])?))?;
     println!("relay at {}", listener.local_addr());
-    tokio::select! {
-        () = relay.serve(listener) => {}
-        _ = tokio::signal::ctrl_c() => relay.shutdown(Duration::from_secs(1)).await,
+    let serving = relay.serve(listener);
+    tokio::pin!(serving);
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    for group in 0.. {
+        tokio::select! {
+            () = &mut serving => break,
+            _ = tokio::signal::ctrl_c() => break,
+            _ = tick.tick() => {}
+        }
+        let mut greeting = track.subgroup(SubgroupOptions::new(group))?;
+        greeting.object(0, &Extensions::default(), format!("hello {group}").into())?;
+        greeting.finish()?;
     }
-    session.abort();
+    relay.shutdown(Duration::from_secs(1)).await;
+    session.await?;
     Ok(())
 }

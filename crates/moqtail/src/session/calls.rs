@@ -3,16 +3,17 @@
 use std::time::Instant;
 
 use super::{
-    error::{CallError, SetupRefusal},
+    error::{CallError, SessionError, SetupRefusal},
     event::{
         PublishAnswer, PublishOptions, RequestHandle, SubscribeAnswer, SubscribeOptions,
         SubscriptionUpdate,
     },
-    machine::Session,
+    machine::{Phase, Session},
+    timer::Timer,
 };
 use crate::model::{
-    Parameters, PublishDoneCode, PublishErrorCode, PublishNamespaceErrorCode, ReasonPhrase,
-    SessionCode, SubscribeErrorCode, TrackNamespace,
+    ControlMessage, Goaway, Parameters, PublishDoneCode, PublishErrorCode,
+    PublishNamespaceErrorCode, ReasonPhrase, SessionCode, SubscribeErrorCode, TrackNamespace,
 };
 
 /// Setup and end of the session.
@@ -22,15 +23,32 @@ impl Session {
     /// # Errors
     /// There is no CLIENT_SETUP to answer, or the session is closed.
     pub fn accept_setup(&mut self) -> Result<(), CallError> {
-        unimplemented!()
+        let phase = std::mem::replace(&mut self.phase, Phase::Open);
+        let Phase::AwaitAnswer(peer) = phase else {
+            self.phase = phase;
+            return Err(self.not_now());
+        };
+        if let Some(setup) = self.own_setup.take() {
+            self.cx.out.send(&setup)?;
+        }
+        self.open(*peer);
+        self.settle(Ok(()));
+        Ok(())
     }
 
     /// Server: closes the session with the code of `refusal`.
     ///
     /// # Errors
     /// There is no CLIENT_SETUP to answer, or the session is closed.
-    pub fn refuse_setup(&mut self, _refusal: SetupRefusal, _reason: &str) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn refuse_setup(&mut self, refusal: SetupRefusal, reason: &str) -> Result<(), CallError> {
+        if !matches!(self.phase, Phase::AwaitAnswer(_)) {
+            return Err(self.not_now());
+        }
+        self.end(&SessionError::Refused {
+            refusal,
+            reason: reason.to_owned(),
+        });
+        Ok(())
     }
 
     /// Sends GOAWAY. If subscriptions are left at `deadline`, the session closes with GOAWAY_TIMEOUT, else with
@@ -38,13 +56,25 @@ impl Session {
     ///
     /// # Errors
     /// Not established, GOAWAY was sent, or a client gives a URI.
-    pub fn goaway(&mut self, _uri: &str, _deadline: Instant) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn goaway(&mut self, uri: &str, deadline: Instant) -> Result<(), CallError> {
+        self.open_session()?;
+        self.goaway.check_send(self.client, uri)?;
+        let goaway = Goaway {
+            new_session_uri: uri.to_owned(),
+        };
+        self.cx.out.send(&ControlMessage::Goaway(goaway))?;
+        self.goaway.sent();
+        self.cx.timers.set(Timer::Goaway, deadline);
+        self.settle(Ok(()));
+        Ok(())
     }
 
     /// Closes the session. Does nothing when it is closed.
-    pub fn close(&mut self, _code: SessionCode, _reason: &str) {
-        unimplemented!()
+    pub fn close(&mut self, code: SessionCode, reason: &str) {
+        self.end(&SessionError::Application {
+            code,
+            reason: reason.to_owned(),
+        });
     }
 }
 
@@ -57,10 +87,13 @@ impl Session {
     /// The track has a subscription in this session, the range is backward, or no request can be made.
     pub fn subscribe(
         &mut self,
-        _options: SubscribeOptions,
-        _now: Instant,
+        options: SubscribeOptions,
+        now: Instant,
     ) -> Result<RequestHandle, CallError> {
-        unimplemented!()
+        self.may_request(now)?;
+        let result = self.subscriptions.subscribe(&mut self.cx, options);
+        self.settle(Ok(()));
+        result
     }
 
     /// Changes an own subscription, or one that came by PUBLISH. Before the answer to SUBSCRIBE the change is kept and
@@ -70,10 +103,13 @@ impl Session {
     /// The subscription has ended, or the change would widen it.
     pub fn update_subscription(
         &mut self,
-        _handle: RequestHandle,
-        _update: SubscriptionUpdate,
+        handle: RequestHandle,
+        update: SubscriptionUpdate,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.open_session()?;
+        let result = self.subscriptions.update(&mut self.cx, handle, update);
+        self.settle(Ok(()));
+        result
     }
 
     /// Ends a subscription of this side, however it came about and in any state but an unanswered PUBLISH. No event
@@ -81,16 +117,20 @@ impl Session {
     ///
     /// # Errors
     /// It has ended already.
-    pub fn unsubscribe(&mut self, _handle: RequestHandle) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn unsubscribe(&mut self, handle: RequestHandle) -> Result<(), CallError> {
+        self.open_session()?;
+        let result = self.subscriptions.unsubscribe(&mut self.cx, handle);
+        self.settle(Ok(()));
+        result
     }
 
     /// The track breaks the data model: ends the subscription (draft-14 §2.5).
     ///
     /// # Errors
     /// It has ended already.
-    pub fn malformed_track(&mut self, _handle: RequestHandle) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn malformed_track(&mut self, handle: RequestHandle) -> Result<(), CallError> {
+        tracing::warn!(%handle, "malformed track, unsubscribing (draft-14 §2.5)");
+        self.unsubscribe(handle)
     }
 
     /// Accepts a track offered by PUBLISH; parked streams of it are resumed.
@@ -99,11 +139,15 @@ impl Session {
     /// It was answered already or has ended.
     pub fn accept_publish(
         &mut self,
-        _handle: RequestHandle,
-        _answer: PublishAnswer,
-        _now: Instant,
+        handle: RequestHandle,
+        answer: PublishAnswer,
+        now: Instant,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.at(now);
+        self.open_session()?;
+        let result = self.subscriptions.accept(&mut self.cx, handle, answer, now);
+        self.settle(Ok(()));
+        result
     }
 
     /// Refuses a track offered by PUBLISH; its streams are stopped.
@@ -112,19 +156,27 @@ impl Session {
     /// It was answered already or has ended.
     pub fn reject_publish(
         &mut self,
-        _handle: RequestHandle,
-        _code: PublishErrorCode,
-        _reason: impl Into<ReasonPhrase>,
+        handle: RequestHandle,
+        code: PublishErrorCode,
+        reason: impl Into<ReasonPhrase>,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.open_session()?;
+        let result = self
+            .subscriptions
+            .reject(&mut self.cx, handle, code, reason.into());
+        self.settle(Ok(()));
+        result
     }
 
     /// Accepts a namespace offered by the peer.
     ///
     /// # Errors
     /// It was answered already or withdrawn.
-    pub fn accept_namespace(&mut self, _handle: RequestHandle) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn accept_namespace(&mut self, handle: RequestHandle) -> Result<(), CallError> {
+        self.open_session()?;
+        let result = self.namespaces.accept(&mut self.cx, handle);
+        self.settle(Ok(()));
+        result
     }
 
     /// Refuses a namespace offered by the peer.
@@ -133,11 +185,16 @@ impl Session {
     /// It was answered already or withdrawn.
     pub fn reject_namespace(
         &mut self,
-        _handle: RequestHandle,
-        _code: PublishNamespaceErrorCode,
-        _reason: impl Into<ReasonPhrase>,
+        handle: RequestHandle,
+        code: PublishNamespaceErrorCode,
+        reason: impl Into<ReasonPhrase>,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.open_session()?;
+        let result = self
+            .namespaces
+            .reject(&mut self.cx, handle, code, reason.into());
+        self.settle(Ok(()));
+        result
     }
 
     /// Revokes the acceptance of a namespace.
@@ -146,11 +203,16 @@ impl Session {
     /// It was not accepted, or was withdrawn.
     pub fn cancel_namespace(
         &mut self,
-        _handle: RequestHandle,
-        _code: PublishNamespaceErrorCode,
-        _reason: impl Into<ReasonPhrase>,
+        handle: RequestHandle,
+        code: PublishNamespaceErrorCode,
+        reason: impl Into<ReasonPhrase>,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.open_session()?;
+        let result = self
+            .namespaces
+            .cancel(&mut self.cx, handle, code, reason.into());
+        self.settle(Ok(()));
+        result
     }
 }
 
@@ -162,19 +224,25 @@ impl Session {
     /// It is announced in this session already, or no request can be made.
     pub fn publish_namespace(
         &mut self,
-        _namespace: TrackNamespace,
-        _parameters: Parameters,
-        _now: Instant,
+        namespace: TrackNamespace,
+        parameters: Parameters,
+        now: Instant,
     ) -> Result<RequestHandle, CallError> {
-        unimplemented!()
+        self.may_request(now)?;
+        let result = self.namespaces.publish(&mut self.cx, namespace, parameters);
+        self.settle(Ok(()));
+        result
     }
 
     /// Withdraws a namespace. Subscriptions under it go on.
     ///
     /// # Errors
     /// It has ended already.
-    pub fn namespace_done(&mut self, _handle: RequestHandle) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn namespace_done(&mut self, handle: RequestHandle) -> Result<(), CallError> {
+        self.open_session()?;
+        let result = self.namespaces.done(&mut self.cx, handle);
+        self.settle(Ok(()));
+        result
     }
 
     /// Offers a track. With [`PublishOptions::forward`], streams may be opened as soon as the PUBLISH was written
@@ -185,10 +253,13 @@ impl Session {
     /// The peer has a subscription to the track, the alias is in use for another track, or no request can be made.
     pub fn publish(
         &mut self,
-        _options: PublishOptions,
-        _now: Instant,
+        options: PublishOptions,
+        now: Instant,
     ) -> Result<RequestHandle, CallError> {
-        unimplemented!()
+        self.may_request(now)?;
+        let result = self.publications.publish(&mut self.cx, options);
+        self.settle(Ok(()));
+        result
     }
 
     /// Accepts a SUBSCRIBE of the peer. The answer stands before any data of the subscription if the shell takes outputs
@@ -198,10 +269,13 @@ impl Session {
     /// It was answered already or has ended, or the alias is in use for another track.
     pub fn accept_subscribe(
         &mut self,
-        _handle: RequestHandle,
-        _answer: SubscribeAnswer,
+        handle: RequestHandle,
+        answer: SubscribeAnswer,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.open_session()?;
+        let result = self.publications.accept(&mut self.cx, handle, answer);
+        self.settle(Ok(()));
+        result
     }
 
     /// Refuses a SUBSCRIBE of the peer.
@@ -210,11 +284,16 @@ impl Session {
     /// It was answered already or has ended.
     pub fn reject_subscribe(
         &mut self,
-        _handle: RequestHandle,
-        _code: SubscribeErrorCode,
-        _reason: impl Into<ReasonPhrase>,
+        handle: RequestHandle,
+        code: SubscribeErrorCode,
+        reason: impl Into<ReasonPhrase>,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.open_session()?;
+        let result = self
+            .publications
+            .reject(&mut self.cx, handle, code, reason.into());
+        self.settle(Ok(()));
+        result
     }
 
     /// Ends a subscription of the peer: PUBLISH_DONE is sent once all its streams are closed, with their number.
@@ -223,28 +302,68 @@ impl Session {
     /// It is not answered yet (refuse it instead), is finished already, or has ended.
     pub fn finish_publish(
         &mut self,
-        _handle: RequestHandle,
-        _status: PublishDoneCode,
-        _reason: impl Into<ReasonPhrase>,
+        handle: RequestHandle,
+        status: PublishDoneCode,
+        reason: impl Into<ReasonPhrase>,
     ) -> Result<(), CallError> {
-        unimplemented!()
+        self.open_session()?;
+        let result = self
+            .publications
+            .finish(&mut self.cx, handle, status, reason.into());
+        self.settle(Ok(()));
+        result
     }
 
     /// A data stream is about to be opened for a subscription of the peer.
     ///
     /// # Errors
     /// The subscription has ended or is finished: do not open it.
-    pub fn outbound_stream_opened(&mut self, _handle: RequestHandle) -> Result<(), CallError> {
-        unimplemented!()
+    pub fn outbound_stream_opened(&mut self, handle: RequestHandle) -> Result<(), CallError> {
+        self.open_session()?;
+        self.publications.stream_opened(handle)
     }
 
     /// A data stream of a subscription was finished or reset. Does nothing when the subscription has ended.
-    pub fn outbound_stream_closed(&mut self, _handle: RequestHandle) {
-        unimplemented!()
+    pub fn outbound_stream_closed(&mut self, handle: RequestHandle) {
+        if self.is_established() {
+            let result = self.publications.stream_closed(&mut self.cx, handle);
+            self.settle(result);
+        }
     }
 
     /// Whether an own request was given a Request ID and put on the control stream.
-    pub fn is_sent(&self, _handle: RequestHandle) -> bool {
-        unimplemented!()
+    pub fn is_sent(&self, handle: RequestHandle) -> bool {
+        self.subscriptions.is_sent(handle)
+            || self.publications.is_sent(handle)
+            || self.namespaces.is_sent(handle)
+    }
+}
+
+impl Session {
+    /// Why a call that needs another phase is not possible.
+    fn not_now(&self) -> CallError {
+        if self.is_closed() {
+            CallError::Closed
+        } else {
+            CallError::NotEstablished
+        }
+    }
+
+    fn open_session(&self) -> Result<(), CallError> {
+        if self.is_established() {
+            Ok(())
+        } else {
+            Err(self.not_now())
+        }
+    }
+
+    fn may_request(&mut self, now: Instant) -> Result<(), CallError> {
+        self.at(now);
+        self.open_session()?;
+        // draft-14 §9.4
+        if self.goaway.is_received() {
+            return Err(CallError::GoingAway);
+        }
+        Ok(())
     }
 }

@@ -164,13 +164,25 @@ pub enum SessionError {
     /// SUBSCRIBE_UPDATE of a subscription that never was.
     #[error("SUBSCRIBE_UPDATE of Request ID {0}, which is no subscription")]
     UpdateUnknown(RequestId),
-    /// SUBSCRIBE_UPDATE widens the subscription or has its end before its start.
-    #[error("SUBSCRIBE_UPDATE of Request ID {id}: {fault}")]
-    UpdateRange {
+    /// SUBSCRIBE_UPDATE or PUBLISH_OK with a range that cannot be, where no answer is possible.
+    #[error("{message} for Request ID {id}: {fault}")]
+    Range {
+        /// The message.
+        message: &'static str,
         /// The subscription.
         id: RequestId,
         /// What is wrong.
         fault: RangeFault,
+    },
+    /// A message about a request that is not ready for it, or no longer.
+    #[error("{message} for Request ID {id}, which is {state}")]
+    WrongState {
+        /// The message.
+        message: &'static str,
+        /// The request.
+        id: RequestId,
+        /// What it is instead.
+        state: &'static str,
     },
     /// A token was registered although no alias is allowed.
     #[error("token of {0} bytes registered over MAX_AUTH_TOKEN_CACHE_SIZE 0")]
@@ -226,7 +238,7 @@ impl fmt::Display for TargetParameter {
     }
 }
 
-/// How the range of an update breaks draft-14 §9.10.
+/// How a range breaks draft-14 §9.7 or §9.10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeFault {
     /// Start Location must not decrease.
@@ -269,7 +281,8 @@ impl SessionError {
             | Self::GoawayUriFromClient
             | Self::DuplicateSubscribe(_)
             | Self::UpdateUnknown(_)
-            | Self::UpdateRange { .. } => SessionCode::PROTOCOL_VIOLATION,
+            | Self::Range { .. }
+            | Self::WrongState { .. } => SessionCode::PROTOCOL_VIOLATION,
             Self::NoCommonVersion(_) | Self::VersionNotOffered(_) => {
                 SessionCode::VERSION_NEGOTIATION_FAILED
             }
@@ -323,7 +336,8 @@ impl SessionError {
             Self::SecondGoaway | Self::GoawayUriFromClient => "§9.4",
             Self::DuplicateSubscribe(_) => "§9.7",
             Self::DuplicateTrackAlias(_) => "§9.8, §9.13",
-            Self::UpdateUnknown(_) | Self::UpdateRange { .. } => "§9.10",
+            Self::UpdateUnknown(_) | Self::Range { .. } => "§9.10",
+            Self::WrongState { .. } => "§5.1",
             Self::TokenCacheOverflow(_) | Self::UnknownTokenAlias(_) => "§9.2.1.1",
             Self::SetupTimeout | Self::DataStreamTimeout => "§3.4",
             Self::GoawayTimeout => "§3.5",

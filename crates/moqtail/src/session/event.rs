@@ -104,6 +104,9 @@ pub enum RequestFailure<C: fmt::Debug + fmt::Display> {
     /// The peer sent GOAWAY before the request could be sent (draft-14 §9.4); ask in another session.
     #[error("the peer is going away")]
     GoingAway,
+    /// PUBLISH only: the peer subscribed to the track before the request could be sent; serve that subscription.
+    #[error("the peer subscribed by itself")]
+    Superseded,
 }
 
 /// What happened, for the application.

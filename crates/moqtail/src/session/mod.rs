@@ -6,13 +6,28 @@
 //! [`Session::timeout`]. Objects never pass through here: the session only says which subscription a stream or
 //! datagram belongs to.
 
+mod alias;
 mod calls;
 mod config;
+mod context;
+mod dispatch;
 mod error;
 mod event;
+mod goaway;
 mod inputs;
 mod limits;
 mod machine;
+mod namespace;
+mod outbox;
+mod publish;
+mod range;
+mod request;
+mod setup;
+mod stream;
+mod subscribe;
+mod timer;
+mod token;
+mod uri;
 
 pub use config::{Carrier, Role, SessionConfig, Token};
 pub use error::{Blame, CallError, RangeFault, SessionError, SetupRefusal, TargetParameter};
@@ -22,4 +37,4 @@ pub use event::{
     SubscribeAnswer, SubscribeOptions, SubscribeRequest, SubscriptionChange, SubscriptionUpdate,
 };
 pub use limits::SessionLimits;
-pub use machine::Session;
+pub use machine::{Session, SessionLoad};

@@ -55,7 +55,7 @@ impl FetchDecoder {
         })
     }
 
-    /// Bytes of the stream taken since the end of its header.
+    /// Bytes of the stream taken since the end of its header; after an error, where the object with the error starts.
     pub fn position(&self) -> u64 {
         self.objects.position()
     }

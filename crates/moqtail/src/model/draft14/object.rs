@@ -79,6 +79,7 @@ impl ObjectReader {
         }
     }
 
+    /// Bytes taken; after an error, the start of the object with the error.
     pub(super) fn position(&self) -> u64 {
         self.position + self.head.len() as u64
     }
@@ -143,6 +144,7 @@ impl ObjectReader {
                 Ok(Some(ObjectItem::Header { header, wire_len }))
             }
             Err(error) => {
+                self.head = HeadBuffer::default();
                 self.failed = Some(error.clone());
                 Err(error)
             }

@@ -53,7 +53,7 @@ impl SubgroupDecoder {
         Ok(item)
     }
 
-    /// Bytes of the stream taken since the end of its header.
+    /// Bytes of the stream taken since the end of its header; after an error, where the object with the error starts.
     pub fn position(&self) -> u64 {
         self.objects.position()
     }
