@@ -5,9 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use moqtail::{
     client::{Broadcast, Interest, LocalSubgroup, LocalTrack, SubgroupOptions, TrackOptions},
-    model::{
-        Extensions, KeyValuePair, KeyValue, Location, PublishDoneCode, SubgroupId, TrackNamespace,
-    },
+    model::{Extensions, Location, PublishDoneCode, SubgroupId, TrackNamespace},
 };
 use moqtail_media::{
     CATALOG_TRACK, Catalog, Fragment, Grouper, Init, Placement, TrackInfo, TrackKind, track_names,
@@ -18,9 +16,6 @@ use crate::errors::{CliError, plain};
 
 /// How often the catalog is published anew, as a group of its own: a subscription starts behind what is already there.
 pub(crate) const CATALOG_EVERY: Duration = Duration::from_secs(2);
-
-/// Extension Prior Group ID Gap (draft-14 §11.2).
-const PRIOR_GROUP_ID_GAP: u64 = 0x3C;
 
 /// Why subscriptions to tracks of a broadcast that was ended are over.
 const ENDED: &str = "the broadcast has ended";
@@ -135,17 +130,13 @@ impl MediaBroadcast {
 
 impl MediaTrack {
     fn write(&mut self, placement: Placement, payload: Bytes) -> Result<Sent, CliError> {
-        let gap = gap_before(placement)?;
         if placement.starts_group() {
             self.close_group()?;
-            let options = SubgroupOptions {
-                extensions: !gap.is_empty(),
-                ..whole_group(placement.group, self.priority)
-            };
+            let options = whole_group(placement.group, self.priority);
             self.open = Some(self.writer.subgroup(options).map_err(refused)?);
         }
         if let Some(open) = &mut self.open {
-            open.object(placement.object, &gap, payload).map_err(refused)?;
+            open.object(placement.object, &Extensions::default(), payload).map_err(refused)?;
         }
         let location = Location::new(placement.group, placement.object);
         Ok(Sent { track: self.name.clone(), location })
@@ -154,15 +145,6 @@ impl MediaTrack {
     fn close_group(&mut self) -> Result<(), CliError> {
         self.open.take().map_or(Ok(()), |open| open.finish().map_err(refused))
     }
-}
-
-/// What says that groups before this object do not exist; empty for all but the first object of a group after a gap.
-fn gap_before(placement: Placement) -> Result<Extensions, CliError> {
-    if placement.prior_group_gap == 0 {
-        return Ok(Extensions::default());
-    }
-    let gap = KeyValuePair { key: PRIOR_GROUP_ID_GAP, value: KeyValue::Varint(placement.prior_group_gap) };
-    Extensions::from_pairs(&[gap]).map_err(refused)
 }
 
 /// One subgroup that is all of its group.

@@ -123,7 +123,7 @@ pub(crate) async fn play(
             () = sleep_until(wait_until), if waiting => waiting = false,
             fragment = input.next(), if !waiting => {
                 let Some(fragment) = fragment? else { return Ok(()) };
-                if let Some(object) = broadcast.write(fragment)? {
+                if let Some(object) = broadcast.write(&fragment)? {
                     sent(object);
                 }
             }
