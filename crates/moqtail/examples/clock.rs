@@ -14,7 +14,10 @@ use moqtail::{
 #[expect(clippy::disallowed_methods, reason = "a clock reads the clock")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let url: MoqtUrl = arguments.next().ok_or("usage: clock URL [--insecure]")?.parse()?;
+    let url: MoqtUrl = arguments
+        .next()
+        .ok_or("usage: clock URL [--insecure]")?
+        .parse()?;
     let trust = match arguments.next() {
         Some(_) => Trust::Insecure,
         None => Trust::System,
@@ -44,7 +47,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 minute.insert((group, track.subgroup(SubgroupOptions::new(group))?))
             }
         };
-        let text = format!("{:02}:{:02}:{object:02} UTC", seconds / 3600 % 24, group % 60);
-        writer.1.object(object, &Extensions::default(), text.into())?;
+        let text = format!(
+            "{:02}:{:02}:{object:02} UTC",
+            seconds / 3600 % 24,
+            group % 60
+        );
+        writer
+            .1
+            .object(object, &Extensions::default(), text.into())?;
     }
 }

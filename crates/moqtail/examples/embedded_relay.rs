@@ -16,7 +16,11 @@ struct OnlyBelow(Vec<TrackNamespace>);
 
 impl Hooks for OnlyBelow {
     fn publish_namespace(&self, _session: &SessionInfo, namespace: &TrackNamespace) -> Verdict {
-        match self.0.iter().any(|allowed| allowed.as_prefix().matches(namespace)) {
+        match self
+            .0
+            .iter()
+            .any(|allowed| allowed.as_prefix().matches(namespace))
+        {
             true => Verdict::Allow,
             false => Verdict::Deny,
         }
@@ -43,7 +47,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let track = broadcast.track("text", TrackOptions::default())?;
     let _publication = client.publish(&broadcast).await?;
 
-    let listener = Listener::bind(ListenConfig::new(address, Identity::generate(["localhost"])?))?;
+    let listener = Listener::bind(ListenConfig::new(
+        address,
+        Identity::generate(["localhost"])?,
+    ))?;
     println!("relay at {}", listener.local_addr());
     let serving = relay.serve(listener);
     tokio::pin!(serving);

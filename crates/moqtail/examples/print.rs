@@ -23,7 +23,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut objects = subscription.into_objects();
     while let Some(object) = objects.next().await {
         let object = object?;
-        println!("{} {}", object.location(), String::from_utf8_lossy(&object.payload));
+        println!(
+            "{} {}",
+            object.location(),
+            String::from_utf8_lossy(&object.payload)
+        );
     }
     println!("ended: {:?}", objects.subscription().end());
     Ok(())

@@ -1,10 +1,6 @@
 //! The examples, run as a reader would run them: a relay, a clock through it, and somebody who prints.
 
-use std::{
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
@@ -28,19 +24,29 @@ impl Example {
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { lines, _child: child }
+        Self {
+            lines,
+            _child: child,
+        }
     }
 
     async fn line(&mut self) -> String {
         let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
-        line.expect("a line in time").unwrap().expect("the example goes on")
+        line.expect("a line in time")
+            .unwrap()
+            .expect("the example goes on")
     }
 }
 
 /// Examples are built beside the tests of their package.
 fn path(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples").join(name)
+    test.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples")
+        .join(name)
 }
 
 #[tokio::test]

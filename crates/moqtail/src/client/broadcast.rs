@@ -72,7 +72,13 @@ impl Broadcast {
     }
 
     fn with_aliases(namespace: TrackNamespace, aliases: Arc<AtomicU64>) -> Self {
-        Self { inner: Arc::new(Inner { namespace, tracks: Mutex::default(), aliases }) }
+        Self {
+            inner: Arc::new(Inner {
+                namespace,
+                tracks: Mutex::default(),
+                aliases,
+            }),
+        }
     }
 
     /// Whether both can be published in one session.
@@ -96,7 +102,10 @@ impl Broadcast {
     ) -> Result<LocalTrack, TrackError> {
         let full = FullTrackName::new(self.inner.namespace.clone(), name)?;
         let mut tracks = self.tracks();
-        if tracks.get(full.name()).is_some_and(|offered| offered.track.ended().is_none()) {
+        if tracks
+            .get(full.name())
+            .is_some_and(|offered| offered.track.ended().is_none())
+        {
             return Err(TrackError::Exists(full));
         }
         let alias = TrackAlias(self.inner.aliases.fetch_add(1, Ordering::Relaxed));
@@ -120,6 +129,9 @@ impl Broadcast {
     }
 
     fn tracks(&self) -> MutexGuard<'_, BTreeMap<Bytes, Arc<Offered>>> {
-        self.inner.tracks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .tracks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

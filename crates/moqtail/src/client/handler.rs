@@ -6,18 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Broadcast, ClientLimits, Incoming, PublishError, SubgroupReader, SubscribeError, SubscriptionEnd,
-    broadcast::Offered,
-    subscription::EndSlot,
+    Broadcast, ClientLimits, Incoming, PublishError, SubgroupReader, SubscribeError,
+    SubscriptionEnd, broadcast::Offered, subscription::EndSlot,
 };
 use crate::{
     model::{
         FullTrackName, ObjectDatagram, Parameter, Parameters, PublishErrorCode,
         PublishNamespaceErrorCode, SessionCode, SubgroupHeader, SubscribeErrorCode,
     },
-    peer::{
-        EgressHandle, Handler, InboundStream, PeerHandle, refusal, subscription_id,
-    },
+    peer::{EgressHandle, Handler, InboundStream, PeerHandle, refusal, subscription_id},
     session::{
         CallError, Event, RequestFailure, RequestHandle, Session, SubscribeAccepted,
         SubscribeAnswer, SubscribeRequest,
@@ -77,7 +74,14 @@ impl State {
         end: EndSlot,
     ) {
         let answer = Some(answer);
-        self.subscriptions.insert(handle, Subscribed { answer, sender, end });
+        self.subscriptions.insert(
+            handle,
+            Subscribed {
+                answer,
+                sender,
+                end,
+            },
+        );
     }
 
     pub(super) fn publishing(
@@ -86,12 +90,20 @@ impl State {
         broadcast: Broadcast,
         answer: PublishAnswerSender,
     ) {
-        self.publications.insert(handle, Published { broadcast, answer: Some(answer) });
+        self.publications.insert(
+            handle,
+            Published {
+                broadcast,
+                answer: Some(answer),
+            },
+        );
     }
 
     /// Whether the Track Aliases of `broadcast` fit those of what is published.
     pub(super) fn takes(&self, broadcast: &Broadcast) -> bool {
-        self.publications.values().all(|published| published.broadcast.is_beside(broadcast))
+        self.publications
+            .values()
+            .all(|published| published.broadcast.is_beside(broadcast))
     }
 
     fn serving(&mut self, handle: RequestHandle) {
@@ -123,7 +135,12 @@ impl<C: Connection> ClientHandler<C> {
         state: Arc<Mutex<State>>,
         limits: ClientLimits,
     ) -> Self {
-        Self { peer, egress, state, limits }
+        Self {
+            peer,
+            egress,
+            state,
+            limits,
+        }
     }
 
     /// Answers everybody who waits, and ends every subscription.
@@ -157,7 +174,9 @@ impl<C: Connection> ClientHandler<C> {
         answer: Result<SubscribeAccepted, SubscribeError>,
     ) {
         let mut state = self.state();
-        let Some(subscribed) = state.subscriptions.get_mut(&handle) else { return };
+        let Some(subscribed) = state.subscriptions.get_mut(&handle) else {
+            return;
+        };
         let sender = subscribed.answer.take();
         if answer.is_err() {
             state.subscriptions.remove(&handle);
@@ -170,7 +189,9 @@ impl<C: Connection> ClientHandler<C> {
 
     fn publish_answered(&self, handle: RequestHandle, answer: Result<(), PublishError>) {
         let mut state = self.state();
-        let Some(published) = state.publications.get_mut(&handle) else { return };
+        let Some(published) = state.publications.get_mut(&handle) else {
+            return;
+        };
         let sender = published.answer.take();
         if answer.is_err() {
             state.publications.remove(&handle);
@@ -182,7 +203,10 @@ impl<C: Connection> ClientHandler<C> {
     }
 
     fn find(&self, name: &FullTrackName) -> Option<Arc<Offered>> {
-        self.state().publications.values().find_map(|published| published.broadcast.find(name))
+        self.state()
+            .publications
+            .values()
+            .find_map(|published| published.broadcast.find(name))
     }
 
     fn serve(&self, request: SubscribeRequest) {
@@ -198,13 +222,19 @@ impl<C: Connection> ClientHandler<C> {
             subscriber_priority: request.priority,
             group_order: request.group_order.unwrap_or(offered.group_order),
             // draft-14 §9.2.1.2: the smaller of both is in force.
-            delivery_timeout: [request.parameters.delivery_timeout(), offered.delivery_timeout]
-                .into_iter()
-                .flatten()
-                .min(),
+            delivery_timeout: [
+                request.parameters.delivery_timeout(),
+                offered.delivery_timeout,
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
         };
         let id = subscription_id(handle);
-        match self.egress.attach(id, &offered.track, params, Admission::Now) {
+        match self
+            .egress
+            .attach(id, &offered.track, params, Admission::Now)
+        {
             Ok(start) => {
                 let timeout = offered.delivery_timeout.map(|timeout| {
                     let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -225,14 +255,18 @@ impl<C: Connection> ClientHandler<C> {
                     }
                 }
             }
-            Err(error) => self.answer(|s| {
-                s.reject_subscribe(handle, refusal(&error), error.to_string())
-            }),
+            Err(error) => {
+                self.answer(|s| s.reject_subscribe(handle, refusal(&error), error.to_string()))
+            }
         }
     }
 
     fn deliver(&self, handle: RequestHandle, incoming: Incoming) {
-        let sender = self.state().subscriptions.get(&handle).map(|s| s.sender.clone());
+        let sender = self
+            .state()
+            .subscriptions
+            .get(&handle)
+            .map(|s| s.sender.clone());
         if let Some(sender) = sender
             && sender.try_send(incoming).is_err()
         {
@@ -255,15 +289,23 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
             }
             Event::SubscribeRejected { handle, failure } => {
                 let error = match failure {
-                    RequestFailure::Refused { code, reason } => {
-                        SubscribeError::Rejected { code, reason: reason.as_str().to_owned() }
-                    }
+                    RequestFailure::Refused { code, reason } => SubscribeError::Rejected {
+                        code,
+                        reason: reason.as_str().to_owned(),
+                    },
                     RequestFailure::TimedOut => SubscribeError::TimedOut,
-                    RequestFailure::GoingAway => CallError::GoingAway.into(),
+                    RequestFailure::GoingAway | RequestFailure::Superseded => {
+                        CallError::GoingAway.into()
+                    }
                 };
                 self.subscribe_answered(handle, Err(error));
             }
-            Event::PublishDone { handle, status, reason, .. } => {
+            Event::PublishDone {
+                handle,
+                status,
+                reason,
+                ..
+            } => {
                 if let Some(subscribed) = self.state().subscriptions.get(&handle) {
                     let reason = reason.as_str().to_owned();
                     set_end(&subscribed.end, SubscriptionEnd::Done { status, reason });
@@ -292,15 +334,22 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
             Event::NamespaceAccepted { handle } => self.publish_answered(handle, Ok(())),
             Event::NamespaceRejected { handle, failure } => {
                 let error = match failure {
-                    RequestFailure::Refused { code, reason } => {
-                        PublishError::Rejected { code, reason: reason.as_str().to_owned() }
-                    }
+                    RequestFailure::Refused { code, reason } => PublishError::Rejected {
+                        code,
+                        reason: reason.as_str().to_owned(),
+                    },
                     RequestFailure::TimedOut => PublishError::TimedOut,
-                    RequestFailure::GoingAway => CallError::GoingAway.into(),
+                    RequestFailure::GoingAway | RequestFailure::Superseded => {
+                        CallError::GoingAway.into()
+                    }
                 };
                 self.publish_answered(handle, Err(error));
             }
-            Event::NamespaceCancelled { handle, code, reason } => {
+            Event::NamespaceCancelled {
+                handle,
+                code,
+                reason,
+            } => {
                 tracing::info!(%code, %reason, "the peer no longer takes the namespace");
                 self.state().withdraw(handle);
             }
@@ -318,7 +367,9 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                 self.state().goaway.send_replace(Some(uri));
             }
             // draft-14 §3.5: after GOAWAY the client leaves when nothing is open any more.
-            Event::Drained => self.peer.call(|session, _| session.close(SessionCode::NO_ERROR, "")),
+            Event::Drained => self
+                .peer
+                .call(|session, _| session.close(SessionCode::NO_ERROR, "")),
             Event::SetupRequested(_)
             | Event::PublishAccepted(_)
             | Event::PublishRejected { .. }
@@ -337,8 +388,12 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
         stream: InboundStream<C::Recv>,
     ) {
         let stream: Box<dyn RecvStream> = Box::new(stream);
-        let reader =
-            SubgroupReader::new(header, stream, self.peer.clone(), self.limits.max_object_len);
+        let reader = SubgroupReader::new(
+            header,
+            stream,
+            self.peer.clone(),
+            self.limits.max_object_len,
+        );
         self.deliver(handle, Incoming::Subgroup(reader));
     }
 

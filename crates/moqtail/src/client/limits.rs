@@ -13,6 +13,9 @@ pub struct ClientLimits {
 
 impl Default for ClientLimits {
     fn default() -> Self {
-        Self { max_unread: 1024, max_object_len: 64 * 1024 * 1024 }
+        Self {
+            max_unread: 1024,
+            max_object_len: 64 * 1024 * 1024,
+        }
     }
 }

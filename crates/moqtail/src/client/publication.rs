@@ -15,7 +15,11 @@ pub struct Publication {
 
 impl Publication {
     pub(super) fn new(handle: RequestHandle, peer: PeerHandle, state: Arc<Mutex<State>>) -> Self {
-        Self { handle, peer, state }
+        Self {
+            handle,
+            peer,
+            state,
+        }
     }
 }
 

@@ -28,7 +28,9 @@ pub enum ReadError {
     #[error(transparent)]
     Malformed(#[from] DecodeError),
     /// The object is larger than [`super::ClientLimits::max_object_len`]; the stream is stopped.
-    #[error("object of {len} bytes is over the limit of {max} bytes; raise max_object_len to take it")]
+    #[error(
+        "object of {len} bytes is over the limit of {max} bytes; raise max_object_len to take it"
+    )]
     TooLarge {
         /// Payload length of the object.
         len: u64,
@@ -168,7 +170,9 @@ impl SubgroupReader {
 
 impl std::fmt::Debug for SubgroupReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SubgroupReader").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("SubgroupReader")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,8 +6,8 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Broadcast, ClientConfig, ConnectError, Publication, PublishError, Subscription, SubscribeError,
-    SubscribeOptions,
+    Broadcast, ClientConfig, ConnectError, Publication, PublishError, SubscribeError,
+    SubscribeOptions, Subscription,
     handler::{ClientHandler, State, lock},
     subscription::{EndSlot, Request, SubscriptionInfo},
 };
@@ -92,29 +92,45 @@ impl Client {
         config: ClientConfig,
     ) -> Result<Self, ConnectError> {
         let role = Role::Client {
-            authority: url.map(|url| url.authority().to_owned()).unwrap_or_default(),
-            path: url.map(|url| url.path_and_query().to_owned()).unwrap_or_default(),
+            authority: url
+                .map(|url| url.authority().to_owned())
+                .unwrap_or_default(),
+            path: url
+                .map(|url| url.path_and_query().to_owned())
+                .unwrap_or_default(),
         };
         let carrier = match connection.kind() {
             TransportKind::WebTransport => Carrier::WebTransport,
             TransportKind::Quic | TransportKind::Memory => Carrier::Raw,
         };
-        let session = Session::new(config.session_config(SessionConfig::new(role, carrier)), now())
-            .map_err(ConnectError::Config)?;
+        let session = Session::new(
+            config.session_config(SessionConfig::new(role, carrier)),
+            now(),
+        )
+        .map_err(ConnectError::Config)?;
         let peer = PeerHandle::new(session);
         let (established, set_up) = oneshot::channel();
         let (ended_tx, ended) = watch::channel(None);
         let egress = Egress::new(connection.clone(), config.delivery);
         let state = Arc::new(Mutex::new(State::new(established)));
-        let mut handler =
-            ClientHandler::<C>::new(peer.clone(), egress.handle(), state.clone(), config.limits.clone());
+        let mut handler = ClientHandler::<C>::new(
+            peer.clone(),
+            egress.handle(),
+            state.clone(),
+            config.limits.clone(),
+        );
 
         let report = {
             let state = state.clone();
-            Report::new(peer.clone(), move |handle| lock(&state).served_no_more(handle))
+            Report::new(peer.clone(), move |handle| {
+                lock(&state).served_no_more(handle)
+            })
         };
         let (driven, driver_peer, limits) = (connection.clone(), peer.clone(), config.peer.clone());
-        #[expect(clippy::disallowed_methods, reason = "the task ends with the connection, which the client owns")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the task ends with the connection, which the client owns"
+        )]
         tokio::spawn(async move {
             let reason = {
                 let driven = drive(driven, driver_peer, Side::Client, limits, &mut handler);
@@ -139,7 +155,9 @@ impl Client {
             ended,
             connection: Box::new(Erased(connection)),
         };
-        let client = Self { inner: Arc::new(inner) };
+        let client = Self {
+            inner: Arc::new(inner),
+        };
         match set_up.await {
             Ok(()) => Ok(client),
             Err(_) => Err(ConnectError::Setup(client.closed().await)),
@@ -174,7 +192,9 @@ impl Client {
     ) -> Result<Subscription, SubscribeError> {
         let mut parameters = Parameters::default();
         if let Some(timeout) = options.delivery_timeout {
-            let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+            let ms = u64::try_from(timeout.as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1);
             parameters.0.push(Parameter::DeliveryTimeout(ms));
         }
         let request = session::SubscribeOptions {
@@ -194,19 +214,30 @@ impl Client {
             if state.ended {
                 return Err(SubscribeError::SessionEnded);
             }
-            let handle = self.inner.peer.call(|session, now| session.subscribe(request, now))?;
+            let handle = self
+                .inner
+                .peer
+                .call(|session, now| session.subscribe(request, now))?;
             state.subscribing(handle, answer, sender, end.clone());
             handle
         };
         // Dropped with the future, it unsubscribes.
-        let request = Request { handle, peer: self.inner.peer.clone() };
+        let request = Request {
+            handle,
+            peer: self.inner.peer.clone(),
+        };
         let accepted = answered.await.map_err(|_| SubscribeError::SessionEnded)??;
         let info = SubscriptionInfo {
             largest: accepted.largest,
             group_order: accepted.group_order,
             expires: accepted.expires,
         };
-        Ok(Subscription { info, incoming, end, request })
+        Ok(Subscription {
+            info,
+            incoming,
+            end,
+            request,
+        })
     }
 
     /// Announces a broadcast with PUBLISH_NAMESPACE, waits for the answer, and serves its tracks until the
@@ -231,7 +262,8 @@ impl Client {
             state.publishing(handle, broadcast.clone(), answer);
             handle
         };
-        let publication = Publication::new(handle, self.inner.peer.clone(), self.inner.state.clone());
+        let publication =
+            Publication::new(handle, self.inner.peer.clone(), self.inner.state.clone());
         answered.await.map_err(|_| PublishError::SessionEnded)??;
         Ok(publication)
     }
@@ -247,7 +279,9 @@ impl Client {
 
     /// Closes the session at once. What the peer has not acknowledged may be lost.
     pub fn close(&self, code: SessionCode, reason: &str) {
-        self.inner.peer.call(|session, _| session.close(code, reason));
+        self.inner
+            .peer
+            .call(|session, _| session.close(code, reason));
     }
 
     /// Ends the session well: subscriptions served here are given `grace` to end after their tracks did, then the session

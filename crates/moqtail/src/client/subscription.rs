@@ -153,7 +153,10 @@ impl Subscription {
 
     /// How the subscription ended; `None` while it runs.
     pub fn end(&self) -> Option<SubscriptionEnd> {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Changes range, priority or Forward State (SUBSCRIBE_UPDATE). It is not answered.
@@ -162,12 +165,18 @@ impl Subscription {
     /// When the range would grow, which draft-14 §9.10 forbids, or the subscription has ended.
     pub fn update(&self, update: SubscriptionUpdate) -> Result<(), crate::session::CallError> {
         let handle = self.request.handle;
-        self.request.peer.call(|session, _| session.update_subscription(handle, update))
+        self.request
+            .peer
+            .call(|session, _| session.update_subscription(handle, update))
     }
 
     /// All objects, whole, as they arrive from all streams and datagrams.
     pub fn into_objects(self) -> Objects {
-        Objects { subscription: self, reading: FuturesUnordered::new(), ended: false }
+        Objects {
+            subscription: self,
+            reading: FuturesUnordered::new(),
+            ended: false,
+        }
     }
 }
 
@@ -224,6 +233,8 @@ fn read_one(mut reader: SubgroupReader) -> Reading {
 
 impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Objects").field("subscription", &self.subscription).finish_non_exhaustive()
+        f.debug_struct("Objects")
+            .field("subscription", &self.subscription)
+            .finish_non_exhaustive()
     }
 }

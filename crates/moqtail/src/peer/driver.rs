@@ -19,9 +19,13 @@ use super::{
     inbound::{InboundStream, StreamHead, read_head, stream_code},
 };
 use crate::{
-    model::{ObjectDatagram, SessionCode, StreamCode, StreamHeader, SubgroupHeader, decode_datagram},
+    model::{
+        ObjectDatagram, SessionCode, StreamCode, StreamHeader, SubgroupHeader, decode_datagram,
+    },
     session::{Event, Output, RequestHandle, StreamKey, StreamVerdict},
-    transport::{CloseReason, Connection, ConnectionError, RecvStream as _, SendStream as _, StreamError},
+    transport::{
+        CloseReason, Connection, ConnectionError, RecvStream as _, SendStream as _, StreamError,
+    },
 };
 
 /// What the owner of a session does with what arrives. Called in order from the driver's task; must not block.
@@ -166,7 +170,8 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
     fn control_read(&mut self, read: Result<Option<Bytes>, StreamError>) {
         match read {
             Ok(Some(bytes)) => self.peer.lock().session.control_bytes(&bytes, now()),
-            Ok(None) | Err(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Closed) => {
+            Ok(None)
+            | Err(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Closed) => {
                 self.peer.lock().session.control_ended();
             }
             Err(StreamError::Connection(_)) => {}
@@ -190,7 +195,12 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
     fn stream_opened(&mut self, mut recv: C::Recv) -> Option<(StreamKey, C::Recv)> {
         let stream = StreamKey(self.next_stream);
         self.next_stream += 1;
-        if self.peer.lock().session.inbound_stream_opened(stream, now()) {
+        if self
+            .peer
+            .lock()
+            .session
+            .inbound_stream_opened(stream, now())
+        {
             return Some((stream, recv));
         }
         recv.stop(stream_code(StreamCode::CANCELLED));
@@ -205,7 +215,11 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 return self.peer.lock().session.inbound_stream_ended(stream, now());
             }
         };
-        let verdict = self.peer.lock().session.stream_header(stream, &header, now());
+        let verdict = self
+            .peer
+            .lock()
+            .session
+            .stream_header(stream, &header, now());
         match (verdict, header) {
             (StreamVerdict::Deliver(handle), StreamHeader::Subgroup(header)) => {
                 let stream = InboundStream::new(stream, rest, recv, self.peer.clone());
@@ -227,7 +241,11 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             Ok(datagram) => datagram,
             Err(error) => return self.peer.lock().session.data_error(&error),
         };
-        let handle = self.peer.lock().session.datagram_alias(datagram.track_alias);
+        let handle = self
+            .peer
+            .lock()
+            .session
+            .datagram_alias(datagram.track_alias);
         if let Some(handle) = handle {
             self.handler.datagram(handle, datagram);
         }
@@ -246,10 +264,12 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
         }
         if !self.unsent.is_empty() {
             let written = poll_fn(|cx| {
-                Poll::Ready(match self.send.poll_write(cx, self.unsent.make_contiguous()) {
-                    Poll::Ready(written) => Some(written),
-                    Poll::Pending => None,
-                })
+                Poll::Ready(
+                    match self.send.poll_write(cx, self.unsent.make_contiguous()) {
+                        Poll::Ready(written) => Some(written),
+                        Poll::Pending => None,
+                    },
+                )
             });
             if let Some(written) = written.await {
                 self.control_written(written);

@@ -34,8 +34,15 @@ pub(super) struct PeerState {
 
 impl PeerHandle {
     pub(crate) fn new(session: Session) -> Self {
-        let state = PeerState { session, starting: Vec::new(), reading: BTreeMap::new() };
-        Self(Arc::new(Shared { state: Mutex::new(state), called: Notify::new() }))
+        let state = PeerState {
+            session,
+            starting: Vec::new(),
+            reading: BTreeMap::new(),
+        };
+        Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            called: Notify::new(),
+        }))
     }
 
     /// Calls the session now and lets the driver send what comes of it.
@@ -71,7 +78,10 @@ impl PeerHandle {
 }
 
 /// The clock of the shells.
-#[expect(clippy::disallowed_methods, reason = "the one place where the shells read the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the shells read the clock"
+)]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -62,7 +62,13 @@ impl<R: RecvStream> InboundStream<R> {
     pub(super) fn new(stream: StreamKey, rest: Bytes, recv: R, peer: PeerHandle) -> Self {
         let (stop, stopped) = oneshot::channel();
         peer.lock().reading.insert(stream, stop);
-        Self { stream, peer, rest, recv, stopped }
+        Self {
+            stream,
+            peer,
+            rest,
+            recv,
+            stopped,
+        }
     }
 }
 
@@ -92,7 +98,8 @@ impl<R: RecvStream> RecvStream for InboundStream<R> {
 impl<R> Drop for InboundStream<R> {
     fn drop(&mut self) {
         self.peer.lock().reading.remove(&self.stream);
-        self.peer.call(|session, _| session.inbound_stream_ended(self.stream, now()));
+        self.peer
+            .call(|session, _| session.inbound_stream_ended(self.stream, now()));
     }
 }
 

@@ -12,6 +12,9 @@ pub struct PeerLimits {
 
 impl Default for PeerLimits {
     fn default() -> Self {
-        Self { max_pending_heads: 128, control_read: 16 * 1024 }
+        Self {
+            max_pending_heads: 128,
+            control_read: 16 * 1024,
+        }
     }
 }

@@ -37,11 +37,19 @@ pub(crate) struct DownstreamRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A track came into being; `alias` names it in every downstream session.
-    CreateTrack { track: TrackId, name: FullTrackName, alias: TrackAlias },
+    CreateTrack {
+        track: TrackId,
+        name: FullTrackName,
+        alias: TrackAlias,
+    },
     /// Nobody needs the track any more.
     DropTrack { track: TrackId },
     /// The track ended: its subscriptions get what its log holds for them, then PUBLISH_DONE.
-    EndTrack { track: TrackId, status: PublishDoneCode, reason: String },
+    EndTrack {
+        track: TrackId,
+        status: PublishDoneCode,
+        reason: String,
+    },
     /// Answer SUBSCRIBE with SUBSCRIBE_OK and deliver.
     AcceptSubscribe {
         session: SessionId,
@@ -58,13 +66,28 @@ pub(crate) enum Action {
         reason: &'static str,
     },
     /// The subscriber left: reset its streams and forget it.
-    DetachSubscription { session: SessionId, handle: RequestHandle },
+    DetachSubscription {
+        session: SessionId,
+        handle: RequestHandle,
+    },
     /// SUBSCRIBE at a publisher; the answer is told to the hub by `upstream`.
-    SubscribeUpstream { session: SessionId, upstream: UpstreamId, track: TrackId, name: FullTrackName },
+    SubscribeUpstream {
+        session: SessionId,
+        upstream: UpstreamId,
+        track: TrackId,
+        name: FullTrackName,
+    },
     /// UNSUBSCRIBE at a publisher; objects of `upstream` are no longer taken.
-    UnsubscribeUpstream { session: SessionId, upstream: UpstreamId },
+    UnsubscribeUpstream {
+        session: SessionId,
+        upstream: UpstreamId,
+    },
     /// SUBSCRIBE_UPDATE at a publisher that came by PUBLISH.
-    ForwardUpstream { session: SessionId, upstream: UpstreamId, forward: bool },
+    ForwardUpstream {
+        session: SessionId,
+        upstream: UpstreamId,
+        forward: bool,
+    },
     /// Answer PUBLISH with PUBLISH_OK and take its objects as `upstream`.
     AcceptPublish {
         session: SessionId,
@@ -81,5 +104,8 @@ pub(crate) enum Action {
         reason: &'static str,
     },
     /// Answer PUBLISH_NAMESPACE with PUBLISH_NAMESPACE_OK.
-    AcceptNamespace { session: SessionId, handle: RequestHandle },
+    AcceptNamespace {
+        session: SessionId,
+        handle: RequestHandle,
+    },
 }

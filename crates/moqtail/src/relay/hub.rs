@@ -66,7 +66,9 @@ impl Track {
     }
 
     fn has_served(&self) -> bool {
-        self.downstream.values().any(|d| matches!(d, DownstreamState::Served { .. }))
+        self.downstream
+            .values()
+            .any(|d| matches!(d, DownstreamState::Served { .. }))
     }
 }
 
@@ -126,12 +128,18 @@ impl Hub {
 
     /// Removes everything that the session published, subscribed to or waited for.
     pub(crate) fn session_closed(&mut self, session: SessionId, now: Instant) {
-        let Some(namespaces) = self.sessions.remove(&session) else { return };
+        let Some(namespaces) = self.sessions.remove(&session) else {
+            return;
+        };
         for (handle, namespace) in namespaces {
             self.routes.remove(&namespace, session, handle);
         }
-        let left: Vec<_> =
-            self.downstreams.keys().filter(|(owner, _)| *owner == session).copied().collect();
+        let left: Vec<_> = self
+            .downstreams
+            .keys()
+            .filter(|(owner, _)| *owner == session)
+            .copied()
+            .collect();
         for (owner, handle) in left {
             self.downstream_left(owner, handle);
         }
@@ -153,10 +161,13 @@ impl Hub {
         handle: RequestHandle,
         namespace: TrackNamespace,
     ) {
-        let Some(namespaces) = self.sessions.get_mut(&session) else { return };
+        let Some(namespaces) = self.sessions.get_mut(&session) else {
+            return;
+        };
         namespaces.insert(handle, namespace.clone());
         self.routes.insert(&namespace, session, handle);
-        self.actions.push_back(Action::AcceptNamespace { session, handle });
+        self.actions
+            .push_back(Action::AcceptNamespace { session, handle });
         // draft-14 §8.4: running subscriptions are taken to the new publisher as well.
         let prefix = namespace.as_prefix();
         let wanted: Vec<_> = self
@@ -166,7 +177,11 @@ impl Hub {
             .map(|(_, id)| *id)
             .collect();
         for track in wanted {
-            if self.tracks.get(&track).is_some_and(|t| !t.downstream.is_empty()) {
+            if self
+                .tracks
+                .get(&track)
+                .is_some_and(|t| !t.downstream.is_empty())
+            {
                 self.ask(track, session);
             }
         }
@@ -189,14 +204,21 @@ impl Hub {
         request: DownstreamRequest,
         now: Instant,
     ) {
-        let reject = |code, reason| Action::RejectSubscribe { session, handle, code, reason };
+        let reject = |code, reason| Action::RejectSubscribe {
+            session,
+            handle,
+            code,
+            reason,
+        };
         let known = self.names.get(&name).copied();
         if let Some(id) = known.filter(|id| self.is_live(*id)) {
             self.serve(id, (session, handle), request);
             return;
         }
         let publishers = self.routes.matching(name.namespace());
-        let asked = known.and_then(|id| self.tracks.get(&id)).is_some_and(|t| !t.upstreams.is_empty());
+        let asked = known
+            .and_then(|id| self.tracks.get(&id))
+            .is_some_and(|t| !t.upstreams.is_empty());
         if publishers.is_empty() && !asked {
             self.actions.push_back(reject(
                 SubscribeErrorCode::TRACK_DOES_NOT_EXIST,
@@ -208,14 +230,19 @@ impl Hub {
             Some(id) => id,
             None if self.tracks.len() >= self.limits.max_tracks => {
                 let reason = "relay holds as many tracks as it may";
-                self.actions.push_back(reject(SubscribeErrorCode::INTERNAL_ERROR, reason));
+                self.actions
+                    .push_back(reject(SubscribeErrorCode::INTERNAL_ERROR, reason));
                 return;
             }
             None => self.create_track(name),
         };
         if let Some(track) = self.tracks.get_mut(&id) {
-            track.answer_by.get_or_insert(now + self.limits.upstream_timeout);
-            track.downstream.insert((session, handle), DownstreamState::Waiting(request));
+            track
+                .answer_by
+                .get_or_insert(now + self.limits.upstream_timeout);
+            track
+                .downstream
+                .insert((session, handle), DownstreamState::Waiting(request));
             self.downstreams.insert((session, handle), id);
         }
         for publisher in publishers {
@@ -231,8 +258,12 @@ impl Hub {
         forward: bool,
     ) {
         let key = (session, handle);
-        let Some(id) = self.downstreams.get(&key).copied() else { return };
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(id) = self.downstreams.get(&key).copied() else {
+            return;
+        };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         match track.downstream.get_mut(&key) {
             Some(DownstreamState::Served { forward: state }) => *state = forward,
             Some(DownstreamState::Waiting(request)) => request.forward = forward,
@@ -244,7 +275,8 @@ impl Hub {
     /// UNSUBSCRIBE came, or the subscriber's session is gone.
     pub(crate) fn downstream_left(&mut self, session: SessionId, handle: RequestHandle) {
         if self.downstreams.contains_key(&(session, handle)) {
-            self.actions.push_back(Action::DetachSubscription { session, handle });
+            self.actions
+                .push_back(Action::DetachSubscription { session, handle });
             self.downstream_ended(session, handle);
         }
     }
@@ -252,7 +284,9 @@ impl Hub {
     /// The subscription was served to its end and PUBLISH_DONE is on its way.
     pub(crate) fn downstream_ended(&mut self, session: SessionId, handle: RequestHandle) {
         let key = (session, handle);
-        let Some(id) = self.downstreams.remove(&key) else { return };
+        let Some(id) = self.downstreams.remove(&key) else {
+            return;
+        };
         if let Some(track) = self.tracks.get_mut(&id) {
             track.downstream.remove(&key);
         }
@@ -262,7 +296,9 @@ impl Hub {
 
     /// A publisher answered SUBSCRIBE_OK.
     pub(crate) fn upstream_accepted(&mut self, id: UpstreamId, largest: Option<Location>) {
-        let Some(upstream) = self.upstreams.get_mut(&id) else { return };
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return;
+        };
         upstream.active = true;
         let track = upstream.track;
         self.go_live(track, largest);
@@ -275,7 +311,9 @@ impl Hub {
         code: SubscribeErrorCode,
         now: Instant,
     ) {
-        let Some(upstream) = self.upstreams.get(&id) else { return };
+        let Some(upstream) = self.upstreams.get(&id) else {
+            return;
+        };
         if let Some(track) = self.tracks.get_mut(&upstream.track) {
             track.refusal = Some(code);
         }
@@ -283,13 +321,10 @@ impl Hub {
     }
 
     /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
-    pub(crate) fn upstream_done(
-        &mut self,
-        id: UpstreamId,
-        status: PublishDoneCode,
-        reason: &str,
-    ) {
-        let Some(track) = self.remove_upstream(id) else { return };
+    pub(crate) fn upstream_done(&mut self, id: UpstreamId, status: PublishDoneCode, reason: &str) {
+        let Some(track) = self.remove_upstream(id) else {
+            return;
+        };
         if !self.is_live(track) {
             self.end_track(track, status, reason);
         }
@@ -315,19 +350,28 @@ impl Hub {
         name: FullTrackName,
         largest: Option<Location>,
     ) {
-        let reject = |code, reason| Action::RejectPublish { session, handle, code, reason };
+        let reject = |code, reason| Action::RejectPublish {
+            session,
+            handle,
+            code,
+            reason,
+        };
         let known = self.names.get(&name).copied();
-        let count = known.and_then(|id| self.tracks.get(&id)).map_or(0, |t| t.upstreams.len());
+        let count = known
+            .and_then(|id| self.tracks.get(&id))
+            .map_or(0, |t| t.upstreams.len());
         if count >= self.limits.max_publishers_per_track {
             let reason = "the track has as many publishers as it may";
-            self.actions.push_back(reject(PublishErrorCode::UNINTERESTED, reason));
+            self.actions
+                .push_back(reject(PublishErrorCode::UNINTERESTED, reason));
             return;
         }
         let track = match known {
             Some(id) => id,
             None if self.tracks.len() >= self.limits.max_tracks => {
                 let reason = "relay holds as many tracks as it may";
-                self.actions.push_back(reject(PublishErrorCode::INTERNAL_ERROR, reason));
+                self.actions
+                    .push_back(reject(PublishErrorCode::INTERNAL_ERROR, reason));
                 return;
             }
             None => self.create_track(name),
@@ -335,7 +379,13 @@ impl Hub {
         // draft-14 §8.4: Forward is 1 if at least one subscriber wants objects.
         let forward = self.tracks.get(&track).is_some_and(Track::wants_forward);
         let upstream = self.add_upstream(track, session, true, forward);
-        self.actions.push_back(Action::AcceptPublish { session, handle, upstream, track, forward });
+        self.actions.push_back(Action::AcceptPublish {
+            session,
+            handle,
+            upstream,
+            track,
+            forward,
+        });
         self.go_live(track, largest);
     }
 
@@ -353,7 +403,11 @@ impl Hub {
                 let reason = "the publisher is gone and did not come back";
                 self.end_track(id, PublishDoneCode::INTERNAL_ERROR, reason);
             } else {
-                self.refuse_waiting(id, SubscribeErrorCode::TIMEOUT, "no publisher answered in time");
+                self.refuse_waiting(
+                    id,
+                    SubscribeErrorCode::TIMEOUT,
+                    "no publisher answered in time",
+                );
                 self.release(id);
             }
         }
@@ -361,7 +415,10 @@ impl Hub {
 
     fn is_live(&self, id: TrackId) -> bool {
         self.tracks.get(&id).is_some_and(|track| {
-            track.upstreams.iter().any(|u| self.upstreams.get(u).is_some_and(|u| u.active))
+            track
+                .upstreams
+                .iter()
+                .any(|u| self.upstreams.get(u).is_some_and(|u| u.active))
         })
     }
 
@@ -380,16 +437,24 @@ impl Hub {
         self.tracks.insert(id, track);
         self.names.insert(name.clone(), id);
         let alias = TrackAlias(id.0);
-        self.actions.push_back(Action::CreateTrack { track: id, name, alias });
+        self.actions.push_back(Action::CreateTrack {
+            track: id,
+            name,
+            alias,
+        });
         id
     }
 
     /// Adds a subscriber of a live track.
     fn serve(&mut self, id: TrackId, downstream: Downstream, request: DownstreamRequest) {
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         self.downstreams.insert(downstream, id);
         let forward = request.forward;
-        track.downstream.insert(downstream, DownstreamState::Served { forward });
+        track
+            .downstream
+            .insert(downstream, DownstreamState::Served { forward });
         let (session, handle) = downstream;
         let largest = LargestSource::Log;
         self.actions.push_back(Action::AcceptSubscribe {
@@ -404,7 +469,9 @@ impl Hub {
 
     /// Sends SUBSCRIBE for the track to a publisher that is not yet asked.
     fn ask(&mut self, id: TrackId, session: SessionId) {
-        let Some(track) = self.tracks.get(&id) else { return };
+        let Some(track) = self.tracks.get(&id) else {
+            return;
+        };
         let asked = track
             .upstreams
             .iter()
@@ -415,7 +482,12 @@ impl Hub {
         let name = track.name.clone();
         // draft-14 §9.7: a relay asks with Forward 1 whatever its subscribers said.
         let upstream = self.add_upstream(id, session, false, true);
-        self.actions.push_back(Action::SubscribeUpstream { session, upstream, track: id, name });
+        self.actions.push_back(Action::SubscribeUpstream {
+            session,
+            upstream,
+            track: id,
+            name,
+        });
     }
 
     fn add_upstream(
@@ -427,7 +499,13 @@ impl Hub {
     ) -> UpstreamId {
         let id = UpstreamId(self.next_upstream);
         self.next_upstream += 1;
-        let upstream = Upstream { session, track, published, active: published, forward };
+        let upstream = Upstream {
+            session,
+            track,
+            published,
+            active: published,
+            forward,
+        };
         self.upstreams.insert(id, upstream);
         if let Some(track) = self.tracks.get_mut(&track) {
             track.upstreams.push(id);
@@ -444,13 +522,19 @@ impl Hub {
 
     /// A publisher serves the track: waiting subscribers are accepted (draft-14 §8.3).
     fn go_live(&mut self, id: TrackId, largest: Option<Location>) {
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         track.answer_by = None;
         track.linger_until = None;
         track.refusal = None;
         for (&(session, handle), state) in &mut track.downstream {
-            let DownstreamState::Waiting(request) = *state else { continue };
-            *state = DownstreamState::Served { forward: request.forward };
+            let DownstreamState::Waiting(request) = *state else {
+                continue;
+            };
+            *state = DownstreamState::Served {
+                forward: request.forward,
+            };
             self.actions.push_back(Action::AcceptSubscribe {
                 session,
                 handle,
@@ -463,16 +547,22 @@ impl Hub {
 
     /// A publisher refused or vanished without PUBLISH_DONE.
     fn upstream_lost(&mut self, upstream: UpstreamId, now: Instant) {
-        let Some(id) = self.remove_upstream(upstream) else { return };
+        let Some(id) = self.remove_upstream(upstream) else {
+            return;
+        };
         if self.is_live(id) {
             return;
         }
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         let vanished = track.has_served() && track.linger_until.is_none() && !track.ended;
         if vanished {
             track.linger_until = Some(now + self.limits.publisher_linger);
         } else if track.upstreams.is_empty() {
-            let code = track.refusal.unwrap_or(SubscribeErrorCode::TRACK_DOES_NOT_EXIST);
+            let code = track
+                .refusal
+                .unwrap_or(SubscribeErrorCode::TRACK_DOES_NOT_EXIST);
             self.refuse_waiting(id, code, "track not found: no publisher has it");
         }
         if vanished && let Some(name) = self.tracks.get(&id).map(|t| t.name.clone()) {
@@ -484,7 +574,9 @@ impl Hub {
     }
 
     fn refuse_waiting(&mut self, id: TrackId, code: SubscribeErrorCode, reason: &'static str) {
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         track.answer_by = None;
         let waiting: Vec<_> = track
             .downstream
@@ -496,13 +588,20 @@ impl Hub {
             track.downstream.remove(&key);
             self.downstreams.remove(&key);
             let (session, handle) = key;
-            self.actions.push_back(Action::RejectSubscribe { session, handle, code, reason });
+            self.actions.push_back(Action::RejectSubscribe {
+                session,
+                handle,
+                code,
+                reason,
+            });
         }
     }
 
     /// Seals the log and lets the subscribers have the rest of it.
     fn end_track(&mut self, id: TrackId, status: PublishDoneCode, reason: &str) {
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         if track.ended {
             return;
         }
@@ -511,24 +610,37 @@ impl Hub {
         self.names.remove(&track.name);
         let unanswered = std::mem::take(&mut track.upstreams);
         let reason = reason.to_owned();
-        self.actions.push_back(Action::EndTrack { track: id, status, reason });
+        self.actions.push_back(Action::EndTrack {
+            track: id,
+            status,
+            reason,
+        });
         for upstream in unanswered {
             self.unsubscribe(upstream);
         }
-        self.refuse_waiting(id, SubscribeErrorCode::TRACK_DOES_NOT_EXIST, "track not found: it ended");
+        self.refuse_waiting(
+            id,
+            SubscribeErrorCode::TRACK_DOES_NOT_EXIST,
+            "track not found: it ended",
+        );
         self.release(id);
     }
 
     fn unsubscribe(&mut self, id: UpstreamId) {
         if let Some(upstream) = self.upstreams.remove(&id) {
             let session = upstream.session;
-            self.actions.push_back(Action::UnsubscribeUpstream { session, upstream: id });
+            self.actions.push_back(Action::UnsubscribeUpstream {
+                session,
+                upstream: id,
+            });
         }
     }
 
     /// Lets go of upstream subscriptions that nobody needs, and of a track without anybody.
     fn release(&mut self, id: TrackId) {
-        let Some(track) = self.tracks.get_mut(&id) else { return };
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         if !track.downstream.is_empty() {
             return;
         }
@@ -551,10 +663,14 @@ impl Hub {
 
     /// Tells publishers that came by PUBLISH whether anybody wants objects.
     fn forward_upstream(&mut self, id: TrackId) {
-        let Some(track) = self.tracks.get(&id) else { return };
+        let Some(track) = self.tracks.get(&id) else {
+            return;
+        };
         let wanted = track.wants_forward();
         for upstream_id in &track.upstreams {
-            let Some(upstream) = self.upstreams.get_mut(upstream_id) else { continue };
+            let Some(upstream) = self.upstreams.get_mut(upstream_id) else {
+                continue;
+            };
             if upstream.published && upstream.forward != wanted {
                 upstream.forward = wanted;
                 self.actions.push_back(Action::ForwardUpstream {

@@ -44,7 +44,9 @@ impl Routes {
             self.publishers.retain(|p| *p != (session, handle));
             return;
         };
-        let Some(child) = self.children.get_mut(first) else { return };
+        let Some(child) = self.children.get_mut(first) else {
+            return;
+        };
         child.remove_below(rest, session, handle);
         if child.publishers.is_empty() && child.children.is_empty() {
             self.children.remove(first);
@@ -56,12 +58,18 @@ impl Routes {
         let mut path = vec![self];
         let mut node = self;
         for field in namespace.fields() {
-            let Some(child) = node.children.get(field) else { break };
+            let Some(child) = node.children.get(field) else {
+                break;
+            };
             path.push(child);
             node = child;
         }
         let mut found = Vec::new();
-        for (session, _) in path.iter().rev().flat_map(|node| node.publishers.iter().rev()) {
+        for (session, _) in path
+            .iter()
+            .rev()
+            .flat_map(|node| node.publishers.iter().rev())
+        {
             if !found.contains(session) {
                 found.push(*session);
             }

@@ -17,7 +17,11 @@ use crate::world::{World, group_options, live, soon, subscriptions};
 fn all_types() -> Vec<SubgroupOptions> {
     let mut all = Vec::new();
     for end_of_group in [false, true] {
-        for subgroup in [SubgroupId::Zero, SubgroupId::FirstObject, SubgroupId::Explicit(9)] {
+        for subgroup in [
+            SubgroupId::Zero,
+            SubgroupId::FirstObject,
+            SubgroupId::Explicit(9),
+        ] {
             for extensions in [false, true] {
                 let group = 100 + all.len() as u64;
                 let publisher_priority = 10 + u8::try_from(all.len()).unwrap();
@@ -37,10 +41,22 @@ fn all_types() -> Vec<SubgroupOptions> {
 /// A pair that nobody knows, a gap of ids, and nested immutable ones.
 fn extensions(object: u64) -> Extensions {
     Extensions::from_pairs(&[
-        KeyValuePair::Varint { key: 0x3E, value: if object == 2 { 0 } else { 1 } },
-        KeyValuePair::Bytes { key: 0x4001, value: Bytes::from_static(b"\x00\xffunknown") },
-        KeyValuePair::Bytes { key: 0x0B, value: Bytes::from_static(&[0x02, 0x05]) },
-        KeyValuePair::Varint { key: 0x4002, value: 1 << 40 },
+        KeyValuePair::Varint {
+            key: 0x3E,
+            value: if object == 2 { 0 } else { 1 },
+        },
+        KeyValuePair::Bytes {
+            key: 0x4001,
+            value: Bytes::from_static(b"\x00\xffunknown"),
+        },
+        KeyValuePair::Bytes {
+            key: 0x0B,
+            value: Bytes::from_static(&[0x02, 0x05]),
+        },
+        KeyValuePair::Varint {
+            key: 0x4002,
+            value: 1 << 40,
+        },
     ])
     .unwrap()
 }
@@ -54,11 +70,31 @@ fn content(options: &SubgroupOptions) -> Sent {
         false => Extensions::default(),
     };
     vec![
-        (2, extension(2), ObjectStatus::Normal, Bytes::from_static(b"first")),
+        (
+            2,
+            extension(2),
+            ObjectStatus::Normal,
+            Bytes::from_static(b"first"),
+        ),
         (4, extension(4), ObjectStatus::Normal, Bytes::new()),
-        (6, Extensions::default(), ObjectStatus::DoesNotExist, Bytes::new()),
-        (8, extension(8), ObjectStatus::Normal, vec![7; 70_000].into()),
-        (9, Extensions::default(), ObjectStatus::EndOfGroup, Bytes::new()),
+        (
+            6,
+            Extensions::default(),
+            ObjectStatus::DoesNotExist,
+            Bytes::new(),
+        ),
+        (
+            8,
+            extension(8),
+            ObjectStatus::Normal,
+            vec![7; 70_000].into(),
+        ),
+        (
+            9,
+            Extensions::default(),
+            ObjectStatus::EndOfGroup,
+            Bytes::new(),
+        ),
     ]
 }
 

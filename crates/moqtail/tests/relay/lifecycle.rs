@@ -107,7 +107,11 @@ async fn hooks_refuse() {
     struct Closed;
     impl Hooks for Closed {
         fn subscribe(&self, _session: &SessionInfo, track: &FullTrackName) -> Verdict {
-            if track.name() == "secret" { Verdict::Deny } else { Verdict::Allow }
+            if track.name() == "secret" {
+                Verdict::Deny
+            } else {
+                Verdict::Allow
+            }
         }
     }
     let mut world = World::with(TransportKind::Memory, RelayConfig::default().hooks(Closed)).await;
@@ -115,8 +119,16 @@ async fn hooks_refuse() {
     let _open = broadcast.track("open", TrackOptions::default()).unwrap();
     let _secret = broadcast.track("secret", TrackOptions::default()).unwrap();
     let _publisher = world.publisher(&broadcast).await;
-    assert!(world.try_viewer("open", Filter::LargestObject).await.is_ok());
-    let error = world.try_viewer("secret", Filter::LargestObject).await.err();
+    assert!(
+        world
+            .try_viewer("open", Filter::LargestObject)
+            .await
+            .is_ok()
+    );
+    let error = world
+        .try_viewer("secret", Filter::LargestObject)
+        .await
+        .err();
     assert_eq!(code(error), SubscribeErrorCode::UNAUTHORIZED);
 }
 

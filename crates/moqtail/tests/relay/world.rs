@@ -10,7 +10,8 @@ use moqtail::client::{
 use moqtail::model::{Extensions, Filter, SubgroupId};
 use moqtail::relay::{Relay, RelayConfig};
 use moqtail::transport::{
-    Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl, TransportKind, TransportLimits, Trust,
+    Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl, TransportKind, TransportLimits,
+    Trust,
 };
 use tokio::task::JoinSet;
 
@@ -18,15 +19,15 @@ use tokio::task::JoinSet;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for `future` as long as a test waits.
-pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(output) => output,
         Err(_) => panic!("waited too long for {what}"),
     }
 }
 
-pub struct World {
-    pub relay: Relay,
+pub(crate) struct World {
+    pub(crate) relay: Relay,
     carrier: TransportKind,
     url: Option<MoqtUrl>,
     fingerprint: [u8; 32],
@@ -34,11 +35,11 @@ pub struct World {
 }
 
 impl World {
-    pub async fn new(carrier: TransportKind) -> Self {
+    pub(crate) async fn new(carrier: TransportKind) -> Self {
         Self::with(carrier, RelayConfig::default()).await
     }
 
-    pub async fn with(carrier: TransportKind, config: RelayConfig) -> Self {
+    pub(crate) async fn with(carrier: TransportKind, config: RelayConfig) -> Self {
         let relay = Relay::new(config);
         let mut tasks = JoinSet::new();
         let identity = Identity::generate(["localhost"]).unwrap();
@@ -51,14 +52,24 @@ impl World {
                 let port = listener.local_addr().port();
                 let served = relay.clone();
                 tasks.spawn(async move { served.serve(listener).await });
-                let scheme = if carrier == TransportKind::Quic { "moqt" } else { "https" };
+                let scheme = if carrier == TransportKind::Quic {
+                    "moqt"
+                } else {
+                    "https"
+                };
                 Some(format!("{scheme}://127.0.0.1:{port}/").parse().unwrap())
             }
         };
-        Self { relay, carrier, url, fingerprint, tasks }
+        Self {
+            relay,
+            carrier,
+            url,
+            fingerprint,
+            tasks,
+        }
     }
 
-    pub async fn client(&mut self) -> Client {
+    pub(crate) async fn client(&mut self) -> Client {
         let config = ClientConfig::default().trust(Trust::Fingerprints(vec![self.fingerprint]));
         let connected = async {
             match &self.url {
@@ -79,54 +90,72 @@ impl World {
     }
 
     /// A client that publishes `broadcast`.
-    pub async fn publisher(&mut self, broadcast: &Broadcast) -> Publisher {
+    pub(crate) async fn publisher(&mut self, broadcast: &Broadcast) -> Publisher {
         let client = self.client().await;
-        let publication = soon("PUBLISH_NAMESPACE_OK", client.publish(broadcast)).await.unwrap();
-        Publisher { client, _publication: publication }
+        let publication = soon("PUBLISH_NAMESPACE_OK", client.publish(broadcast))
+            .await
+            .unwrap();
+        Publisher {
+            client,
+            _publication: publication,
+        }
     }
 
     /// A client that subscribes to `track` of the broadcast `live`.
-    pub async fn viewer(&mut self, track: &str, filter: Filter) -> Viewer {
+    pub(crate) async fn viewer(&mut self, track: &str, filter: Filter) -> Viewer {
         self.try_viewer(track, filter).await.unwrap()
     }
 
-    pub async fn try_viewer(&mut self, track: &str, filter: Filter) -> Result<Viewer, SubscribeError> {
+    pub(crate) async fn try_viewer(
+        &mut self,
+        track: &str,
+        filter: Filter,
+    ) -> Result<Viewer, SubscribeError> {
         let client = self.client().await;
         let name = format!("live#{track}").parse().unwrap();
         let options = SubscribeOptions::default().filter(filter);
         let subscription = soon("an answer", client.subscribe(name, options)).await?;
-        Ok(Viewer { client, subscription })
+        Ok(Viewer {
+            client,
+            subscription,
+        })
     }
 }
 
-pub struct Publisher {
-    pub client: Client,
+pub(crate) struct Publisher {
+    pub(crate) client: Client,
     _publication: moqtail::client::Publication,
 }
 
-pub struct Viewer {
-    pub client: Client,
-    pub subscription: Subscription,
+pub(crate) struct Viewer {
+    pub(crate) client: Client,
+    pub(crate) subscription: Subscription,
 }
 
 impl Viewer {
-    pub fn objects(self) -> Reader {
-        Reader { objects: self.subscription.into_objects(), _client: self.client }
+    pub(crate) fn objects(self) -> Reader {
+        Reader {
+            objects: self.subscription.into_objects(),
+            _client: self.client,
+        }
     }
 }
 
-pub struct Reader {
-    pub objects: Objects,
+pub(crate) struct Reader {
+    pub(crate) objects: Objects,
     _client: Client,
 }
 
 impl Reader {
-    pub async fn next(&mut self) -> Object {
-        soon("an object", self.objects.next()).await.expect("the subscription goes on").unwrap()
+    pub(crate) async fn next(&mut self) -> Object {
+        soon("an object", self.objects.next())
+            .await
+            .expect("the subscription goes on")
+            .unwrap()
     }
 
     /// Location and payload of the next `count` objects.
-    pub async fn take(&mut self, count: usize) -> Vec<((u64, u64), Bytes)> {
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<((u64, u64), Bytes)> {
         let mut taken = Vec::new();
         while taken.len() < count {
             let object = self.next().await;
@@ -137,22 +166,26 @@ impl Reader {
 }
 
 /// The broadcast `live` with one track.
-pub fn live(track: &str) -> (Broadcast, LocalTrack) {
+pub(crate) fn live(track: &str) -> (Broadcast, LocalTrack) {
     let broadcast = Broadcast::new("live".parse().unwrap());
-    let track = broadcast.track(track.to_owned(), TrackOptions::default()).unwrap();
+    let track = broadcast
+        .track(track.to_owned(), TrackOptions::default())
+        .unwrap();
     (broadcast, track)
 }
 
 /// Publishes objects `objects` of `group` in one subgroup; each says where it stands.
-pub fn publish_group(track: &LocalTrack, group: u64, objects: std::ops::Range<u64>) {
+pub(crate) fn publish_group(track: &LocalTrack, group: u64, objects: std::ops::Range<u64>) {
     let mut subgroup = track.subgroup(group_options(group)).unwrap();
     for object in objects {
-        subgroup.object(object, &Extensions::default(), text(group, object)).unwrap();
+        subgroup
+            .object(object, &Extensions::default(), text(group, object))
+            .unwrap();
     }
     subgroup.finish().unwrap();
 }
 
-pub fn group_options(group: u64) -> SubgroupOptions {
+pub(crate) fn group_options(group: u64) -> SubgroupOptions {
     SubgroupOptions {
         group,
         subgroup: SubgroupId::Zero,
@@ -162,16 +195,19 @@ pub fn group_options(group: u64) -> SubgroupOptions {
     }
 }
 
-pub fn text(group: u64, object: u64) -> Bytes {
+pub(crate) fn text(group: u64, object: u64) -> Bytes {
     format!("object {object} of group {group}").into()
 }
 
 /// Waits until the track has as many subscriptions as wanted.
-pub async fn subscriptions(track: &LocalTrack, count: usize) {
+pub(crate) async fn subscriptions(track: &LocalTrack, count: usize) {
     let mut interest = track.track().interest();
-    soon("subscriptions to come or go", interest.wait_for(|interest| interest.subscriptions == count))
-        .await
-        .expect("the track exists");
+    soon(
+        "subscriptions to come or go",
+        interest.wait_for(|interest| interest.subscriptions == count),
+    )
+    .await
+    .expect("the track exists");
 }
 
 /// Runs an async test body over each carrier, as a test of its own.

@@ -34,13 +34,15 @@ impl Relay {
     }
 
     fn announce(&mut self, session: SessionId, namespace: &str) -> Vec<Action> {
-        self.hub.namespace_published(session, handle(0), namespace.parse().unwrap());
+        self.hub
+            .namespace_published(session, handle(0), namespace.parse().unwrap());
         self.actions()
     }
 
     fn subscribe(&mut self, session: SessionId, handle: RequestHandle, track: &str) -> Vec<Action> {
         let name = track.parse().unwrap();
-        self.hub.subscribe_requested(session, handle, name, request(true), self.now);
+        self.hub
+            .subscribe_requested(session, handle, name, request(true), self.now);
         self.actions()
     }
 
@@ -79,7 +81,9 @@ fn accepted(actions: &[Action]) -> Vec<(SessionId, LargestSource)> {
     actions
         .iter()
         .filter_map(|action| match action {
-            Action::AcceptSubscribe { session, largest, .. } => Some((*session, *largest)),
+            Action::AcceptSubscribe {
+                session, largest, ..
+            } => Some((*session, *largest)),
             _ => None,
         })
         .collect()
@@ -109,7 +113,10 @@ fn asked(actions: &[Action]) -> Vec<SessionId> {
 fn an_unknown_track_is_refused_at_once() {
     let mut relay = Relay::new();
     let actions = relay.subscribe(VIEWER, handle(5), "nowhere#x");
-    assert_eq!(rejected(&actions), [(VIEWER, SubscribeErrorCode::TRACK_DOES_NOT_EXIST)]);
+    assert_eq!(
+        rejected(&actions),
+        [(VIEWER, SubscribeErrorCode::TRACK_DOES_NOT_EXIST)]
+    );
     assert!(relay.hub.tracks.is_empty());
 }
 
@@ -120,7 +127,10 @@ fn a_namespace_matches_by_whole_fields() {
     relay.announce(PUBLISHER, "live/ca");
     assert!(asked(&relay.subscribe(VIEWER, handle(5), "live/cam#video")).is_empty());
     relay.announce(BACKUP, "live");
-    assert_eq!(asked(&relay.subscribe(VIEWER, handle(7), "live/cam#video")), [BACKUP]);
+    assert_eq!(
+        asked(&relay.subscribe(VIEWER, handle(7), "live/cam#video")),
+        [BACKUP]
+    );
 }
 
 /// S8.3-02: SUBSCRIBE_OK goes down only after upstream's, and tells upstream's Largest to those who waited.
@@ -128,7 +138,10 @@ fn a_namespace_matches_by_whole_fields() {
 fn many_waiting_subscribers_cost_one_upstream_subscription() {
     let mut relay = Relay::new();
     relay.announce(PUBLISHER, "live");
-    assert_eq!(asked(&relay.subscribe(VIEWER, handle(5), "live/cam#video")), [PUBLISHER]);
+    assert_eq!(
+        asked(&relay.subscribe(VIEWER, handle(5), "live/cam#video")),
+        [PUBLISHER]
+    );
     let actions = relay.subscribe(OTHER, handle(6), "live/cam#video");
     assert!(asked(&actions).is_empty() && accepted(&actions).is_empty());
 
@@ -152,8 +165,13 @@ fn all_matching_publishers_are_asked_and_the_last_refusal_counts() {
     let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
     relay.hub.upstream_rejected(UpstreamId(0), code, relay.now);
     assert!(rejected(&relay.actions()).is_empty());
-    relay.hub.upstream_rejected(UpstreamId(1), SubscribeErrorCode::UNAUTHORIZED, relay.now);
-    assert_eq!(rejected(&relay.actions()), [(VIEWER, SubscribeErrorCode::UNAUTHORIZED)]);
+    relay
+        .hub
+        .upstream_rejected(UpstreamId(1), SubscribeErrorCode::UNAUTHORIZED, relay.now);
+    assert_eq!(
+        rejected(&relay.actions()),
+        [(VIEWER, SubscribeErrorCode::UNAUTHORIZED)]
+    );
     assert!(relay.hub.tracks.is_empty() && relay.hub.names.is_empty());
 }
 
@@ -162,7 +180,10 @@ fn a_silent_publisher_ends_the_wait_with_timeout() {
     let mut relay = Relay::new();
     relay.announce(PUBLISHER, "live");
     relay.subscribe(VIEWER, handle(5), "live/cam#video");
-    assert_eq!(relay.hub.deadline(), Some(relay.now + Duration::from_secs(1)));
+    assert_eq!(
+        relay.hub.deadline(),
+        Some(relay.now + Duration::from_secs(1))
+    );
     let actions = relay.pass(Duration::from_secs(1));
     assert_eq!(rejected(&actions), [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
     assert!(actions.contains(&Action::UnsubscribeUpstream {
@@ -177,18 +198,33 @@ fn the_last_viewer_that_leaves_releases_upstream() {
     let mut relay = Relay::live();
     relay.subscribe(OTHER, handle(6), "live/cam#video");
     relay.hub.downstream_left(VIEWER, handle(5));
-    assert!(!relay.actions().iter().any(|a| matches!(a, Action::UnsubscribeUpstream { .. })));
+    assert!(
+        !relay
+            .actions()
+            .iter()
+            .any(|a| matches!(a, Action::UnsubscribeUpstream { .. }))
+    );
     relay.hub.session_closed(OTHER, relay.now);
     let actions = relay.actions();
-    assert!(actions.iter().any(|a| matches!(a, Action::UnsubscribeUpstream { .. })));
-    assert!(actions.iter().any(|a| matches!(a, Action::DropTrack { .. })));
+    assert!(
+        actions
+            .iter()
+            .any(|a| matches!(a, Action::UnsubscribeUpstream { .. }))
+    );
+    assert!(
+        actions
+            .iter()
+            .any(|a| matches!(a, Action::DropTrack { .. }))
+    );
     assert!(relay.hub.tracks.is_empty() && relay.hub.downstreams.is_empty());
 }
 
 #[test]
 fn publish_done_reaches_every_subscriber_and_frees_the_name() {
     let mut relay = Relay::live();
-    relay.hub.upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "over");
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "over");
     let actions = relay.actions();
     assert!(actions.contains(&Action::EndTrack {
         track: TrackId(0),
@@ -196,7 +232,10 @@ fn publish_done_reaches_every_subscriber_and_frees_the_name() {
         reason: "over".into(),
     }));
     // The next subscriber starts afresh while the first one still reads the rest.
-    assert_eq!(asked(&relay.subscribe(OTHER, handle(6), "live/cam#video")), [PUBLISHER]);
+    assert_eq!(
+        asked(&relay.subscribe(OTHER, handle(6), "live/cam#video")),
+        [PUBLISHER]
+    );
     assert_eq!(relay.hub.tracks.len(), 2);
     relay.hub.downstream_ended(VIEWER, handle(5));
     assert_eq!(relay.hub.tracks.len(), 1);
@@ -222,7 +261,10 @@ fn subscribers_are_told_when_the_publisher_does_not_come_back() {
     let actions = relay.pass(Duration::from_secs(1));
     assert!(actions.iter().any(|a| matches!(
         a,
-        Action::EndTrack { status: PublishDoneCode::INTERNAL_ERROR, .. }
+        Action::EndTrack {
+            status: PublishDoneCode::INTERNAL_ERROR,
+            ..
+        }
     )));
 }
 
@@ -232,7 +274,9 @@ fn a_second_publisher_takes_over_without_a_gap_in_service() {
     assert_eq!(asked(&relay.announce(BACKUP, "live/cam")), [BACKUP]);
     relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
     relay.hub.session_closed(PUBLISHER, relay.now);
-    relay.hub.upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "");
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "");
     assert!(relay.actions().is_empty());
     assert_eq!(relay.hub.deadline(), None);
 }
@@ -242,15 +286,25 @@ fn a_second_publisher_takes_over_without_a_gap_in_service() {
 fn forward_of_a_published_track_follows_its_subscribers() {
     let mut relay = Relay::new();
     let name: FullTrackName = "live/cam#video".parse().unwrap();
-    relay.hub.publish_requested(PUBLISHER, handle(1), name, LARGEST);
-    assert!(relay.actions().iter().any(|a| matches!(a, Action::AcceptPublish { forward: false, .. })));
+    relay
+        .hub
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+    assert!(
+        relay
+            .actions()
+            .iter()
+            .any(|a| matches!(a, Action::AcceptPublish { forward: false, .. }))
+    );
     let forward = |actions: Vec<Action>| {
         actions.into_iter().find_map(|a| match a {
             Action::ForwardUpstream { forward, .. } => Some(forward),
             _ => None,
         })
     };
-    assert_eq!(forward(relay.subscribe(VIEWER, handle(5), "live/cam#video")), Some(true));
+    assert_eq!(
+        forward(relay.subscribe(VIEWER, handle(5), "live/cam#video")),
+        Some(true)
+    );
     relay.hub.forward_changed(VIEWER, handle(5), false);
     assert_eq!(forward(relay.actions()), Some(false));
     relay.hub.forward_changed(VIEWER, handle(5), true);
@@ -269,8 +323,14 @@ fn a_withdrawn_namespace_keeps_its_running_subscriptions() {
     relay.hub.namespace_done(PUBLISHER, handle(0));
     assert!(relay.actions().is_empty());
     let actions = relay.subscribe(OTHER, handle(6), "live/cam#audio");
-    assert_eq!(rejected(&actions), [(OTHER, SubscribeErrorCode::TRACK_DOES_NOT_EXIST)]);
-    assert_eq!(accepted(&relay.subscribe(OTHER, handle(8), "live/cam#video")).len(), 1);
+    assert_eq!(
+        rejected(&actions),
+        [(OTHER, SubscribeErrorCode::TRACK_DOES_NOT_EXIST)]
+    );
+    assert_eq!(
+        accepted(&relay.subscribe(OTHER, handle(8), "live/cam#video")).len(),
+        1
+    );
 }
 
 #[test]
@@ -286,25 +346,44 @@ fn sessions_tracks_and_publishers_are_capped() {
     assert!(!relay.hub.session_opened(SessionId(99)));
     relay.announce(PUBLISHER, "live");
     relay.announce(BACKUP, "live");
-    assert_eq!(asked(&relay.subscribe(VIEWER, handle(5), "live#a")), [BACKUP]);
+    assert_eq!(
+        asked(&relay.subscribe(VIEWER, handle(5), "live#a")),
+        [BACKUP]
+    );
     let actions = relay.subscribe(VIEWER, handle(7), "live#b");
-    assert_eq!(rejected(&actions), [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)]);
-    relay.hub.publish_requested(PUBLISHER, handle(1), "live#a".parse().unwrap(), None);
+    assert_eq!(
+        rejected(&actions),
+        [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)]
+    );
+    relay
+        .hub
+        .publish_requested(PUBLISHER, handle(1), "live#a".parse().unwrap(), None);
     let actions = relay.actions();
     assert!(actions.iter().any(|a| matches!(
         a,
-        Action::RejectPublish { code: PublishErrorCode::UNINTERESTED, .. }
+        Action::RejectPublish {
+            code: PublishErrorCode::UNINTERESTED,
+            ..
+        }
     )));
 }
 
 #[test]
 fn nothing_is_left_of_a_session_that_ends() {
     let mut relay = Relay::live();
-    relay.hub.publish_requested(OTHER, handle(3), "other#x".parse().unwrap(), None);
+    relay
+        .hub
+        .publish_requested(OTHER, handle(3), "other#x".parse().unwrap(), None);
     for session in [PUBLISHER, BACKUP, VIEWER, OTHER] {
         relay.hub.session_closed(session, relay.now);
     }
     assert!(relay.hub.tracks.is_empty() && relay.hub.names.is_empty());
     assert!(relay.hub.upstreams.is_empty() && relay.hub.downstreams.is_empty());
-    assert!(relay.hub.routes.matching(&"live/cam".parse().unwrap()).is_empty());
+    assert!(
+        relay
+            .hub
+            .routes
+            .matching(&"live/cam".parse().unwrap())
+            .is_empty()
+    );
 }

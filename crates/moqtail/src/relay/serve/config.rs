@@ -54,6 +54,8 @@ impl RelayConfig {
 
 impl std::fmt::Debug for RelayConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RelayConfig").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("RelayConfig")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -9,9 +9,7 @@ use crate::relay::{
     Action, DownstreamRequest, Hub, LargestSource, SessionId, SessionInfo, TrackId, UpstreamId,
 };
 use crate::{
-    model::{
-        Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode,
-    },
+    model::{Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode},
     peer::{EgressHandle, PeerHandle, Track, now, refusal, subscription_id},
     session::{
         PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted, SubscribeAnswer,
@@ -117,7 +115,10 @@ impl Directory {
     }
 
     pub(super) fn peers(&self) -> Vec<PeerHandle> {
-        self.sessions.values().map(|entry| entry.peer.clone()).collect()
+        self.sessions
+            .values()
+            .map(|entry| entry.peer.clone())
+            .collect()
     }
 
     pub(super) fn stats(&self) -> RelayStats {
@@ -130,7 +131,9 @@ impl Directory {
 
     /// SUBSCRIBE_OK of a publisher.
     pub(super) fn upstream_accepted(&mut self, session: SessionId, accepted: &SubscribeAccepted) {
-        let Some((id, track)) = self.upstream(session, accepted.handle) else { return };
+        let Some((id, track)) = self.upstream(session, accepted.handle) else {
+            return;
+        };
         if let Some(entry) = self.tracks.get_mut(&track) {
             entry.publisher_says(accepted.group_order, &accepted.parameters);
         }
@@ -141,7 +144,8 @@ impl Directory {
     /// PUBLISH of a publisher, allowed by the hooks.
     pub(super) fn publish_requested(&mut self, session: SessionId, request: &PublishRequest) {
         let (handle, track) = (request.handle, request.track.clone());
-        self.hub.publish_requested(session, handle, track, request.largest);
+        self.hub
+            .publish_requested(session, handle, track, request.largest);
         // What PUBLISH says of the track must be known before its subscribers are answered.
         while let Some(action) = self.hub.poll_action() {
             let published = match &action {
@@ -162,7 +166,9 @@ impl Directory {
         handle: RequestHandle,
         code: SubscribeErrorCode,
     ) {
-        let Some((id, _)) = self.upstream(session, handle) else { return };
+        let Some((id, _)) = self.upstream(session, handle) else {
+            return;
+        };
         self.remove_upstream(session, handle);
         self.hub.upstream_rejected(id, code, now());
         self.run();
@@ -176,7 +182,9 @@ impl Directory {
         status: PublishDoneCode,
         reason: &str,
     ) {
-        let Some((id, _)) = self.upstream(session, handle) else { return };
+        let Some((id, _)) = self.upstream(session, handle) else {
+            return;
+        };
         self.remove_upstream(session, handle);
         self.hub.upstream_done(id, status, reason);
         self.run();
@@ -228,15 +236,30 @@ impl Directory {
             Action::DropTrack { track } => {
                 self.tracks.remove(&track);
             }
-            Action::EndTrack { track, status, reason } => {
+            Action::EndTrack {
+                track,
+                status,
+                reason,
+            } => {
                 if let Some(entry) = self.tracks.get(&track) {
                     entry.track.end(status, &reason);
                 }
             }
-            Action::AcceptSubscribe { session, handle, track, request, largest } => {
+            Action::AcceptSubscribe {
+                session,
+                handle,
+                track,
+                request,
+                largest,
+            } => {
                 self.accept_subscribe(session, handle, track, request, largest);
             }
-            Action::RejectSubscribe { session, handle, code, reason } => {
+            Action::RejectSubscribe {
+                session,
+                handle,
+                code,
+                reason,
+            } => {
                 self.reject_subscribe(session, handle, code, reason);
             }
             Action::DetachSubscription { session, handle } => {
@@ -244,7 +267,12 @@ impl Directory {
                     entry.delivery.detach(handle);
                 }
             }
-            Action::SubscribeUpstream { session, upstream, track, name } => {
+            Action::SubscribeUpstream {
+                session,
+                upstream,
+                track,
+                name,
+            } => {
                 let request = SubscribeOptions::new(name);
                 let asked = self.sessions.get(&session).and_then(|entry| {
                     let handle = entry.peer.call(|s, now| s.subscribe(request, now)).ok()?;
@@ -253,7 +281,8 @@ impl Directory {
                     Some(())
                 });
                 if asked.is_none() {
-                    self.hub.upstream_rejected(upstream, SubscribeErrorCode::INTERNAL_ERROR, now());
+                    self.hub
+                        .upstream_rejected(upstream, SubscribeErrorCode::INTERNAL_ERROR, now());
                 }
             }
             Action::UnsubscribeUpstream { session, upstream } => {
@@ -261,14 +290,26 @@ impl Directory {
                     peer.call(|session, _| log(session.unsubscribe(handle)));
                 }
             }
-            Action::ForwardUpstream { session, upstream, forward } => {
+            Action::ForwardUpstream {
+                session,
+                upstream,
+                forward,
+            } => {
                 if let Some((peer, handle)) = self.find_upstream(session, upstream) {
-                    let update =
-                        SubscriptionUpdate { forward: Some(forward), ..Default::default() };
+                    let update = SubscriptionUpdate {
+                        forward: Some(forward),
+                        ..Default::default()
+                    };
                     peer.call(|session, _| log(session.update_subscription(handle, update)));
                 }
             }
-            Action::AcceptPublish { session, handle, upstream, track, forward } => {
+            Action::AcceptPublish {
+                session,
+                handle,
+                upstream,
+                track,
+                forward,
+            } => {
                 let (Some(entry), Some(feed)) =
                     (self.sessions.get(&session), self.tracks.get(&track))
                 else {
@@ -283,9 +324,16 @@ impl Directory {
                     filter: Filter::LargestObject,
                     parameters: Parameters::default(),
                 };
-                entry.peer.call(|session, now| log(session.accept_publish(handle, answer, now)));
+                entry
+                    .peer
+                    .call(|session, now| log(session.accept_publish(handle, answer, now)));
             }
-            Action::RejectPublish { session, handle, code, reason } => {
+            Action::RejectPublish {
+                session,
+                handle,
+                code,
+                reason,
+            } => {
                 self.call(session, |s| log(s.reject_publish(handle, code, reason)));
             }
             Action::AcceptNamespace { session, handle } => {
@@ -319,11 +367,15 @@ impl Directory {
         };
         let admission = match largest {
             LargestSource::Log => Admission::Now,
-            LargestSource::Upstream(largest) => {
-                Admission::Since { mark: source.track.mark(), largest }
-            }
+            LargestSource::Upstream(largest) => Admission::Since {
+                mark: source.track.mark(),
+                largest,
+            },
         };
-        match entry.delivery.attach(handle, &source.track, params, admission) {
+        match entry
+            .delivery
+            .attach(handle, &source.track, params, admission)
+        {
             Ok(start) => {
                 let answer = SubscribeAnswer {
                     alias: start.alias,
@@ -367,8 +419,10 @@ impl Directory {
         upstream: UpstreamId,
     ) -> Option<(PeerHandle, RequestHandle)> {
         let entry = self.sessions.get(&session)?;
-        let handle =
-            lock(&entry.upstreams).iter().find(|(_, u)| u.id == upstream).map(|(h, _)| *h)?;
+        let handle = lock(&entry.upstreams)
+            .iter()
+            .find(|(_, u)| u.id == upstream)
+            .map(|(h, _)| *h)?;
         Some((entry.peer.clone(), handle))
     }
 
@@ -393,8 +447,12 @@ impl TrackEntry {
     /// What the publisher said, for SUBSCRIBE_OK (draft-14 §9.2.1.2, §9.2.1.3).
     fn parameters(&self) -> Parameters {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let timeout = self.delivery_timeout.map(|t| Parameter::DeliveryTimeout(ms(t)));
-        let caching = self.max_cache_duration.map(|t| Parameter::MaxCacheDuration(ms(t)));
+        let timeout = self
+            .delivery_timeout
+            .map(|t| Parameter::DeliveryTimeout(ms(t)));
+        let caching = self
+            .max_cache_duration
+            .map(|t| Parameter::MaxCacheDuration(ms(t)));
         Parameters(timeout.into_iter().chain(caching).collect())
     }
 }

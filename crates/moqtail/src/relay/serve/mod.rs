@@ -15,8 +15,8 @@ mod shared;
 mod upstream;
 
 pub use config::RelayConfig;
-use directory::{Directory, SessionEntry, Upstreams, lock};
 pub use directory::RelayStats;
+use directory::{Directory, SessionEntry, Upstreams, lock};
 use session::{RelayHandler, carrier};
 use shared::{Shared, keep_time};
 
@@ -47,7 +47,10 @@ impl Relay {
             open: watch::Sender::new(0),
             closing: watch::Sender::new(false),
         });
-        #[expect(clippy::disallowed_methods, reason = "ends with the relay: it holds no strong reference")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with the relay: it holds no strong reference"
+        )]
         tokio::spawn(keep_time(Arc::downgrade(&shared)));
         Self { shared }
     }
@@ -125,9 +128,20 @@ impl Relay {
                 }
             })
         };
-        let mut handler =
-            RelayHandler::new(Arc::downgrade(shared), id, peer.clone(), egress.handle(), upstreams);
-        let driven = drive(connection.clone(), peer, Side::Server, shared.config.peer.clone(), &mut handler);
+        let mut handler = RelayHandler::new(
+            Arc::downgrade(shared),
+            id,
+            peer.clone(),
+            egress.handle(),
+            upstreams,
+        );
+        let driven = drive(
+            connection.clone(),
+            peer,
+            Side::Server,
+            shared.config.peer.clone(),
+            &mut handler,
+        );
         // One task for both: what the session answers is written before data that builds on it.
         tokio::pin!(driven);
         tokio::select! {
@@ -157,7 +171,10 @@ impl Relay {
         let mut open = self.shared.open.subscribe();
         let closed = open.wait_for(|open| *open == 0);
         // The session closes what is left at the deadline; this bounds a peer that does not take the close.
-        if tokio::time::timeout(grace + Duration::from_millis(500), closed).await.is_err() {
+        if tokio::time::timeout(grace + Duration::from_millis(500), closed)
+            .await
+            .is_err()
+        {
             tracing::info!("sessions still open after the grace time");
         }
     }
@@ -165,7 +182,9 @@ impl Relay {
 
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Relay").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Relay")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,4 +202,3 @@ impl Drop for Registered<'_> {
         shared.open.send_modify(|open| *open -= 1);
     }
 }
-

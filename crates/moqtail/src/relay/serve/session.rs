@@ -56,7 +56,15 @@ impl<C: Connection> RelayHandler<C> {
                 lock(&shared.directory).malformed(upstream, error);
             }
         });
-        Self { relay, id, peer, egress, upstreams, done: BTreeMap::new(), malformed }
+        Self {
+            relay,
+            id,
+            peer,
+            egress,
+            upstreams,
+            done: BTreeMap::new(),
+            malformed,
+        }
     }
 
     /// Changes the directory, then lets the relay's clock see its new deadline.
@@ -79,7 +87,9 @@ impl<C: Connection> RelayHandler<C> {
         let id = self.id;
         self.directory(|directory| {
             let hooks = directory.config.hooks.clone();
-            let Some(entry) = directory.session(id) else { return };
+            let Some(entry) = directory.session(id) else {
+                return;
+            };
             if let Some(path) = setup.path {
                 entry.info.path = path;
             }
@@ -102,7 +112,9 @@ impl<C: Connection> RelayHandler<C> {
         let handle = request.handle;
         self.directory(|directory| {
             let hooks = directory.config.hooks.clone();
-            let Some(entry) = directory.session(id) else { return };
+            let Some(entry) = directory.session(id) else {
+                return;
+            };
             // draft-14 §8.3
             if hooks.subscribe(&entry.info, &request.track) == Verdict::Deny {
                 let code = SubscribeErrorCode::UNAUTHORIZED;
@@ -115,16 +127,18 @@ impl<C: Connection> RelayHandler<C> {
                 group_order: request.group_order,
                 delivery_timeout: request.parameters.delivery_timeout(),
             };
-            directory.hub.subscribe_requested(id, handle, request.track, downstream, now());
+            directory
+                .hub
+                .subscribe_requested(id, handle, request.track, downstream, now());
             directory.run();
         });
     }
 
     fn upstream_done(&mut self, handle: RequestHandle) {
-        let (status, reason) = self
-            .done
-            .remove(&handle)
-            .unwrap_or((PublishDoneCode::INTERNAL_ERROR, "publisher ended".to_owned()));
+        let (status, reason) = self.done.remove(&handle).unwrap_or((
+            PublishDoneCode::INTERNAL_ERROR,
+            "publisher ended".to_owned(),
+        ));
         self.directory(|directory| directory.upstream_done(self.id, handle, status, &reason));
     }
 }
@@ -151,7 +165,9 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                     tracing::debug!(handle = %change.handle, %error, "update without effect");
                 }
                 self.directory(|directory| {
-                    directory.hub.forward_changed(id, change.handle, change.forward);
+                    directory
+                        .hub
+                        .forward_changed(id, change.handle, change.forward);
                     directory.run();
                 });
             }
@@ -166,13 +182,17 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 let code = match failure {
                     RequestFailure::Refused { code, .. } => code,
                     RequestFailure::TimedOut => SubscribeErrorCode::TIMEOUT,
-                    RequestFailure::GoingAway => SubscribeErrorCode::INTERNAL_ERROR,
+                    RequestFailure::GoingAway | RequestFailure::Superseded => {
+                        SubscribeErrorCode::INTERNAL_ERROR
+                    }
                 };
                 self.directory(|directory| directory.upstream_rejected(id, handle, code));
             }
             Event::PublishRequested(request) => self.directory(|directory| {
                 let hooks = directory.config.hooks.clone();
-                let Some(entry) = directory.session(id) else { return };
+                let Some(entry) = directory.session(id) else {
+                    return;
+                };
                 // draft-14 §8.4
                 if hooks.publish(&entry.info, &request.track) == Verdict::Deny {
                     let code = PublishErrorCode::UNAUTHORIZED;
@@ -180,13 +200,23 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 }
                 directory.publish_requested(id, &request);
             }),
-            Event::PublishDone { handle, status, reason, .. } => {
-                self.done.insert(handle, (status, reason.as_str().to_owned()));
+            Event::PublishDone {
+                handle,
+                status,
+                reason,
+                ..
+            } => {
+                self.done
+                    .insert(handle, (status, reason.as_str().to_owned()));
             }
             Event::SubscriptionClosed { handle } => self.upstream_done(handle),
-            Event::NamespacePublished { handle, namespace, .. } => self.directory(|directory| {
+            Event::NamespacePublished {
+                handle, namespace, ..
+            } => self.directory(|directory| {
                 let hooks = directory.config.hooks.clone();
-                let Some(entry) = directory.session(id) else { return };
+                let Some(entry) = directory.session(id) else {
+                    return;
+                };
                 // draft-14 §8.4
                 if hooks.publish_namespace(&entry.info, &namespace) == Verdict::Deny {
                     let code = PublishNamespaceErrorCode::UNAUTHORIZED;
@@ -222,13 +252,21 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
         stream: InboundStream<C::Recv>,
     ) {
         if let Some(upstream) = lock(&self.upstreams).get_mut(&handle) {
-            upstream.subgroup(handle, header, stream, self.peer.clone(), self.malformed.clone());
+            upstream.subgroup(
+                handle,
+                header,
+                stream,
+                self.peer.clone(),
+                self.malformed.clone(),
+            );
         }
     }
 
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram) {
         let taken = match lock(&self.upstreams).get(&handle) {
-            Some(upstream) => upstream.datagram(handle, datagram, &self.peer).map_err(|e| (upstream.id, e)),
+            Some(upstream) => upstream
+                .datagram(handle, datagram, &self.peer)
+                .map_err(|e| (upstream.id, e)),
             None => return,
         };
         if let Err((upstream, error)) = taken {

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::{RelayConfig, directory::{Directory, lock}};
+use super::{
+    RelayConfig,
+    directory::{Directory, lock},
+};
 use crate::peer::now;
 
 pub(super) struct Shared {
@@ -26,7 +29,9 @@ pub(super) async fn keep_time(relay: Weak<Shared>) {
     /// The longest sleep without a look at whether the relay still exists.
     const LOOK: Duration = Duration::from_secs(1);
     loop {
-        let Some(shared) = relay.upgrade() else { return };
+        let Some(shared) = relay.upgrade() else {
+            return;
+        };
         let due = lock(&shared.directory).hub.deadline();
         let changed = shared.changed.notified();
         let latest = now() + LOOK;

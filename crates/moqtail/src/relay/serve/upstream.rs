@@ -29,7 +29,13 @@ pub(super) struct Upstream {
 impl Upstream {
     pub(super) fn new(id: UpstreamId, track_id: TrackId, track: Arc<Track>) -> Self {
         let publisher = track.add_publisher();
-        Self { id, track_id, track, publisher, streams: JoinSet::new() }
+        Self {
+            id,
+            track_id,
+            track,
+            publisher,
+            streams: JoinSet::new(),
+        }
     }
 
     /// Reads a stream of the publisher into the track, in a task of its own.
