@@ -32,7 +32,9 @@ const MAX_UNDER_WAY: usize = 4096;
 /// Runs `moqtail demo`.
 pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), CliError> {
     let server = listen(args.listen).await?;
-    let Some(address) = server.addresses().first().copied() else { return Ok(()) };
+    let Some(address) = server.addresses().first().copied() else {
+        return Ok(());
+    };
     let name = &args.name;
     let commands = Commands::new(address, server.is_generated().then(|| server.fingerprint()));
     print(&format!(
@@ -42,13 +44,17 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         commands.publish("live/cam"),
     ));
     let authority = commands.authority().to_owned();
-    let trust = ClientOptions { fingerprint: Some(server.fingerprint()), ..ClientOptions::default() };
+    let trust = ClientOptions {
+        fingerprint: Some(server.fingerprint()),
+        ..ClientOptions::default()
+    };
     let publisher = Link::new(&format!("https://{authority}"), trust.clone(), true)?;
     let subscriber = Link::new(&format!("moqt://{authority}"), trust, true)?;
     let relay = server.relay().clone();
 
     let (input, init) = Input::sample()?;
-    let mut broadcast = MediaBroadcast::new(name, &init, clock::unix_ms(), publish::DEFAULT_PRIORITY)?;
+    let mut broadcast =
+        MediaBroadcast::new(name, &init, clock::unix_ms(), publish::DEFAULT_PRIORITY)?;
     let announced = broadcast.broadcast().clone();
     let current = Current::new(None);
     let meter = Meter::default();
@@ -66,7 +72,9 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
             let mut names = Vec::new();
             while let Some(received) = receiver.recv().await {
                 match received {
-                    Received::Tracks(tracks) => names = tracks.into_iter().map(|t| t.name).collect(),
+                    Received::Tracks(tracks) => {
+                        names = tracks.into_iter().map(|t| t.name).collect()
+                    }
                     Received::Object(track, object) => meter.received(names.get(track), &object),
                     Received::TrackEnded(_) => {}
                 }
@@ -94,10 +102,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         }
     };
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
-    let serving = server.run(
-        async { drop(end.await) },
-        std::future::pending(),
-    );
+    let serving = server.run(async { drop(end.await) }, std::future::pending());
     let running = async {
         let result = tokio::select! {
             result = parts => result,
@@ -155,7 +160,10 @@ impl Meter {
         counts.objects += 1;
         counts.bytes += object.payload.len() as u64;
         let Some(track) = track else { return };
-        let sent = Sent { track: track.clone(), location: object.location() };
+        let sent = Sent {
+            track: track.clone(),
+            location: object.location(),
+        };
         if let Some(at) = counts.under_way.remove(&sent) {
             counts.latencies.push(now.saturating_duration_since(at));
         }
@@ -165,7 +173,10 @@ impl Meter {
     fn line(&self, viewers: usize) -> String {
         let now = clock::now();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = counts.since.replace(now).map_or(1.0, |since| (now - since).as_secs_f64());
+        let seconds = counts
+            .since
+            .replace(now)
+            .map_or(1.0, |since| (now - since).as_secs_f64());
         let objects = std::mem::take(&mut counts.objects) as f64 / seconds;
         let bits = std::mem::take(&mut counts.bytes) as f64 * 8.0 / seconds;
         let mut latencies = std::mem::take(&mut counts.latencies);

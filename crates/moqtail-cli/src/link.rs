@@ -97,7 +97,11 @@ impl Link {
                 }
                 Err(failure) => failure,
             };
-            stale = if kind == FailureKind::Stale { stale + 1 } else { 0 };
+            stale = if kind == FailureKind::Stale {
+                stale + 1
+            } else {
+                0
+            };
             let final_now = kind == FailureKind::Final || stale > STALE_FINGERPRINTS;
             if final_now || (!self.wait && kind == FailureKind::Waitable) {
                 return Err(error);
@@ -117,11 +121,17 @@ impl Link {
         if self.wait {
             config.transport.connect_timeout = ATTEMPT;
         }
-        Client::connect(&self.url, config).await.map_err(|error| self.failure(error, &trusted))
+        Client::connect(&self.url, config)
+            .await
+            .map_err(|error| self.failure(error, &trusted))
     }
 
     async fn trusted(&self) -> Result<Trusted, CliError> {
-        let plain_trust = |trust| Trusted { trust, fetched: false, fetch_error: None };
+        let plain_trust = |trust| Trusted {
+            trust,
+            fetched: false,
+            fetch_error: None,
+        };
         if self.trust.insecure == Some(true) {
             return Ok(plain_trust(Trust::Insecure));
         }
@@ -134,18 +144,20 @@ impl Link {
         if !fingerprint::is_loopback(self.url.host()) {
             return Ok(plain_trust(Trust::System));
         }
-        Ok(match fingerprint::fetch(self.url.host(), self.url.port()).await {
-            Ok(fingerprint) => Trusted {
-                trust: Trust::Fingerprints(vec![fingerprint.0]),
-                fetched: true,
-                fetch_error: None,
+        Ok(
+            match fingerprint::fetch(self.url.host(), self.url.port()).await {
+                Ok(fingerprint) => Trusted {
+                    trust: Trust::Fingerprints(vec![fingerprint.0]),
+                    fetched: true,
+                    fetch_error: None,
+                },
+                Err(error) => Trusted {
+                    trust: Trust::System,
+                    fetched: false,
+                    fetch_error: Some(error.to_string()),
+                },
             },
-            Err(error) => Trusted {
-                trust: Trust::System,
-                fetched: false,
-                fetch_error: Some(error.to_string()),
-            },
-        })
+        )
     }
 
     fn failure(&self, error: ConnectError, trusted: &Trusted) -> Failure {
@@ -153,7 +165,10 @@ impl Link {
         match error {
             ConnectError::Setup(reason) => self.session_failure(&reason),
             ConnectError::Transport(error) => self.transport_failure(error, trusted),
-            error => Failure::last(CliError::Connect { authority, reason: plain(error) }),
+            error => Failure::last(CliError::Connect {
+                authority,
+                reason: plain(error),
+            }),
         }
     }
 
@@ -163,24 +178,34 @@ impl Link {
         let text = plain(&error);
         match error {
             E::Refused(_) | E::Timeout { .. } => Failure::waitable(CliError::NoRelay { authority }),
-            E::Resolve { host, reason } => {
-                Failure::waitable(CliError::Resolve { host, reason: plain(reason) })
-            }
+            E::Resolve { host, reason } => Failure::waitable(CliError::Resolve {
+                host,
+                reason: plain(reason),
+            }),
             E::Untrusted { reason, .. } => self.untrusted(&reason, trusted),
             E::Protocol { alpn, .. } => {
                 let other = match self.url.scheme() {
                     Scheme::Moqt => "https:// for WebTransport",
                     Scheme::Https => "moqt:// for raw QUIC",
                 };
-                Failure::last(CliError::Alpn { authority, alpn, other })
+                Failure::last(CliError::Alpn {
+                    authority,
+                    alpn,
+                    other,
+                })
             }
-            E::Rejected { .. } | E::WebTransport(_) => {
-                Failure::last(CliError::WebTransport { authority, reason: text })
-            }
-            E::Handshake { reason, .. } => {
-                Failure::waitable(CliError::Connect { authority, reason: plain(reason) })
-            }
-            _ => Failure::last(CliError::Connect { authority, reason: text }),
+            E::Rejected { .. } | E::WebTransport(_) => Failure::last(CliError::WebTransport {
+                authority,
+                reason: text,
+            }),
+            E::Handshake { reason, .. } => Failure::waitable(CliError::Connect {
+                authority,
+                reason: plain(reason),
+            }),
+            _ => Failure::last(CliError::Connect {
+                authority,
+                reason: text,
+            }),
         }
     }
 
@@ -200,10 +225,21 @@ impl Link {
                 "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.",
             ),
         };
-        let error = CliError::Certificate { authority, reason, next };
+        let error = CliError::Certificate {
+            authority,
+            reason,
+            next,
+        };
         // Between asking for the fingerprint and using it, a relay may have come or gone.
         let local = trusted.fetched || trusted.fetch_error.is_some();
-        Failure { error, kind: if local { FailureKind::Stale } else { FailureKind::Final } }
+        Failure {
+            error,
+            kind: if local {
+                FailureKind::Stale
+            } else {
+                FailureKind::Final
+            },
+        }
     }
 
     fn session_failure(&self, reason: &CloseReason) -> Failure {
@@ -229,7 +265,11 @@ impl Link {
             }
             other => (plain(other), "Check the network, then run it again."),
         };
-        CliError::SessionEnded { authority, reason, next }
+        CliError::SessionEnded {
+            authority,
+            reason,
+            next,
+        }
     }
 
     /// Whether a session that ended this way may be opened again.
@@ -240,11 +280,17 @@ impl Link {
 
 impl Failure {
     fn last(error: CliError) -> Self {
-        Self { error, kind: FailureKind::Final }
+        Self {
+            error,
+            kind: FailureKind::Final,
+        }
     }
 
     fn waitable(error: CliError) -> Self {
-        Self { error, kind: FailureKind::Waitable }
+        Self {
+            error,
+            kind: FailureKind::Waitable,
+        }
     }
 }
 
@@ -282,11 +328,13 @@ fn advice(code: SessionCode) -> &'static str {
 }
 
 fn read_ca(path: &Path) -> Result<Trust, CliError> {
-    fs::read(path).map(Trust::Roots).map_err(|error| CliError::Pem {
-        path: path.to_owned(),
-        reason: plain(error),
-        wanted: "certificates in PEM form with `--ca`",
-    })
+    fs::read(path)
+        .map(Trust::Roots)
+        .map_err(|error| CliError::Pem {
+            path: path.to_owned(),
+            reason: plain(error),
+            wanted: "certificates in PEM form with `--ca`",
+        })
 }
 
 /// A transport as people call it.
@@ -320,7 +368,10 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         drop(socket);
-        let error = link(&format!("moqt://127.0.0.1:{port}"), false).connect().await.unwrap_err();
+        let error = link(&format!("moqt://127.0.0.1:{port}"), false)
+            .connect()
+            .await
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(

@@ -52,11 +52,16 @@ fn exit_code(result: Result<(), CliError>) -> u8 {
 fn run(cli: Cli) -> Result<(), CliError> {
     logging::start(cli.global.verbose);
     let config = ConfigFile::load(cli.global.config.as_deref())?;
-    let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = started.map_err(|error| CliError::Start { reason: plain(error) })?;
+    let started = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = started.map_err(|error| CliError::Start {
+        reason: plain(error),
+    })?;
     let result = runtime.block_on(async {
-        let mut signals =
-            Signals::install().map_err(|error| CliError::Start { reason: plain(error) })?;
+        let mut signals = Signals::install().map_err(|error| CliError::Start {
+            reason: plain(error),
+        })?;
         match cli.command {
             Command::Relay(args) => relay::run(args, config, &mut signals).await,
             Command::Publish(args) => publish::run(args, config, &mut signals).await,

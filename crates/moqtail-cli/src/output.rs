@@ -9,7 +9,9 @@ use crate::errors::CliError;
 /// Prints text on standard output, as far as somebody reads it.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
 }
 
 /// A destination for bytes.

@@ -8,7 +8,10 @@ pub(crate) fn name() -> String {
 }
 
 fn called_as(path: Option<&Path>) -> String {
-    let name = path.and_then(Path::to_str).filter(|name| !name.is_empty()).unwrap_or("moqtail");
+    let name = path
+        .and_then(Path::to_str)
+        .filter(|name| !name.is_empty())
+        .unwrap_or("moqtail");
     match name.contains(char::is_whitespace) {
         true => format!("'{name}'"),
         false => name.to_owned(),
@@ -22,8 +25,14 @@ mod tests {
     #[test]
     fn the_program_is_named_as_it_was_called() {
         assert_eq!(called_as(Some(Path::new("moqtail"))), "moqtail");
-        assert_eq!(called_as(Some(Path::new("target/release/moqtail"))), "target/release/moqtail");
-        assert_eq!(called_as(Some(Path::new("/my tools/moqtail"))), "'/my tools/moqtail'");
+        assert_eq!(
+            called_as(Some(Path::new("target/release/moqtail"))),
+            "target/release/moqtail"
+        );
+        assert_eq!(
+            called_as(Some(Path::new("/my tools/moqtail"))),
+            "'/my tools/moqtail'"
+        );
         assert_eq!(called_as(None), "moqtail");
     }
 }

@@ -20,11 +20,7 @@ impl StatusLine {
 
     /// Shows `line` in place of the one before. Where standard output has been closed, nothing is shown.
     pub(crate) fn show(&self, line: &str) {
-        let text = self.render(line);
-        let mut stdout = std::io::stdout().lock();
-        let _ = stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush());
+        print(&self.render(line));
     }
 
     /// Leaves the last line standing and goes on below it.

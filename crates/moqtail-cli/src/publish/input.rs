@@ -63,7 +63,11 @@ impl Input {
 
     /// The built-in sample, over and over.
     pub(crate) fn sample() -> Result<(Self, Init), CliError> {
-        Self::file("The sample".to_owned(), Box::new(Cursor::new(moqtail_media::sample())), true)
+        Self::file(
+            "The sample".to_owned(),
+            Box::new(Cursor::new(moqtail_media::sample())),
+            true,
+        )
     }
 
     async fn stdin() -> Result<(Self, Init), CliError> {
@@ -77,7 +81,15 @@ impl Input {
         loop {
             let (init, more) = stream.read(&name).await?;
             match init {
-                Some(init) => return Ok((Self { name, source: Source::Stream(Box::new(stream)) }, init)),
+                Some(init) => {
+                    return Ok((
+                        Self {
+                            name,
+                            source: Source::Stream(Box::new(stream)),
+                        },
+                        init,
+                    ));
+                }
                 None if more => {}
                 None => return Err(CliError::EmptyInput { input: name }),
             }
@@ -85,10 +97,22 @@ impl Input {
     }
 
     fn file(name: String, file: Box<dyn ReadSeek>, repeat: bool) -> Result<(Self, Init), CliError> {
-        let file = Mp4File::open(file).map_err(|error| refused(&name, &error))?.repeating(repeat);
+        let file = Mp4File::open(file)
+            .map_err(|error| refused(&name, &error))?
+            .repeating(repeat);
         let init = file.init().clone();
-        let paced = Paced { file: Box::new(file), start: None, next: None };
-        Ok((Self { name, source: Source::File(paced) }, init))
+        let paced = Paced {
+            file: Box::new(file),
+            start: None,
+            next: None,
+        };
+        Ok((
+            Self {
+                name,
+                source: Source::File(paced),
+            },
+            init,
+        ))
     }
 
     /// Waits for the next fragment; `None` at the end. Cancel safe.
@@ -110,7 +134,9 @@ impl Input {
 impl Stream {
     /// Reads once; tells the header if it came, and whether more can come.
     async fn read(&mut self, name: &str) -> Result<(Option<Init>, bool), CliError> {
-        let Some(reader) = &mut self.reader else { return Ok((None, false)) };
+        let Some(reader) = &mut self.reader else {
+            return Ok((None, false));
+        };
         let read = self.stdin.read(&mut self.buffer).await;
         let read = read.map_err(|error| CliError::from_read(name, &error))?;
         let mut init = None;
@@ -142,10 +168,15 @@ impl Stream {
 impl Paced {
     async fn next(&mut self, name: &str) -> Result<Option<Fragment>, CliError> {
         if self.next.is_none() {
-            let timed = self.file.next_fragment().map_err(|error| refused(name, &error))?;
+            let timed = self
+                .file
+                .next_fragment()
+                .map_err(|error| refused(name, &error))?;
             self.next = timed.map(|timed| (timed.fragment, timed.time));
         }
-        let Some((_, time)) = &self.next else { return Ok(None) };
+        let Some((_, time)) = &self.next else {
+            return Ok(None);
+        };
         let now = Instant::now();
         let mut due = *self.start.get_or_insert(now) + *time;
         if now > due + MAX_LATE {
@@ -199,13 +230,24 @@ mod tests {
             let fragment = input.next().await.unwrap().unwrap();
             frames += usize::from(fragment.track_id == video);
         }
-        assert!((299..=302).contains(&frames), "{frames} frames in 10 s of 30 frames/s");
+        assert!(
+            (299..=302).contains(&frames),
+            "{frames} frames in 10 s of 30 frames/s"
+        );
     }
 
     #[tokio::test]
     async fn a_file_that_is_missing_or_no_media_is_told() {
-        let error = Input::open(Path::new("/nonexistent.mp4"), false).await.err().unwrap();
-        assert!(error.to_string().starts_with("Cannot read /nonexistent.mp4: "), "{error}");
+        let error = Input::open(Path::new("/nonexistent.mp4"), false)
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            error
+                .to_string()
+                .starts_with("Cannot read /nonexistent.mp4: "),
+            "{error}"
+        );
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let error = Input::open(&manifest, false).await.err().unwrap();
         assert!(error.to_string().contains("it is not MP4 but"), "{error}");

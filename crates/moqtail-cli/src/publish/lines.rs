@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use moqtail::{
     client::{Broadcast, Client, LocalSubgroup, LocalTrack, TrackOptions},
-    model::{DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, TrackAlias, TrackNamespace},
+    model::{
+        DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, TrackAlias, TrackNamespace,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -14,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    DEFAULT_HOLD, DEFAULT_PRIORITY, Current, finish, keep_published, leave, media::whole_group, tell,
-    until_connected,
+    Current, DEFAULT_HOLD, DEFAULT_PRIORITY, finish, keep_published, leave, media::whole_group,
+    tell, until_connected,
 };
 use crate::{
     args::PublishOptions,
@@ -125,7 +127,9 @@ impl LineTrack {
                     self.open.insert(subgroup)
                 }
             };
-            subgroup.object(self.object, &Extensions::default(), line).map_err(refused)?;
+            subgroup
+                .object(self.object, &Extensions::default(), line)
+                .map_err(refused)?;
         }
         self.object += 1;
         if self.object == self.lines_per_group {
@@ -159,18 +163,24 @@ impl LineTrack {
     }
 
     fn close_group(&mut self) -> Result<(), CliError> {
-        self.open.take().map_or(Ok(()), |open| open.finish().map_err(refused))
+        self.open
+            .take()
+            .map_or(Ok(()), |open| open.finish().map_err(refused))
     }
 
     fn end(mut self) -> Result<(), CliError> {
         self.close_group()?;
-        self.writer.end(PublishDoneCode::TRACK_ENDED, "standard input has ended");
+        self.writer
+            .end(PublishDoneCode::TRACK_ENDED, "standard input has ended");
         Ok(())
     }
 }
 
 fn refused(error: impl std::fmt::Display) -> CliError {
-    CliError::Input { input: "standard input as a track".to_owned(), reason: plain(error) }
+    CliError::Input {
+        input: "standard input as a track".to_owned(),
+        reason: plain(error),
+    }
 }
 
 /// Cuts bytes into lines; a line end is `\n` or `\r\n`, and not part of the line.
@@ -185,7 +195,13 @@ struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     fn new(input: R) -> Self {
-        Self { input, buffer: BytesMut::new(), searched: 0, count: 0, ended: false }
+        Self {
+            input,
+            buffer: BytesMut::new(),
+            searched: 0,
+            count: 0,
+            ended: false,
+        }
     }
 
     /// The next line; `None` at the end. Cancel safe.
@@ -243,25 +259,42 @@ mod tests {
     #[tokio::test]
     async fn lines_are_cut_at_their_ends() {
         assert_eq!(lines(b"").await.unwrap(), Vec::<Bytes>::new());
-        assert_eq!(lines(b"one\n\ntwo\r\nthree").await.unwrap(), ["one", "", "two", "three"]);
+        assert_eq!(
+            lines(b"one\n\ntwo\r\nthree").await.unwrap(),
+            ["one", "", "two", "three"]
+        );
     }
 
     #[tokio::test]
     async fn a_line_in_pieces_is_one_line() {
         let (mut writer, reader) = tokio::io::duplex(2);
         let write = async {
-            tokio::io::AsyncWriteExt::write_all(&mut writer, b"hello\nworld\n").await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut writer, b"hello\nworld\n")
+                .await
+                .unwrap();
             drop(writer);
         };
         let mut lines = Lines::new(reader);
-        let read = async { (lines.next().await.unwrap(), lines.next().await.unwrap(), lines.next().await.unwrap()) };
+        let read = async {
+            (
+                lines.next().await.unwrap(),
+                lines.next().await.unwrap(),
+                lines.next().await.unwrap(),
+            )
+        };
         let ((), (one, two, none)) = tokio::join!(write, read);
-        assert_eq!((one.unwrap(), two.unwrap(), none), ("hello".into(), "world".into(), None));
+        assert_eq!(
+            (one.unwrap(), two.unwrap(), none),
+            ("hello".into(), "world".into(), None)
+        );
     }
 
     #[tokio::test]
     async fn a_line_without_end_is_refused_before_it_fills_the_memory() {
         let error = lines(&vec![b'x'; MAX_LINE + 1]).await.unwrap_err();
-        assert!(error.to_string().starts_with("Line 1 has 1048577 bytes"), "{error}");
+        assert!(
+            error.to_string().starts_with("Line 1 has 1048577 bytes"),
+            "{error}"
+        );
     }
 }

@@ -54,7 +54,11 @@ impl MediaBroadcast {
         priority: u8,
     ) -> Result<Self, CliError> {
         let broadcast = Broadcast::new(namespace.clone());
-        let track = |name: String| broadcast.track(name, TrackOptions::default()).map_err(refused);
+        let track = |name: String| {
+            broadcast
+                .track(name, TrackOptions::default())
+                .map_err(refused)
+        };
         let catalog = track(CATALOG_TRACK.to_owned())?;
         let mut tracks = Vec::new();
         for (name, info) in track_names(&init.tracks).into_iter().zip(&init.tracks) {
@@ -63,10 +67,22 @@ impl MediaBroadcast {
                 TrackKind::Audio => priority.saturating_sub(1),
             };
             let writer = track(name.clone())?;
-            tracks.push(MediaTrack { info: info.clone(), name, writer, priority, open: None });
+            tracks.push(MediaTrack {
+                info: info.clone(),
+                name,
+                writer,
+                priority,
+                open: None,
+            });
         }
         let grouper = Grouper::new(&init.tracks, first_group);
-        Ok(Self { broadcast, catalog, catalog_group: first_group, grouper, tracks })
+        Ok(Self {
+            broadcast,
+            catalog,
+            catalog_group: first_group,
+            grouper,
+            tracks,
+        })
     }
 
     /// What sessions publish.
@@ -87,7 +103,9 @@ impl MediaBroadcast {
             return Ok(None);
         };
         track.info.learn(fragment);
-        let Some(placement) = self.grouper.place(fragment) else { return Ok(None) };
+        let Some(placement) = self.grouper.place(fragment) else {
+            return Ok(None);
+        };
         track.write(placement, fragment.data.clone()).map(Some)
     }
 
@@ -121,9 +139,14 @@ impl MediaBroadcast {
     fn write_catalog(&mut self, catalog: &Catalog) -> Result<(), CliError> {
         let group = self.catalog_group;
         self.catalog_group += 1;
-        let mut subgroup = self.catalog.subgroup(whole_group(group, 0)).map_err(refused)?;
+        let mut subgroup = self
+            .catalog
+            .subgroup(whole_group(group, 0))
+            .map_err(refused)?;
         let json = Bytes::from(catalog.to_json());
-        subgroup.object(0, &Extensions::default(), json).map_err(refused)?;
+        subgroup
+            .object(0, &Extensions::default(), json)
+            .map_err(refused)?;
         subgroup.finish().map_err(refused)
     }
 }
@@ -136,14 +159,20 @@ impl MediaTrack {
             self.open = Some(self.writer.subgroup(options).map_err(refused)?);
         }
         if let Some(open) = &mut self.open {
-            open.object(placement.object, &Extensions::default(), payload).map_err(refused)?;
+            open.object(placement.object, &Extensions::default(), payload)
+                .map_err(refused)?;
         }
         let location = Location::new(placement.group, placement.object);
-        Ok(Sent { track: self.name.clone(), location })
+        Ok(Sent {
+            track: self.name.clone(),
+            location,
+        })
     }
 
     fn close_group(&mut self) -> Result<(), CliError> {
-        self.open.take().map_or(Ok(()), |open| open.finish().map_err(refused))
+        self.open
+            .take()
+            .map_or(Ok(()), |open| open.finish().map_err(refused))
     }
 }
 

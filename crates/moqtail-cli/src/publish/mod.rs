@@ -50,7 +50,9 @@ pub(crate) async fn run(
     match (&args.input, &args.track) {
         (Some(path), _) => media(&link, &args.namespace, path, &options, signals).await,
         (None, Some(track)) => lines::run(&link, &args.namespace, track, &options, signals).await,
-        (None, None) => Err(CliError::Usage("Give a file, -, or --lines with --track".to_owned())),
+        (None, None) => Err(CliError::Usage(
+            "Give a file, -, or --lines with --track".to_owned(),
+        )),
     }
 }
 
@@ -69,7 +71,9 @@ async fn media(
     let priority = options.priority.unwrap_or(DEFAULT_PRIORITY);
     let mut broadcast = MediaBroadcast::new(namespace, &init, unix_ms(), priority)?;
     for left_out in &init.ignored {
-        say(format_args!("Leaving out a track of a kind that cannot be published ({left_out})."));
+        say(format_args!(
+            "Leaving out a track of a kind that cannot be published ({left_out})."
+        ));
     }
     let current = Current::new(None);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
@@ -140,6 +144,9 @@ async fn until_connected(session: &mut watch::Receiver<Option<Client>>) {
 /// Says once that the broadcast is there and how to get it; never returns.
 async fn tell(mut session: watch::Receiver<Option<Client>>, what: String, command: String) {
     until_connected(&mut session).await;
-    say(format_args!("Publishing {what}. Watch it with: {} {command}", program::name()));
+    say(format_args!(
+        "Publishing {what}. Watch it with: {} {command}",
+        program::name()
+    ));
     std::future::pending().await
 }

@@ -72,9 +72,10 @@ pub(crate) async fn leave(current: &Current) {
 
 fn is_final(error: &PublishError) -> bool {
     match error {
-        PublishError::Rejected { code, .. } => {
-            !matches!(*code, PublishNamespaceErrorCode::INTERNAL_ERROR | PublishNamespaceErrorCode::TIMEOUT)
-        }
+        PublishError::Rejected { code, .. } => !matches!(
+            *code,
+            PublishNamespaceErrorCode::INTERNAL_ERROR | PublishNamespaceErrorCode::TIMEOUT
+        ),
         PublishError::TimedOut | PublishError::SessionEnded => false,
         _ => true,
     }

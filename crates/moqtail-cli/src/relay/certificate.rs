@@ -36,15 +36,31 @@ impl CertificateSource {
     /// What the options say, for a relay that listens at `listen`.
     pub(crate) fn new(options: &RelayOptions, listen: &[ListenAddr]) -> Result<Self, CliError> {
         match (&options.cert, &options.key) {
-            (Some(cert), Some(key)) => Ok(Self::Files { cert: cert.clone(), key: key.clone() }),
+            (Some(cert), Some(key)) => Ok(Self::Files {
+                cert: cert.clone(),
+                key: key.clone(),
+            }),
             (None, None) => {
                 let specified = |address: &&ListenAddr| {
-                    !address.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified())
+                    !address
+                        .host
+                        .parse()
+                        .is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified())
                 };
-                Ok(Self::Generated(listen.iter().filter(specified).map(|a| a.host.clone()).collect()))
+                Ok(Self::Generated(
+                    listen
+                        .iter()
+                        .filter(specified)
+                        .map(|a| a.host.clone())
+                        .collect(),
+                ))
             }
-            (Some(_), None) => Err(CliError::Usage("`--cert` needs its private key: give `--key` too".into())),
-            (None, Some(_)) => Err(CliError::Usage("`--key` needs its certificate: give `--cert` too".into())),
+            (Some(_), None) => Err(CliError::Usage(
+                "`--cert` needs its private key: give `--key` too".into(),
+            )),
+            (None, Some(_)) => Err(CliError::Usage(
+                "`--key` needs its certificate: give `--cert` too".into(),
+            )),
         }
     }
 
@@ -56,8 +72,11 @@ impl CertificateSource {
     /// Generates or reads the certificate.
     pub(crate) fn load(&self) -> Result<Identity, CliError> {
         match self {
-            Self::Generated(names) => Identity::generate(names.iter().cloned())
-                .map_err(|error| CliError::Start { reason: plain(error) }),
+            Self::Generated(names) => {
+                Identity::generate(names.iter().cloned()).map_err(|error| CliError::Start {
+                    reason: plain(error),
+                })
+            }
             Self::Files { cert, key } => {
                 let chain = read(cert, "a certificate chain in PEM form with `--cert`")?;
                 let secret = read(key, "a private key in PEM form with `--key`")?;
@@ -122,14 +141,25 @@ mod tests {
     use super::*;
 
     fn options(cert: Option<&str>, key: Option<&str>) -> RelayOptions {
-        RelayOptions { cert: cert.map(Into::into), key: key.map(Into::into), ..RelayOptions::default() }
+        RelayOptions {
+            cert: cert.map(Into::into),
+            key: key.map(Into::into),
+            ..RelayOptions::default()
+        }
     }
 
     #[test]
     fn certificate_and_key_come_together_or_not_at_all() {
-        let listen = [ListenAddr::localhost(1), "192.0.2.1:1".parse().unwrap(), "0.0.0.0:1".parse().unwrap()];
+        let listen = [
+            ListenAddr::localhost(1),
+            "192.0.2.1:1".parse().unwrap(),
+            "0.0.0.0:1".parse().unwrap(),
+        ];
         let generated = CertificateSource::new(&options(None, None), &listen).unwrap();
-        assert_eq!(generated, CertificateSource::Generated(vec!["localhost".into(), "192.0.2.1".into()]));
+        assert_eq!(
+            generated,
+            CertificateSource::Generated(vec!["localhost".into(), "192.0.2.1".into()])
+        );
         assert!(generated.load().is_ok());
         for (cert, key, missing) in [(Some("c"), None, "--key"), (None, Some("k"), "--cert")] {
             let error = CertificateSource::new(&options(cert, key), &listen).unwrap_err();
@@ -140,9 +170,15 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named_with_its_option() {
-        let source = CertificateSource::new(&options(Some("/nonexistent/c"), Some("/nonexistent/k")), &[]);
+        let source = CertificateSource::new(
+            &options(Some("/nonexistent/c"), Some("/nonexistent/k")),
+            &[],
+        );
         let error = source.unwrap().load().unwrap_err();
-        assert!(error.to_string().starts_with("Cannot use /nonexistent/c: "), "{error}");
+        assert!(
+            error.to_string().starts_with("Cannot use /nonexistent/c: "),
+            "{error}"
+        );
         assert!(error.to_string().contains("`--cert`"), "{error}");
     }
 }

@@ -10,8 +10,7 @@ use crate::{
     args::RelayArgs,
     config::{ConfigFile, Options as _},
     errors::CliError,
-    output,
-    program,
+    output, program,
     signals::Signals,
     values::{DEFAULT_PORT, Fingerprint, ListenAddr},
 };
@@ -56,10 +55,16 @@ fn banner(server: &RelayServer) -> String {
     let mut text = String::new();
     let addresses = server.addresses();
     for address in &addresses {
-        let _ = writeln!(text, "listening on {address} for MOQT draft 14 over QUIC and WebTransport (UDP)");
+        let _ = writeln!(
+            text,
+            "listening on {address} for MOQT draft 14 over QUIC and WebTransport (UDP)"
+        );
     }
     for address in server.http_addresses() {
-        let _ = writeln!(text, "listening on {address} for http: /certificate.sha256 and /health (TCP)");
+        let _ = writeln!(
+            text,
+            "listening on {address} for http: /certificate.sha256 and /health (TCP)"
+        );
     }
     let fingerprint = server.fingerprint();
     let _ = writeln!(text, "certificate {fingerprint} (SHA-256)\n");
@@ -85,15 +90,30 @@ impl Commands {
         let local = address.ip().is_loopback() || address.ip().is_unspecified();
         let (authority, trust) = match (local, generated) {
             (true, _) => (format!("localhost:{}", address.port()), String::new()),
-            (false, Some(fingerprint)) => (address.to_string(), format!(" --fingerprint {fingerprint}")),
+            (false, Some(fingerprint)) => {
+                (address.to_string(), format!(" --fingerprint {fingerprint}"))
+            }
             (false, None) => (address.to_string(), String::new()),
         };
-        Self { program: program::name(), authority, trust }
+        Self {
+            program: program::name(),
+            authority,
+            trust,
+        }
+    }
+
+    /// Host and port of the relay.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// Publishes a test picture with ffmpeg.
     pub(crate) fn publish(&self, broadcast: &str) -> String {
-        let Self { program, authority, trust } = self;
+        let Self {
+            program,
+            authority,
+            trust,
+        } = self;
         format!(
             "{TEST_SOURCE} {} - | {program} publish https://{authority} {broadcast} -{trust}",
             moqtail_media::FFMPEG_FLAGS
@@ -102,7 +122,11 @@ impl Commands {
 
     /// Plays a broadcast with ffplay.
     pub(crate) fn watch(&self, broadcast: &str) -> String {
-        let Self { program, authority, trust } = self;
+        let Self {
+            program,
+            authority,
+            trust,
+        } = self;
         format!("{program} subscribe moqt://{authority} {broadcast} --out -{trust} | ffplay -")
     }
 }
@@ -116,10 +140,16 @@ mod tests {
         let fingerprint = Some(Fingerprint([1; 32]));
         for address in ["127.0.0.1:5", "[::1]:5", "0.0.0.0:5", "[::]:5"] {
             let watch = Commands::new(address.parse().unwrap(), fingerprint).watch("live/cam");
-            assert!(watch.ends_with("subscribe moqt://localhost:5 live/cam --out - | ffplay -"), "{watch}");
+            assert!(
+                watch.ends_with("subscribe moqt://localhost:5 live/cam --out - | ffplay -"),
+                "{watch}"
+            );
         }
         let watch = Commands::new("192.0.2.1:5".parse().unwrap(), fingerprint).watch("a");
-        let pin = format!("moqt://192.0.2.1:5 a --out - --fingerprint {} | ffplay -", "01".repeat(32));
+        let pin = format!(
+            "moqt://192.0.2.1:5 a --out - --fingerprint {} | ffplay -",
+            "01".repeat(32)
+        );
         assert!(watch.ends_with(&pin), "{watch}");
     }
 }

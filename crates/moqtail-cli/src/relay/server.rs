@@ -3,16 +3,10 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use moqtail::{
-    model::draft14::DecodeOptions,
     relay::{Relay, RelayConfig},
     transport::{Identity, ListenConfig, ListenError, Listener},
 };
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 use super::certificate::CertificateSource;
 use crate::{
@@ -49,18 +43,17 @@ impl RelayServer {
         let mut tries = 1;
         let (listeners, http) = loop {
             match bind_all(listen, http, &identity).await {
-                Err(CliError::PortInUse { protocol: "TCP", .. })
-                    if listen.iter().any(|address| address.port == 0) && tries < FREE_PORT_TRIES =>
-                {
+                Err(CliError::PortInUse {
+                    protocol: "TCP", ..
+                }) if listen.iter().any(|address| address.port == 0) && tries < FREE_PORT_TRIES => {
                     tries += 1;
                 }
                 bound => break bound?,
             }
         };
         let mut config = RelayConfig::default();
-        config.tolerances = DecodeOptions {
-            allow_empty_namespace_prefix: tolerate.contains(&Tolerance::EmptyNamespacePrefix),
-        };
+        config.tolerances.allow_empty_namespace_prefix =
+            tolerate.contains(&Tolerance::EmptyNamespacePrefix);
         Ok(Self {
             relay: Relay::new(config),
             listeners,
@@ -77,12 +70,18 @@ impl RelayServer {
 
     /// The UDP addresses.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|listener| listener.local_addr()).collect()
+        self.listeners
+            .iter()
+            .map(|listener| listener.local_addr())
+            .collect()
     }
 
     /// The TCP addresses of the HTTP side.
     pub(crate) fn http_addresses(&self) -> Vec<SocketAddr> {
-        self.http.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.http
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
     }
 
     /// SHA-256 of the certificate in use.
@@ -101,7 +100,13 @@ impl RelayServer {
         end: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), CliError> {
-        let Self { relay, listeners, http, source, identity } = self;
+        let Self {
+            relay,
+            listeners,
+            http,
+            source,
+            identity,
+        } = self;
         let mut serving = JoinSet::new();
         for listener in &listeners {
             let (relay, listener) = (relay.clone(), listener.clone());
@@ -152,7 +157,11 @@ fn http_failed(served: Result<io::Result<()>, tokio::task::JoinError>) -> CliErr
         Ok(Err(error)) => plain(error),
         Err(error) => plain(error),
     };
-    CliError::Listen { address: "its HTTP port any longer".to_owned(), reason, option: "--http" }
+    CliError::Listen {
+        address: "its HTTP port any longer".to_owned(),
+        reason,
+        option: "--http",
+    }
 }
 
 type Bound = (Vec<Arc<Listener>>, Vec<TcpListener>);
@@ -174,7 +183,8 @@ async fn bind_all(
     let mut bound = Vec::new();
     for address in tcp {
         let listener = TcpListener::bind(address).await;
-        bound.push(listener.map_err(|error| CliError::from_bind("TCP", address, "--http", &error))?);
+        bound
+            .push(listener.map_err(|error| CliError::from_bind("TCP", address, "--http", &error))?);
     }
     Ok((listeners.into_iter().map(Arc::new).collect(), bound))
 }
@@ -186,12 +196,22 @@ async fn bind_udp(address: &ListenAddr, identity: &Identity) -> Result<Vec<Liste
         return Listener::bind_localhost(config(any)).map_err(udp_failed);
     }
     let addresses = resolve(address, "--listen").await?;
-    addresses.into_iter().map(|at| Listener::bind(config(at)).map_err(udp_failed)).collect()
+    addresses
+        .into_iter()
+        .map(|at| Listener::bind(config(at)).map_err(udp_failed))
+        .collect()
 }
 
 async fn resolve(address: &ListenAddr, option: &'static str) -> Result<Vec<SocketAddr>, CliError> {
-    let failed = |reason| CliError::Listen { address: address.to_string(), reason, option };
-    let found = address.resolve().await.map_err(|error| failed(plain(error)))?;
+    let failed = |reason| CliError::Listen {
+        address: address.to_string(),
+        reason,
+        option,
+    };
+    let found = address
+        .resolve()
+        .await
+        .map_err(|error| failed(plain(error)))?;
     match found.is_empty() {
         true => Err(failed("the name has no address".to_owned())),
         false => Ok(found),
@@ -201,6 +221,8 @@ async fn resolve(address: &ListenAddr, option: &'static str) -> Result<Vec<Socke
 fn udp_failed(error: ListenError) -> CliError {
     match error {
         ListenError::Bind { addr, source } => CliError::from_bind("UDP", addr, "--listen", &source),
-        error => CliError::Start { reason: plain(error) },
+        error => CliError::Start {
+            reason: plain(error),
+        },
     }
 }

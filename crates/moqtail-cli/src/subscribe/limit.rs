@@ -16,7 +16,11 @@ impl Limit {
     /// Starts the time.
     pub(super) fn new(count: Option<u64>, timeout: Option<Span>) -> Self {
         let timeout = timeout.and_then(|span| Some((span, Instant::now().checked_add(span.0)?)));
-        Self { count, timeout, received: 0 }
+        Self {
+            count,
+            timeout,
+            received: 0,
+        }
     }
 
     /// Counts an object; true when it was the last one wanted.
@@ -43,7 +47,9 @@ impl Limit {
             (None, 0) => "0 objects".to_owned(),
             _ => return Ok(()),
         };
-        let limit = self.timeout.map_or_else(String::new, |(span, _)| span.to_string());
+        let limit = self
+            .timeout
+            .map_or_else(String::new, |(span, _)| span.to_string());
         Err(CliError::TimedOut { received, limit })
     }
 }
@@ -69,7 +75,12 @@ mod tests {
         assert!(limit.verdict().is_ok());
 
         let mut open = Limit::new(None, five_seconds);
-        assert!(open.verdict().unwrap_err().to_string().starts_with("Only 0 objects"));
+        assert!(
+            open.verdict()
+                .unwrap_err()
+                .to_string()
+                .starts_with("Only 0 objects")
+        );
         assert!(!open.reached());
         assert!(open.verdict().is_ok());
     }

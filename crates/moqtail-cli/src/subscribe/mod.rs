@@ -66,7 +66,13 @@ pub(crate) async fn run(
                 subscribe.filter = filter.unwrap_or(Filter::LargestObject);
                 let name = args.track.first().map_or("", String::as_str);
                 let track = names::track(&args.namespace, name)?;
-                let objects = Objects { link: &link, track, options: subscribe, wait, format };
+                let objects = Objects {
+                    link: &link,
+                    track,
+                    options: subscribe,
+                    wait,
+                    format,
+                };
                 objects.run(&out, &mut limit).await
             }
         }
@@ -80,12 +86,18 @@ pub(crate) async fn run(
 }
 
 fn mode(args: &SubscribeArgs, terminal: bool) -> Result<Mode, CliError> {
-    let out = || args.out.clone().unwrap_or_else(|| Path::new("-").to_owned());
+    let out = || {
+        args.out
+            .clone()
+            .unwrap_or_else(|| Path::new("-").to_owned())
+    };
     let wants_objects = args.format.is_some() || (!args.track.is_empty() && args.out.is_none());
     if wants_objects {
         return match args.track.as_slice() {
             [_] => Ok(Mode::Objects(args.format.unwrap_or(Format::Jsonl), out())),
-            _ => Err(CliError::Usage("Objects are of one track: give `--track` one name".to_owned())),
+            _ => Err(CliError::Usage(
+                "Objects are of one track: give `--track` one name".to_owned(),
+            )),
         };
     }
     if out() == Path::new("-") && terminal {
@@ -104,7 +116,9 @@ mod tests {
 
     fn mode_of(line: &str, terminal: bool) -> Result<Mode, String> {
         let parsed = parse(line.split_whitespace().map(Into::into)).unwrap();
-        let Command::Subscribe(args) = parsed.command else { panic!("not subscribe") };
+        let Command::Subscribe(args) = parsed.command else {
+            panic!("not subscribe")
+        };
         mode(&args, terminal).map_err(|error| error.to_string())
     }
 
@@ -115,15 +129,31 @@ mod tests {
             ("--out f.mp4", Mode::Media("f.mp4".into())),
             ("--out f.mp4 --track video0", Mode::Media("f.mp4".into())),
             ("--track temp", Mode::Objects(Format::Jsonl, stdout())),
-            ("--track temp --format raw", Mode::Objects(Format::Raw, stdout())),
-            ("--track temp --format raw --out f", Mode::Objects(Format::Raw, "f".into())),
+            (
+                "--track temp --format raw",
+                Mode::Objects(Format::Raw, stdout()),
+            ),
+            (
+                "--track temp --format raw --out f",
+                Mode::Objects(Format::Raw, "f".into()),
+            ),
         ] {
             let line = format!("moqtail subscribe moqt://h:1 n {arguments}");
             assert_eq!(mode_of(&line, true), Ok(expected), "{arguments}");
         }
-        assert_eq!(mode_of("moqtail subscribe moqt://h:1 n", false), Ok(Mode::Media(stdout())));
-        assert!(mode_of("moqtail subscribe moqt://h:1 n", true).unwrap_err().contains("ffplay"));
-        let two = mode_of("moqtail subscribe moqt://h:1 n --track a,b --format raw", true);
+        assert_eq!(
+            mode_of("moqtail subscribe moqt://h:1 n", false),
+            Ok(Mode::Media(stdout()))
+        );
+        assert!(
+            mode_of("moqtail subscribe moqt://h:1 n", true)
+                .unwrap_err()
+                .contains("ffplay")
+        );
+        let two = mode_of(
+            "moqtail subscribe moqt://h:1 n --track a,b --format raw",
+            true,
+        );
         assert!(two.unwrap_err().contains("one name"));
     }
 }

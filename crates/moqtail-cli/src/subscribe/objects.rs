@@ -14,13 +14,7 @@ use super::{
     ordered::{Late, Ordered},
     waiting::{Asker, NotSubscribed},
 };
-use crate::{
-    args::Format,
-    errors::CliError,
-    link::Link,
-    logging::say,
-    output::Output,
-};
+use crate::{args::Format, errors::CliError, link::Link, logging::say, output::Output};
 
 /// How long a later group waits for an earlier one: streams overtake each other by little.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -45,19 +39,23 @@ impl Objects<'_> {
                 Some(client) => client.clone(),
                 None => client.insert(self.link.connect().await?).clone(),
             };
-            let subscription =
-                match asker.subscribe(&session, &self.track, self.options.clone()).await {
-                    Ok(subscription) => subscription,
-                    Err(NotSubscribed::Failed(error)) => return Err(error),
-                    Err(NotSubscribed::SessionEnded) => {
-                        self.lost(&session).await?;
-                        client = None;
-                        continue;
-                    }
-                };
+            let subscription = match asker
+                .subscribe(&session, &self.track, self.options.clone())
+                .await
+            {
+                Ok(subscription) => subscription,
+                Err(NotSubscribed::Failed(error)) => return Err(error),
+                Err(NotSubscribed::SessionEnded) => {
+                    self.lost(&session).await?;
+                    client = None;
+                    continue;
+                }
+            };
             let mut objects = Ordered::new(subscription, PATIENCE, Late::Deliver);
             while let Some(object) = objects.next().await {
-                let Some(bytes) = render(&object, self.format) else { continue };
+                let Some(bytes) = render(&object, self.format) else {
+                    continue;
+                };
                 output.write(&bytes).await?;
                 if limit.reached() {
                     return Ok(());
@@ -69,9 +67,11 @@ impl Objects<'_> {
                     return Ok(());
                 }
                 SubscriptionEnd::Done { status, reason } => {
-                    say(format_args!("Subscribing again: the subscription ended with {status} {reason}."));
+                    say(format_args!(
+                        "Subscribing again: the subscription ended with {status} {reason}."
+                    ));
                 }
-                SubscriptionEnd::SessionEnded => {
+                _ => {
                     self.lost(&session).await?;
                     client = None;
                 }
@@ -95,7 +95,10 @@ impl Objects<'_> {
 
 /// The publisher will send no more, or the range that was asked for is complete.
 pub(super) fn is_end(status: PublishDoneCode) -> bool {
-    matches!(status, PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED)
+    matches!(
+        status,
+        PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED
+    )
 }
 
 /// One line of JSON.

@@ -52,7 +52,9 @@ impl Ordered {
 
     /// How the subscription ended; for use after [`Ordered::next`] returned `None`.
     pub(crate) fn end(&self) -> SubscriptionEnd {
-        self.subscription.end().unwrap_or(SubscriptionEnd::SessionEnded)
+        self.subscription
+            .end()
+            .unwrap_or(SubscriptionEnd::SessionEnded)
     }
 
     /// The next object; `None` when the subscription has ended and all was delivered. Cancel safe.
@@ -66,7 +68,12 @@ impl Ordered {
                 _ => Some(*self.blocked.get_or_insert_with(Instant::now) + self.patience),
             };
             let patient = wait_until.is_none_or(|until| Instant::now() < until);
-            let Self { subscription, readers, ended, .. } = self;
+            let Self {
+                subscription,
+                readers,
+                ended,
+                ..
+            } = self;
             tokio::select! {
                 biased;
                 incoming = subscription.next(), if !*ended => match incoming {

@@ -19,10 +19,17 @@ use crate::{
 const QUEUE: usize = 64;
 
 /// Writes what `viewer` gets to `out` until the broadcast ends or `limit` is reached.
-pub(super) async fn record(viewer: Viewer<'_>, out: &Path, limit: &mut Limit) -> Result<(), CliError> {
+pub(super) async fn record(
+    viewer: Viewer<'_>,
+    out: &Path,
+    limit: &mut Limit,
+) -> Result<(), CliError> {
     let output = Output::open(out).await?;
-    let mut recording =
-        Recording { output, muxer: None, broadcast: viewer.namespace.to_string() };
+    let mut recording = Recording {
+        output,
+        muxer: None,
+        broadcast: viewer.namespace.to_string(),
+    };
     let (sender, receiver) = mpsc::channel(QUEUE);
     let viewing = viewer.run(sender);
     let writing = recording.write_all(receiver, limit);
@@ -107,7 +114,9 @@ impl Recording {
     }
 
     fn push(&mut self, track: usize, payload: &bytes::Bytes) -> Result<(), CliError> {
-        let Some((_, muxer)) = &mut self.muxer else { return Ok(()) };
+        let Some((_, muxer)) = &mut self.muxer else {
+            return Ok(());
+        };
         if payload.is_empty() {
             return Ok(());
         }
@@ -118,7 +127,9 @@ impl Recording {
     async fn drain(&mut self) -> Result<(), CliError> {
         while let Some((_, muxer)) = &mut self.muxer {
             let next = muxer.next_fragment(clock::now());
-            let Some(fragment) = next.map_err(|error| self.unplayable(&error))? else { break };
+            let Some(fragment) = next.map_err(|error| self.unplayable(&error))? else {
+                break;
+            };
             self.output.write(&fragment).await?;
         }
         Ok(())

@@ -101,7 +101,9 @@ impl Viewer<'_> {
         };
         let mut current = Catalog::default();
         loop {
-            let Some(object) = catalogs.next().await else { return Ok(turn(&catalogs.end())) };
+            let Some(object) = catalogs.next().await else {
+                return Ok(turn(&catalogs.end()));
+            };
             if self.apply(&mut current, &object)? {
                 break;
             }
@@ -201,20 +203,23 @@ impl Viewer<'_> {
             };
         }
         let find = |name: &String| {
-            all.iter().find(|track| track.name == *name).cloned().ok_or_else(|| {
-                CliError::NoSuchTrack {
+            all.iter()
+                .find(|track| track.name == *name)
+                .cloned()
+                .ok_or_else(|| CliError::NoSuchTrack {
                     broadcast: self.namespace.to_string(),
                     track: name.clone(),
                     available: list(&all),
-                }
-            })
+                })
         };
         self.wanted.iter().map(find).collect()
     }
 
     fn full_name(&self, track: &CatalogTrack) -> Result<FullTrackName, CliError> {
         let namespace = match &track.namespace {
-            Some(text) => text.parse().map_err(|error| self.unplayable(plain(error)))?,
+            Some(text) => text
+                .parse()
+                .map_err(|error| self.unplayable(plain(error)))?,
             None => self.namespace.clone(),
         };
         FullTrackName::new(namespace, track.name.clone())
@@ -237,13 +242,19 @@ fn turn(end: &SubscriptionEnd) -> Turn {
             tracing::info!(%status, reason, "subscription ended; subscribing again");
             Turn::Again
         }
-        SubscriptionEnd::SessionEnded => Turn::SessionEnded,
+        _ => Turn::SessionEnded,
     }
 }
 
 /// Whether the same subscriptions and the same header serve both.
 fn same(one: &[CatalogTrack], other: &[CatalogTrack]) -> bool {
-    let key = |track: &CatalogTrack| (track.namespace.clone(), track.name.clone(), track.init_data.clone());
+    let key = |track: &CatalogTrack| {
+        (
+            track.namespace.clone(),
+            track.name.clone(),
+            track.init_data.clone(),
+        )
+    };
     one.iter().map(key).eq(other.iter().map(key))
 }
 

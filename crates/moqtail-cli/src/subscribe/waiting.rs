@@ -32,7 +32,11 @@ pub(super) struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub(super) fn new(link: &'a Link, wait: bool) -> Self {
-        Self { link, wait, told: false }
+        Self {
+            link,
+            wait,
+            told: false,
+        }
     }
 
     /// Subscribes to `track`, when it is there. Cancel safe.
@@ -80,9 +84,10 @@ impl<'a> Asker<'a> {
 
     fn refused(&self, track: &FullTrackName, error: &SubscribeError) -> CliError {
         let next = match error {
-            SubscribeError::Rejected { code: SubscribeErrorCode::INVALID_RANGE, .. } => {
-                "Choose a range that has not passed with `--filter`."
-            }
+            SubscribeError::Rejected {
+                code: SubscribeErrorCode::INVALID_RANGE,
+                ..
+            } => "Choose a range that has not passed with `--filter`.",
             _ => "Ask the relay's operator for access.",
         };
         CliError::Refused {
