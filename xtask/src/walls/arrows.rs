@@ -2,6 +2,8 @@
 //!
 //! Test code may use what its part may use, and every pure part beside.
 
+use std::collections::BTreeSet;
+
 use super::rule::{PURE, Violation, part};
 use crate::{
     paths::{Form, References},
@@ -41,6 +43,8 @@ pub(super) fn check(source: &CrateSource, references: &References<'_>) -> Vec<Vi
             found.push(Violation::new(file, 1, "arrows", message));
             continue;
         };
+        // An import and the paths through it are one mistake.
+        let mut told = BTreeSet::new();
         for reference in references.of(index) {
             let Some(target) = references.resolve(&reference.path) else {
                 continue;
@@ -58,6 +62,9 @@ pub(super) fn check(source: &CrateSource, references: &References<'_>) -> Vec<Vi
                 reference.form == Form::Reexport && target.module.starts_with(&file.module);
             let free = reference.in_test && to.is_none_or(|to| PURE.contains(&to));
             if facade || free || to == Some(from) || to.is_some_and(|to| allowed.contains(&to)) {
+                continue;
+            }
+            if !told.insert(&reference.path[..reference.path.len().min(3)]) {
                 continue;
             }
             let path = reference.text();

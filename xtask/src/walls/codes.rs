@@ -3,8 +3,8 @@
 use super::rule::{PURE, Violation, names_draft, part};
 use crate::source::{CrateSource, SourceFile, TokenKind};
 
-/// Files outside `model` that may name the codec: the seam where a later draft joins.
-const CODEC_SEAM: [&str; 2] = ["session/codec.rs", "fuzzing.rs"];
+/// Where the codec in use gets its name for everybody else: the seam where a later draft joins.
+const CODEC_SEAM: &str = "model/mod.rs";
 
 /// Type of the session termination codes (draft-14 §3.4).
 const CLOSE_CODE: &str = "SessionCode";
@@ -33,14 +33,10 @@ pub(super) fn check(source: &CrateSource) -> Vec<Violation> {
             let mut report = |message: String| {
                 found.push(Violation::new(file, token.line, "codes", message));
             };
-            if token.kind == TokenKind::Ident
-                && names_draft(&token.text)
-                && !CODEC_SEAM.contains(&inner)
-            {
+            if token.kind == TokenKind::Ident && names_draft(&token.text) {
                 report(format!(
-                    "`{}` is named outside model and {seam}: re-export from {seam} what shells need of it",
+                    "`{}` is named outside model: use what {CODEC_SEAM} exports of it",
                     token.text,
-                    seam = CODEC_SEAM[0]
                 ));
             }
             if picks_close_code(file, at, part) && inner != CLOSE_CODE_MAP {

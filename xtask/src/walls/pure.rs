@@ -65,10 +65,18 @@ pub(super) fn check(source: &CrateSource, references: &References<'_>) -> Vec<Vi
     found
 }
 
+/// Addresses are values; sockets are what the shells have.
+const VALUES: [&str; 3] = [
+    "core::net::IpAddr",
+    "core::net::Ipv4Addr",
+    "core::net::Ipv6Addr",
+];
+
 /// Whether a reference is at or below a path of `std`, also by its name in `core`.
 fn reaches(reference: &Reference, path: &str) -> bool {
-    reference.is_below(path)
-        || path
-            .strip_prefix("std")
-            .is_some_and(|rest| reference.is_below(&format!("core{rest}")))
+    let in_core = |rest: &str| {
+        reference.is_below(&format!("core{rest}"))
+            && !VALUES.iter().any(|value| reference.is_below(value))
+    };
+    reference.is_below(path) || path.strip_prefix("std").is_some_and(in_core)
 }

@@ -294,9 +294,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                         reason: reason.as_str().to_owned(),
                     },
                     RequestFailure::TimedOut => SubscribeError::TimedOut,
-                    RequestFailure::GoingAway | RequestFailure::Superseded => {
-                        CallError::GoingAway.into()
-                    }
+                    RequestFailure::GoingAway => CallError::GoingAway.into(),
                 };
                 self.subscribe_answered(handle, Err(error));
             }
@@ -339,9 +337,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                         reason: reason.as_str().to_owned(),
                     },
                     RequestFailure::TimedOut => PublishError::TimedOut,
-                    RequestFailure::GoingAway | RequestFailure::Superseded => {
-                        CallError::GoingAway.into()
-                    }
+                    RequestFailure::GoingAway => CallError::GoingAway.into(),
                 };
                 self.publish_answered(handle, Err(error));
             }
@@ -394,7 +390,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
             self.peer.clone(),
             self.limits.max_object_len,
         );
-        self.deliver(handle, Incoming::Subgroup(reader));
+        self.deliver(handle, Incoming::Subgroup(Box::new(reader)));
     }
 
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram) {

@@ -104,7 +104,7 @@ pub enum SubscriptionEnd {
 #[derive(Debug)]
 pub enum Incoming {
     /// A subgroup stream begins; several may be open at once.
-    Subgroup(SubgroupReader),
+    Subgroup(Box<SubgroupReader>),
     /// An object by datagram.
     Datagram(ObjectDatagram),
 }
@@ -181,7 +181,7 @@ impl Subscription {
 }
 
 type Reading = std::pin::Pin<
-    Box<dyn Future<Output = (SubgroupReader, Result<Option<Object>, ReadError>)> + Send>,
+    Box<dyn Future<Output = (Box<SubgroupReader>, Result<Option<Object>, ReadError>)> + Send>,
 >;
 
 /// The objects of a subscription, merged. Objects of one subgroup come in order.
@@ -224,7 +224,7 @@ impl Objects {
     }
 }
 
-fn read_one(mut reader: SubgroupReader) -> Reading {
+fn read_one(mut reader: Box<SubgroupReader>) -> Reading {
     Box::pin(async move {
         let result = reader.next_object().await;
         (reader, result)

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use bytes::{Bytes, BytesMut};
 
 use self::arbitrary::{Source, Stream};
-use crate::model::draft14::{
+use crate::model::{
     ControlDecoder, DecodeOptions, FetchDecoder, ObjectItem, ObjectLimits, StreamHeaderDecoder,
     SubgroupDecoder, SubgroupEncoder, decode_datagram, encode_control, encode_datagram,
     encode_fetch_object, encode_stream_header,

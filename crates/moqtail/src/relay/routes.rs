@@ -11,7 +11,7 @@ use crate::{model::TrackNamespace, session::RequestHandle};
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     publishers: Vec<(SessionId, RequestHandle)>,
-    children: BTreeMap<Bytes, Routes>,
+    children: BTreeMap<Bytes, Self>,
 }
 
 impl Routes {

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::limits::SessionLimits;
-use crate::model::{AuthToken, draft14::DecodeOptions};
+use crate::model::{AuthToken, DecodeOptions};
 
 /// Which side of the session this is (draft-14 §3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]

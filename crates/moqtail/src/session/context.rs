@@ -11,7 +11,7 @@ use super::{
     stream::Streams,
     timer::Timers,
 };
-use crate::model::{ControlMessage, TrackAlias, draft14::encode_control};
+use crate::model::{ControlMessage, TrackAlias, encode_control};
 
 /// Tables and queues that subscriptions, publications and namespaces work on.
 #[derive(Debug)]

@@ -2,32 +2,11 @@
 
 use std::fmt;
 
-use super::{config::Carrier, event::RequestHandle};
+use super::{blame::Blame, config::Carrier, event::RequestHandle};
 use crate::model::{
     DecodeError, EncodeError, FullTrackName, Location, RequestId, SessionCode, TrackAlias,
     TrackNamespace,
 };
-
-/// Whose doing the end of a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// The peer broke the protocol or a limit, or took too long.
-    Peer,
-    /// This side failed.
-    Local,
-    /// Nobody: this side's application wanted it.
-    Application,
-}
-
-impl fmt::Display for Blame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Peer => "peer",
-            Self::Local => "local",
-            Self::Application => "application",
-        })
-    }
-}
 
 /// Why a server's application refuses a client ([`Session::refuse_setup`](super::Session::refuse_setup)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -210,6 +189,12 @@ pub enum SessionError {
     /// An answer could not be written.
     #[error("could not encode: {0}")]
     Encode(#[from] EncodeError),
+    /// This side sent GOAWAY, and nothing is open any more.
+    #[error("going away")]
+    Gone,
+    /// This side has as many sessions as it may.
+    #[error("no room for another session; try again later")]
+    Overloaded,
     /// The application closed the session.
     #[error("{reason}")]
     Application {
@@ -309,7 +294,10 @@ impl SessionError {
             Self::SetupTimeout => SessionCode::CONTROL_MESSAGE_TIMEOUT,
             Self::DataStreamTimeout => SessionCode::DATA_STREAM_TIMEOUT,
             Self::GoawayTimeout => SessionCode::GOAWAY_TIMEOUT,
-            Self::ControlBacklog { .. } | Self::Encode(_) => SessionCode::INTERNAL_ERROR,
+            Self::Gone => SessionCode::NO_ERROR,
+            Self::ControlBacklog { .. } | Self::Encode(_) | Self::Overloaded => {
+                SessionCode::INTERNAL_ERROR
+            }
             Self::Application { code, .. } => *code,
         }
     }
@@ -341,15 +329,19 @@ impl SessionError {
             Self::TokenCacheOverflow(_) | Self::UnknownTokenAlias(_) => "§9.2.1.1",
             Self::SetupTimeout | Self::DataStreamTimeout => "§3.4",
             Self::GoawayTimeout => "§3.5",
-            Self::ControlBacklog { .. } | Self::Encode(_) | Self::Application { .. } => "",
+            Self::ControlBacklog { .. }
+            | Self::Encode(_)
+            | Self::Gone
+            | Self::Overloaded
+            | Self::Application { .. } => "",
         }
     }
 
     /// Whose doing it is.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Encode(_) => Blame::Local,
-            Self::Application { .. } => Blame::Application,
+            Self::Encode(_) | Self::Overloaded => Blame::Local,
+            Self::Gone | Self::Application { .. } => Blame::Application,
             _ => Blame::Peer,
         }
     }

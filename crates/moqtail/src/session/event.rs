@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use super::{config::Token, error::Blame};
+use super::{blame::Blame, config::Token};
 use crate::model::{
     Filter, FullTrackName, GroupOrder, Location, Parameters, PublishDoneCode, PublishErrorCode,
     PublishNamespaceErrorCode, ReasonPhrase, SessionCode, StreamCode, SubscribeErrorCode,
@@ -104,9 +104,6 @@ pub enum RequestFailure<C: fmt::Debug + fmt::Display> {
     /// The peer sent GOAWAY before the request could be sent (draft-14 §9.4); ask in another session.
     #[error("the peer is going away")]
     GoingAway,
-    /// PUBLISH only: the peer subscribed to the track before the request could be sent; serve that subscription.
-    #[error("the peer subscribed by itself")]
-    Superseded,
 }
 
 /// What happened, for the application.
@@ -142,7 +139,8 @@ pub enum Event {
     PublishRequested(PublishRequest),
     /// The peer accepted an own PUBLISH.
     PublishAccepted(PublishAccepted),
-    /// An own PUBLISH failed: reset its streams.
+    /// An own PUBLISH failed: reset its streams. UNINTERESTED is also told when the peer subscribed to the track before
+    /// the PUBLISH could be sent: then serve that subscription.
     PublishRejected {
         /// The subscription, ended by this.
         handle: RequestHandle,

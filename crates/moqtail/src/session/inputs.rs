@@ -9,7 +9,7 @@ use super::{
     request::RequestKind,
     timer::Timer,
 };
-use crate::model::{DecodeError, SessionCode, StreamCode, StreamHeader, TrackAlias};
+use crate::model::{DecodeError, StreamCode, StreamHeader, TrackAlias};
 
 const SESSION_CLOSED: StreamVerdict = StreamVerdict::Refuse(StreamCode::SESSION_CLOSED);
 
@@ -70,11 +70,7 @@ impl Session {
                 return Err(if self.subscriptions.len() + self.publications.len() > 0 {
                     SessionError::GoawayTimeout
                 } else {
-                    let reason = "going away".to_owned();
-                    SessionError::Application {
-                        code: SessionCode::NO_ERROR,
-                        reason,
-                    }
+                    SessionError::Gone
                 });
             }
             Timer::Header(_) => return Err(SessionError::DataStreamTimeout),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     config::{Carrier, Role, SessionConfig},
     context::Context,
-    error::{Blame, CallError, SessionError},
+    error::{CallError, SessionError},
     event::{Event, Output, PeerSetup},
     goaway::Goaway,
     namespace::Namespaces,
@@ -15,7 +15,7 @@ use super::{
     subscribe::Subscriptions,
     timer::Timer,
 };
-use crate::model::{ControlMessage, MaxRequestId, RequestsBlocked, draft14::ControlDecoder};
+use crate::model::{ControlDecoder, ControlMessage, MaxRequestId, RequestsBlocked};
 
 /// How far the session is.
 #[derive(Debug)]
@@ -170,12 +170,6 @@ impl Session {
     pub(super) fn end(&mut self, error: &SessionError) {
         if self.is_closed() {
             return;
-        }
-        match error.blame() {
-            Blame::Application => tracing::debug!(code = %error.code(), "session closes: {error}"),
-            blame => {
-                tracing::warn!(code = %error.code(), section = error.section(), %blame, "session closes: {error}");
-            }
         }
         self.phase = Phase::Closed;
         self.cx.timers.clear();

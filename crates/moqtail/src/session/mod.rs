@@ -7,6 +7,7 @@
 //! datagram belongs to.
 
 mod alias;
+mod blame;
 mod calls;
 mod config;
 mod context;
@@ -29,8 +30,9 @@ mod timer;
 mod token;
 mod uri;
 
+pub use blame::Blame;
 pub use config::{Carrier, Role, SessionConfig, Token};
-pub use error::{Blame, CallError, RangeFault, SessionError, SetupRefusal, TargetParameter};
+pub use error::{CallError, RangeFault, SessionError, SetupRefusal, TargetParameter};
 pub use event::{
     Close, Event, Output, PeerSetup, PublishAccepted, PublishAnswer, PublishOptions,
     PublishRequest, RequestFailure, RequestHandle, StreamKey, StreamVerdict, SubscribeAccepted,

@@ -8,7 +8,7 @@ use super::{
     error::SessionError,
     event::{Close, Event, Output, StreamKey},
 };
-use crate::model::{ControlMessage, EncodeError, StreamCode, draft14::encode_control};
+use crate::model::{ControlMessage, EncodeError, StreamCode, encode_control};
 
 #[derive(Debug)]
 enum Item {

@@ -9,7 +9,7 @@ use super::{
     token, uri,
 };
 use crate::model::{
-    ClientSetup, ControlMessage, ServerSetup, SetupParameter, SetupParameters, draft14::VERSION,
+    ClientSetup, ControlMessage, ServerSetup, SetupParameter, SetupParameters, VERSION,
 };
 
 /// The SETUP message of this side. `max_request_id` is the peer's first limit.

@@ -1,6 +1,6 @@
 //! Syntax of AUTHORITY and PATH (RFC 3986, draft-14 §9.3.2.1, §9.3.2.2).
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 /// Whether the bytes are `[userinfo@]host[:port]` with a host.
 pub(super) fn is_authority(bytes: &[u8]) -> bool {

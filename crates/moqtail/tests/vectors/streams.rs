@@ -269,6 +269,8 @@ fn subgroup_objects() -> Vec<(&'static str, Stream)> {
         blob(0x0b, b"\x3c\x01"),
         number(0x7e, 1),
     ]);
+    let broken = extensions(&[blob(0x0b, b"\x02")]);
+    let nested = extensions(&[blob(0x0b, b"\x0b\0")]);
     let longest = extensions(&[blob(0x0d, &[0x61; 65535])]);
     let plain = vec![
         (
@@ -300,6 +302,14 @@ fn subgroup_objects() -> Vec<(&'static str, Stream)> {
             ],
         ),
         ("subgroup_extensions", vec![with(kept, object(10, b"a"))]),
+        (
+            "subgroup_broken_immutable",
+            vec![with(broken, object(0, b"a"))],
+        ),
+        (
+            "subgroup_nested_immutable",
+            vec![with(nested, object(0, b"a"))],
+        ),
         (
             "subgroup_longest_value",
             vec![with(longest, object(0, b"a"))],

@@ -23,8 +23,8 @@ use shared::{Shared, keep_time};
 use super::{SessionId, SessionInfo};
 use crate::{
     model::SessionCode,
-    peer::{Egress, PeerHandle, Report, Side, drive, now},
-    session::{Role, Session, SessionConfig},
+    peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
+    session::{Role, Session, SessionConfig, SessionError},
     transport::{CloseReason, Connection, Listener},
 };
 
@@ -92,8 +92,7 @@ impl Relay {
             Ok(session) => session,
             Err(error) => {
                 tracing::error!(%error, "session could not begin");
-                connection.close(1, "session could not begin");
-                return connection.closed().await;
+                return refuse(&connection).await;
             }
         };
         let peer = PeerHandle::new(session);
@@ -112,8 +111,7 @@ impl Relay {
         };
         if !lock(&shared.directory).open(id, entry) {
             tracing::warn!("relay is full: session refused");
-            connection.close(1, "the relay has as many sessions as it may");
-            return connection.closed().await;
+            return refuse(&connection).await;
         }
         let _registered = Registered { relay: self, id };
         shared.open.send_modify(|open| *open += 1);
@@ -186,6 +184,12 @@ impl std::fmt::Debug for Relay {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
+}
+
+async fn refuse<C: Connection>(connection: &C) -> CloseReason {
+    let error = SessionError::Overloaded;
+    connection.close(close_code(error.code()), &error.reason());
+    connection.closed().await
 }
 
 /// Nothing of a session is left in the relay when this is dropped.

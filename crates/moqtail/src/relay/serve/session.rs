@@ -182,9 +182,7 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 let code = match failure {
                     RequestFailure::Refused { code, .. } => code,
                     RequestFailure::TimedOut => SubscribeErrorCode::TIMEOUT,
-                    RequestFailure::GoingAway | RequestFailure::Superseded => {
-                        SubscribeErrorCode::INTERNAL_ERROR
-                    }
+                    RequestFailure::GoingAway => SubscribeErrorCode::INTERNAL_ERROR,
                 };
                 self.directory(|directory| directory.upstream_rejected(id, handle, code));
             }

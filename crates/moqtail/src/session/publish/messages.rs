@@ -44,7 +44,10 @@ impl Publications {
                     "the track is offered by PUBLISH in this session",
                 );
             }
-            let failure = RequestFailure::Superseded;
+            let failure = RequestFailure::Refused {
+                code: PublishErrorCode::UNINTERESTED,
+                reason: ReasonPhrase::new("the peer subscribed before the offer was sent"),
+            };
             cx.out.event(Event::PublishRejected {
                 handle: other,
                 failure,

@@ -199,13 +199,13 @@ impl Subscriptions {
         let Some(subscription) = self.all.get_mut(&owner) else {
             return Ok(());
         };
-        if let State::Draining { late } = &mut subscription.state {
+        if subscription.done.is_some() {
             subscription.alias = None;
-            *late = true;
-            cx.aliases.retire(alias, owner);
-            if subscription.open.is_empty() {
-                self.close(cx, owner);
+            if let State::Draining { late } = &mut subscription.state {
+                *late = true;
             }
+            cx.aliases.retire(alias, owner);
+            self.close_if_drained(cx, owner);
             return Ok(());
         }
         // draft-14 §9.8, §9.13

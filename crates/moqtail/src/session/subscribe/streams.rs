@@ -93,9 +93,7 @@ impl Subscriptions {
             return;
         };
         subscription.open.remove(&stream);
-        if subscription.is_drained() {
-            self.close(cx, handle);
-        }
+        self.close_if_drained(cx, handle);
     }
 
     /// Hands the parked streams of its alias to an active subscription.
@@ -156,6 +154,12 @@ impl Subscriptions {
         } else {
             cx.timers
                 .set(Timer::Drain(handle), now + cx.limits.done_drain);
+        }
+    }
+
+    pub(super) fn close_if_drained(&mut self, cx: &mut Context, handle: RequestHandle) {
+        if self.all.get(&handle).is_some_and(Subscription::is_drained) {
+            self.close(cx, handle);
         }
     }
 
