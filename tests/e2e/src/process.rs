@@ -84,29 +84,45 @@ impl Process {
     ///
     /// # Panics
     /// If it does not start.
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: Command) -> Self {
+        Self::start(command, true)
+    }
+
+    /// Starts `moqtail` with a standard output that nobody reads: what it writes there fails.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn unheard<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut command = Command::new(moqtail());
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        command.args(arguments).stdout(writer);
+        Self::start(command, false)
+    }
+
+    fn start(mut command: Command, heard: bool) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("MOQTAIL_") {
                 command.env_remove(name);
             }
         }
         let name = format!("{command:?}");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        if heard {
+            command.stdout(Stdio::piped());
+        }
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let output = Arc::new(Output::default());
         let stdin = child.stdin.take();
-        let stdout = child.stdout.take().expect("stdout is a pipe");
         let stderr = child.stderr.take().expect("stderr is a pipe");
-        let (bytes, lines) = (output.clone(), output.clone());
-        let readers = vec![
-            background(move || read_bytes(stdout, &bytes)),
-            background(move || read_lines(stderr, &lines)),
-        ];
+        let lines = output.clone();
+        let mut readers = vec![background(move || read_lines(stderr, &lines))];
+        if let Some(stdout) = child.stdout.take() {
+            let bytes = output.clone();
+            readers.push(background(move || read_bytes(stdout, &bytes)));
+        }
         Self {
             name,
             child,
