@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use moqtail_media::{Error, Event, FFMPEG_FLAGS, Fmp4Reader, Fragment, Init, Mp4File};
+use moqtail_media::{Error, Event, Fmp4Reader, Fragment, Init, Mp4File};
 use tokio::{
     io::AsyncReadExt as _,
     time::{Instant, sleep_until},
@@ -215,7 +215,7 @@ mod tests {
     fn the_advice_for_an_unsuitable_input_is_what_the_reader_accepts() {
         let error = Error::Unsuitable(moqtail_media::Unsuitable::NotFragmented);
         let line = refused("Standard input", &error).to_string();
-        assert!(line.contains(FFMPEG_FLAGS), "{line}");
+        assert!(line.contains(moqtail_media::FFMPEG_FLAGS), "{line}");
         assert_eq!(line.lines().count(), 1);
     }
 

@@ -24,7 +24,7 @@ pub(crate) enum Late {
 pub(crate) struct Ordered {
     subscription: Subscription,
     /// By group and order of arrival.
-    readers: BTreeMap<(u64, u64), SubgroupReader>,
+    readers: Readers,
     arrived: u64,
     ended: bool,
     patience: Duration,
@@ -97,7 +97,7 @@ impl Ordered {
         }
     }
 
-    fn add(&mut self, reader: SubgroupReader) {
+    fn add(&mut self, reader: Box<SubgroupReader>) {
         let group = reader.group();
         if self.late == Late::Drop && self.newest.is_some_and(|newest| group < newest) {
             tracing::debug!(group, "a group came too late and is left out");
@@ -127,7 +127,7 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-type Readers = BTreeMap<(u64, u64), SubgroupReader>;
+type Readers = BTreeMap<(u64, u64), Box<SubgroupReader>>;
 
 /// The next object of the first reader, or of any when there is no more patience. No object: that reader is at its end.
 async fn read(readers: &mut Readers, patient: bool) -> ((u64, u64), Option<Object>) {
