@@ -328,6 +328,33 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_within_descriptors_are_bounded() {
+        for (levels, expected) in [(600, "does not decode"), (3000, "MAX_ESDS")] {
+            // ES descriptors, each of which holds the next.
+            let mut descriptor = Vec::new();
+            for _ in 0..levels {
+                let size = descriptor.len() + 3;
+                let head = [3, 0x80 | (size >> 7) as u8, size as u8 & 0x7f, 0, 0, 0];
+                descriptor.splice(0..0, head);
+            }
+            let mut raw = Vec::new();
+            write_box(&mut raw, b"mp4a", |out| {
+                out.resize(out.len() + AUDIO_HEAD, 0);
+                write_box(out, b"esds", |out| {
+                    out.extend_from_slice(&[0; 4]);
+                    out.extend_from_slice(&descriptor);
+                    Ok(())
+                })
+            })
+            .unwrap();
+            let error = describe(&BoxRef::whole(&raw).unwrap())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn unknown_and_unconfigured_entries() {
         let raw = entry(b"tmcd", 8, &Btrt::default());
         assert_eq!(describe(&BoxRef::whole(&raw).unwrap()).unwrap(), None);

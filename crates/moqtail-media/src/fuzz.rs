@@ -94,7 +94,7 @@ fn consume(init: &Init, fragments: &[Fragment]) {
     let now = std::time::Instant::now();
     for fragment in fragments {
         // Neither a fragment without a place nor one that does not merge is of interest.
-        drop(grouper.place(fragment));
+        let _ = grouper.place(fragment);
         let track = init
             .tracks
             .iter()
@@ -102,12 +102,7 @@ fn consume(init: &Init, fragments: &[Fragment]) {
         drop(track.map(|track| remuxer.push(track, &fragment.data, now)));
         drop(remuxer.push(0, &Bytes::new(), now));
         while let Ok(Some(piece)) = remuxer.next_fragment(now) {
-            assert!(piece.len() >= fragment_head());
+            assert!(!piece.is_empty());
         }
     }
-}
-
-/// The least a fragment of a merged stream has: two box heads.
-fn fragment_head() -> usize {
-    16
 }

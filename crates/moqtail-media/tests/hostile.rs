@@ -36,7 +36,7 @@ fn apply(mut data: Vec<u8>, edits: Vec<(usize, Vec<u8>)>, within: usize) -> Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn changed_streams_end_without_a_panic(edits in edits()) {
