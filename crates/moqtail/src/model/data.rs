@@ -36,6 +36,15 @@ impl Extensions {
     }
 }
 
+/// What the extension headers of one object say does not exist (draft-14 §11.1, §11.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Gaps {
+    /// So many groups before the object's group.
+    pub groups: Option<u64>,
+    /// So many objects of the group before the object.
+    pub objects: Option<u64>,
+}
+
 /// How a subgroup stream gives its Subgroup ID (draft-14 §10.4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubgroupId {

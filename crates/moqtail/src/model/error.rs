@@ -50,10 +50,21 @@ pub enum DecodeErrorKind {
     /// Text that is not UTF-8.
     #[error("text is not UTF-8")]
     NotUtf8,
+    /// Extension headers on an object that does not exist.
+    #[error("extension headers on an object that does not exist")]
+    Extensions,
+    /// Legal in draft 14, but more than this endpoint takes.
+    #[error("length {len} is over this endpoint's limit of {max}")]
+    OverLimit {
+        /// What the peer said.
+        len: u64,
+        /// What is accepted.
+        max: u64,
+    },
 }
 
 impl DecodeError {
-    /// The session termination code that draft 14 asks for.
+    /// The session termination code that draft 14 asks for; INTERNAL_ERROR for limits of this endpoint.
     pub fn code(&self) -> SessionCode {
         match self.kind {
             // draft-14 §1.4.2, §9.2.1.1
@@ -65,9 +76,29 @@ impl DecodeError {
             | DecodeErrorKind::TooLong { .. }
             | DecodeErrorKind::Name(_)
             | DecodeErrorKind::DuplicateParameter(_)
-            | DecodeErrorKind::NotUtf8 => SessionCode::PROTOCOL_VIOLATION,
+            | DecodeErrorKind::NotUtf8
+            | DecodeErrorKind::Extensions => SessionCode::PROTOCOL_VIOLATION,
+            DecodeErrorKind::OverLimit { .. } => SessionCode::INTERNAL_ERROR,
         }
     }
+}
+
+/// Extension headers make the track malformed (draft-14 §2.5, §11). The original publisher is to blame; the session goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedExtensions {
+    /// Prior Group ID Gap or Prior Object ID Gap stands twice.
+    #[error("a gap is told twice")]
+    RepeatedGap,
+    /// A gap reaches below group 0 or object 0.
+    #[error("a gap is larger than the ID before which it lies")]
+    GapTooLarge,
+    /// Immutable Extensions inside Immutable Extensions.
+    #[error("Immutable Extensions are nested")]
+    NestedImmutable,
+    /// The inside of Immutable Extensions is no sequence of pairs.
+    #[error("Immutable Extensions are broken: {0}")]
+    BrokenImmutable(#[source] DecodeError),
 }
 
 /// A value cannot be written in draft 14. The caller is to blame; nothing was written.

@@ -44,7 +44,7 @@ impl fmt::Display for TrackAlias {
     }
 }
 
-/// Order in which groups are delivered (draft-14 §3.2 of the wire reference, §7.1).
+/// Order in which groups are delivered (draft-14 §7.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GroupOrder {
     /// 0x1: lowest Group ID first.

@@ -1,0 +1,407 @@
+//! What a client does with the events and streams of its session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Broadcast, ClientLimits, Incoming, PublishError, SubgroupReader, SubscribeError,
+    SubscriptionEnd, broadcast::Offered, subscription::EndSlot,
+};
+use crate::{
+    model::{
+        FullTrackName, ObjectDatagram, Parameter, Parameters, PublishErrorCode,
+        PublishNamespaceErrorCode, SessionCode, SubgroupHeader, SubscribeErrorCode,
+    },
+    peer::{EgressHandle, Handler, InboundStream, PeerHandle, refusal, subscription_id},
+    session::{
+        CallError, Event, RequestFailure, RequestHandle, Session, SubscribeAccepted,
+        SubscribeAnswer, SubscribeRequest,
+    },
+    track::{Admission, SubscriptionParams, UpdateParams},
+    transport::{Connection, RecvStream},
+};
+
+type SubscribeAnswerSender = oneshot::Sender<Result<SubscribeAccepted, SubscribeError>>;
+type PublishAnswerSender = oneshot::Sender<Result<(), PublishError>>;
+
+/// What handler and callers share.
+#[derive(Debug)]
+pub(super) struct State {
+    established: Option<oneshot::Sender<()>>,
+    subscriptions: BTreeMap<RequestHandle, Subscribed>,
+    publications: BTreeMap<RequestHandle, Published>,
+    serving: BTreeSet<RequestHandle>,
+    /// How many subscriptions are served to the peer.
+    pub(super) served: watch::Sender<usize>,
+    /// The URI of the peer's GOAWAY.
+    pub(super) goaway: watch::Sender<Option<String>>,
+    pub(super) ended: bool,
+}
+
+#[derive(Debug)]
+struct Subscribed {
+    answer: Option<SubscribeAnswerSender>,
+    sender: mpsc::Sender<Incoming>,
+    end: EndSlot,
+}
+
+#[derive(Debug)]
+struct Published {
+    broadcast: Broadcast,
+    answer: Option<PublishAnswerSender>,
+}
+
+impl State {
+    pub(super) fn new(established: oneshot::Sender<()>) -> Self {
+        Self {
+            established: Some(established),
+            subscriptions: BTreeMap::new(),
+            publications: BTreeMap::new(),
+            serving: BTreeSet::new(),
+            served: watch::Sender::new(0),
+            goaway: watch::Sender::new(None),
+            ended: false,
+        }
+    }
+
+    pub(super) fn subscribing(
+        &mut self,
+        handle: RequestHandle,
+        answer: SubscribeAnswerSender,
+        sender: mpsc::Sender<Incoming>,
+        end: EndSlot,
+    ) {
+        let answer = Some(answer);
+        self.subscriptions.insert(
+            handle,
+            Subscribed {
+                answer,
+                sender,
+                end,
+            },
+        );
+    }
+
+    pub(super) fn publishing(
+        &mut self,
+        handle: RequestHandle,
+        broadcast: Broadcast,
+        answer: PublishAnswerSender,
+    ) {
+        self.publications.insert(
+            handle,
+            Published {
+                broadcast,
+                answer: Some(answer),
+            },
+        );
+    }
+
+    /// Whether the Track Aliases of `broadcast` fit those of what is published.
+    pub(super) fn takes(&self, broadcast: &Broadcast) -> bool {
+        self.publications
+            .values()
+            .all(|published| published.broadcast.is_beside(broadcast))
+    }
+
+    fn serving(&mut self, handle: RequestHandle) {
+        self.serving.insert(handle);
+        self.served.send_replace(self.serving.len());
+    }
+
+    pub(super) fn served_no_more(&mut self, handle: RequestHandle) {
+        self.serving.remove(&handle);
+        self.served.send_replace(self.serving.len());
+    }
+
+    pub(super) fn withdraw(&mut self, handle: RequestHandle) {
+        self.publications.remove(&handle);
+    }
+}
+
+pub(super) struct ClientHandler<C: Connection> {
+    peer: PeerHandle,
+    egress: EgressHandle<C>,
+    state: Arc<Mutex<State>>,
+    limits: ClientLimits,
+}
+
+impl<C: Connection> ClientHandler<C> {
+    pub(super) fn new(
+        peer: PeerHandle,
+        egress: EgressHandle<C>,
+        state: Arc<Mutex<State>>,
+        limits: ClientLimits,
+    ) -> Self {
+        Self {
+            peer,
+            egress,
+            state,
+            limits,
+        }
+    }
+
+    /// Answers everybody who waits, and ends every subscription.
+    pub(super) fn session_ended(&self) {
+        self.egress.close();
+        let mut state = self.state();
+        state.ended = true;
+        state.established = None;
+        state.publications.clear();
+        for subscribed in std::mem::take(&mut state.subscriptions).into_values() {
+            set_end(&subscribed.end, SubscriptionEnd::SessionEnded);
+        }
+        state.served.send_replace(0);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn answer(&self, answer: impl FnOnce(&mut Session) -> Result<(), CallError>) {
+        self.peer.call(|session, _| {
+            if let Err(error) = answer(session) {
+                tracing::debug!(%error, "request ended before its answer");
+            }
+        });
+    }
+
+    fn subscribe_answered(
+        &self,
+        handle: RequestHandle,
+        answer: Result<SubscribeAccepted, SubscribeError>,
+    ) {
+        let mut state = self.state();
+        let Some(subscribed) = state.subscriptions.get_mut(&handle) else {
+            return;
+        };
+        let sender = subscribed.answer.take();
+        if answer.is_err() {
+            state.subscriptions.remove(&handle);
+        }
+        if let Some(sender) = sender {
+            // The caller may have given up; then its drop unsubscribes.
+            let _ = sender.send(answer);
+        }
+    }
+
+    fn publish_answered(&self, handle: RequestHandle, answer: Result<(), PublishError>) {
+        let mut state = self.state();
+        let Some(published) = state.publications.get_mut(&handle) else {
+            return;
+        };
+        let sender = published.answer.take();
+        if answer.is_err() {
+            state.publications.remove(&handle);
+        }
+        if let Some(sender) = sender {
+            // The caller may have given up; then its drop withdraws.
+            let _ = sender.send(answer);
+        }
+    }
+
+    fn find(&self, name: &FullTrackName) -> Option<Arc<Offered>> {
+        self.state()
+            .publications
+            .values()
+            .find_map(|published| published.broadcast.find(name))
+    }
+
+    fn serve(&self, request: SubscribeRequest) {
+        let handle = request.handle;
+        let Some(offered) = self.find(&request.track) else {
+            let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+            return self
+                .answer(|s| s.reject_subscribe(handle, code, "track not found in this broadcast"));
+        };
+        let params = SubscriptionParams {
+            filter: request.filter,
+            forward: request.forward,
+            subscriber_priority: request.priority,
+            group_order: request.group_order.unwrap_or(offered.group_order),
+            // draft-14 §9.2.1.2: the smaller of both is in force.
+            delivery_timeout: [
+                request.parameters.delivery_timeout(),
+                offered.delivery_timeout,
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+        };
+        let id = subscription_id(handle);
+        match self
+            .egress
+            .attach(id, &offered.track, params, Admission::Now)
+        {
+            Ok(start) => {
+                let timeout = offered.delivery_timeout.map(|timeout| {
+                    let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                    Parameter::DeliveryTimeout(ms.max(1))
+                });
+                let answer = SubscribeAnswer {
+                    alias: start.alias,
+                    expires: None,
+                    group_order: params.group_order,
+                    largest: start.largest,
+                    parameters: Parameters(timeout.into_iter().collect()),
+                };
+                match self.peer.accept_subscribe(handle, answer) {
+                    Ok(()) => self.state().serving(handle),
+                    Err(error) => {
+                        tracing::debug!(%handle, %error, "subscriber left before its answer");
+                        self.egress.detach(id);
+                    }
+                }
+            }
+            Err(error) => {
+                self.answer(|s| s.reject_subscribe(handle, refusal(&error), error.to_string()))
+            }
+        }
+    }
+
+    fn deliver(&self, handle: RequestHandle, incoming: Incoming) {
+        let sender = self
+            .state()
+            .subscriptions
+            .get(&handle)
+            .map(|s| s.sender.clone());
+        if let Some(sender) = sender
+            && sender.try_send(incoming).is_err()
+        {
+            tracing::debug!(%handle, "the application does not take what arrives; dropped");
+        }
+    }
+}
+
+impl<C: Connection> Handler<C> for ClientHandler<C> {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Established(_) => {
+                if let Some(established) = self.state().established.take() {
+                    // The caller may have given up.
+                    let _ = established.send(());
+                }
+            }
+            Event::SubscribeAccepted(accepted) => {
+                self.subscribe_answered(accepted.handle, Ok(accepted));
+            }
+            Event::SubscribeRejected { handle, failure } => {
+                let error = match failure {
+                    RequestFailure::Refused { code, reason } => SubscribeError::Rejected {
+                        code,
+                        reason: reason.as_str().to_owned(),
+                    },
+                    RequestFailure::TimedOut => SubscribeError::TimedOut,
+                    RequestFailure::GoingAway => CallError::GoingAway.into(),
+                };
+                self.subscribe_answered(handle, Err(error));
+            }
+            Event::PublishDone {
+                handle,
+                status,
+                reason,
+                ..
+            } => {
+                if let Some(subscribed) = self.state().subscriptions.get(&handle) {
+                    let reason = reason.as_str().to_owned();
+                    set_end(&subscribed.end, SubscriptionEnd::Done { status, reason });
+                }
+            }
+            Event::SubscriptionClosed { handle } => {
+                self.state().subscriptions.remove(&handle);
+            }
+            Event::SubscribeRequested(request) => self.serve(request),
+            Event::SubscriptionUpdated(change) => {
+                let update = UpdateParams {
+                    start: change.start,
+                    end_group: change.end_group,
+                    forward: change.forward,
+                    subscriber_priority: change.priority,
+                    delivery_timeout: change.parameters.delivery_timeout(),
+                };
+                if let Err(error) = self.egress.update(subscription_id(change.handle), update) {
+                    tracing::debug!(handle = %change.handle, %error, "update without effect");
+                }
+            }
+            Event::Unsubscribed { handle } => {
+                self.egress.detach(subscription_id(handle));
+                self.state().served_no_more(handle);
+            }
+            Event::NamespaceAccepted { handle } => self.publish_answered(handle, Ok(())),
+            Event::NamespaceRejected { handle, failure } => {
+                let error = match failure {
+                    RequestFailure::Refused { code, reason } => PublishError::Rejected {
+                        code,
+                        reason: reason.as_str().to_owned(),
+                    },
+                    RequestFailure::TimedOut => PublishError::TimedOut,
+                    RequestFailure::GoingAway => CallError::GoingAway.into(),
+                };
+                self.publish_answered(handle, Err(error));
+            }
+            Event::NamespaceCancelled {
+                handle,
+                code,
+                reason,
+            } => {
+                tracing::info!(%code, %reason, "the peer no longer takes the namespace");
+                self.state().withdraw(handle);
+            }
+            // A client has not asked for these.
+            Event::PublishRequested(request) => {
+                let code = PublishErrorCode::UNINTERESTED;
+                self.answer(|s| s.reject_publish(request.handle, code, "not asked for"));
+            }
+            Event::NamespacePublished { handle, .. } => {
+                let code = PublishNamespaceErrorCode::UNINTERESTED;
+                self.answer(|s| s.reject_namespace(handle, code, "not asked for"));
+            }
+            Event::GoawayReceived { uri } => {
+                tracing::info!(uri, "the peer asks to leave");
+                self.state().goaway.send_replace(Some(uri));
+            }
+            // draft-14 §3.5: after GOAWAY the client leaves when nothing is open any more.
+            Event::Drained => self
+                .peer
+                .call(|session, _| session.close(SessionCode::NO_ERROR, "")),
+            Event::SetupRequested(_)
+            | Event::PublishAccepted(_)
+            | Event::PublishRejected { .. }
+            | Event::NamespaceDone { .. } => {}
+        }
+    }
+
+    fn start(&mut self, handle: RequestHandle) {
+        self.egress.start(subscription_id(handle));
+    }
+
+    fn subgroup(
+        &mut self,
+        handle: RequestHandle,
+        header: SubgroupHeader,
+        stream: InboundStream<C::Recv>,
+    ) {
+        let stream: Box<dyn RecvStream> = Box::new(stream);
+        let reader = SubgroupReader::new(
+            header,
+            stream,
+            self.peer.clone(),
+            self.limits.max_object_len,
+        );
+        self.deliver(handle, Incoming::Subgroup(Box::new(reader)));
+    }
+
+    fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram) {
+        self.deliver(handle, Incoming::Datagram(datagram));
+    }
+}
+
+fn set_end(slot: &EndSlot, end: SubscriptionEnd) {
+    lock(slot).get_or_insert(end);
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,21 @@
+//! Caps of a client.
+
+/// What a client holds at most for its application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientLimits {
+    /// Streams and datagrams of one subscription that the application has not taken yet; further streams are stopped
+    /// with CANCELLED and further datagrams dropped. Default 1024, which is what the transport lets a peer open.
+    pub max_unread: usize,
+    /// Largest object that is handed out whole, in bytes; a larger one fails its read. Default 64 MiB.
+    pub max_object_len: u64,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            max_unread: 1024,
+            max_object_len: 64 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Shell: async handles to publish and subscribe. Protocol decisions are made in [`crate::session`].
+//!
+//! A [`Client`] is one session. It subscribes to tracks ([`Client::subscribe`]) and publishes a [`Broadcast`]
+//! ([`Client::publish`]); both at once is fine.
+
+mod broadcast;
+mod config;
+mod error;
+mod handler;
+mod limits;
+mod object;
+mod publication;
+mod reader;
+mod session;
+mod subscription;
+
+pub use broadcast::{Broadcast, TrackError, TrackOptions};
+pub use config::ClientConfig;
+pub use error::{ConnectError, PublishError};
+pub use limits::ClientLimits;
+pub use object::Object;
+pub use publication::Publication;
+pub use reader::{ReadError, SubgroupReader};
+pub use session::Client;
+pub use subscription::{
+    Incoming, Objects, SubscribeError, SubscribeOptions, Subscription, SubscriptionEnd,
+    SubscriptionInfo,
+};
+
+pub use crate::peer::{Interest, LocalSubgroup, LocalTrack};
+pub use crate::session::SubscriptionUpdate;
+pub use crate::track::{SubgroupOptions, WriteError};

@@ -1,0 +1,316 @@
+//! One session of a client: connect, subscribe, publish, close.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Broadcast, ClientConfig, ConnectError, Publication, PublishError, SubscribeError,
+    SubscribeOptions, Subscription,
+    handler::{ClientHandler, State, lock},
+    subscription::{EndSlot, Request, SubscriptionInfo},
+};
+use crate::{
+    model::{FullTrackName, Parameter, Parameters, SessionCode},
+    peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
+    session::{self, Carrier, Role, Session, SessionConfig},
+    transport::{CloseReason, Connection, ConnectionStats, MoqtUrl, TransportKind},
+};
+
+/// A session with a relay or publisher. Clones refer to the same session; dropping the last one closes it with NO_ERROR.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    peer: PeerHandle,
+    state: Arc<Mutex<State>>,
+    kind: TransportKind,
+    remote: Option<SocketAddr>,
+    max_unread: usize,
+    ended: watch::Receiver<Option<CloseReason>>,
+    connection: Box<dyn ErasedConnection>,
+}
+
+/// The few things that a client asks of its connection after setup.
+trait ErasedConnection: Send + Sync + std::fmt::Debug {
+    fn close(&self, code: u32, reason: &str);
+    fn stats(&self) -> ConnectionStats;
+}
+
+struct Erased<C>(C);
+
+impl<C: Connection> ErasedConnection for Erased<C> {
+    fn close(&self, code: u32, reason: &str) {
+        self.0.close(code, reason);
+    }
+
+    fn stats(&self) -> ConnectionStats {
+        self.0.stats()
+    }
+}
+
+impl<C> std::fmt::Debug for Erased<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("connection")
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.connection.close(close_code(SessionCode::NO_ERROR), "");
+    }
+}
+
+impl Client {
+    /// Connects to `url` and sets a session up: `moqt://` over raw QUIC, `https://` over WebTransport.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says whether the host, the way there, its certificate, its protocol or its policy is the cause.
+    pub async fn connect(url: &MoqtUrl, config: ClientConfig) -> Result<Self, ConnectError> {
+        let connection = crate::transport::connect(config.connect_config(url)).await?;
+        Self::set_up(connection, Some(url), config).await
+    }
+
+    /// Sets a session up as client over an established connection, such as an in-memory one.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setup`] if the server refuses or does not answer.
+    pub async fn over<C: Connection>(
+        connection: C,
+        config: ClientConfig,
+    ) -> Result<Self, ConnectError> {
+        Self::set_up(connection, None, config).await
+    }
+
+    async fn set_up<C: Connection>(
+        connection: C,
+        url: Option<&MoqtUrl>,
+        config: ClientConfig,
+    ) -> Result<Self, ConnectError> {
+        let role = Role::Client {
+            authority: url
+                .map(|url| url.authority().to_owned())
+                .unwrap_or_default(),
+            path: url
+                .map(|url| url.path_and_query().to_owned())
+                .unwrap_or_default(),
+        };
+        let carrier = match connection.kind() {
+            TransportKind::WebTransport => Carrier::WebTransport,
+            TransportKind::Quic | TransportKind::Memory => Carrier::Raw,
+        };
+        let session = Session::new(
+            config.session_config(SessionConfig::new(role, carrier)),
+            now(),
+        )
+        .map_err(ConnectError::Config)?;
+        let peer = PeerHandle::new(session);
+        let (established, set_up) = oneshot::channel();
+        let (ended_tx, ended) = watch::channel(None);
+        let egress = Egress::new(connection.clone(), config.delivery);
+        let state = Arc::new(Mutex::new(State::new(established)));
+        let mut handler = ClientHandler::<C>::new(
+            peer.clone(),
+            egress.handle(),
+            state.clone(),
+            config.limits.clone(),
+        );
+
+        let report = {
+            let state = state.clone();
+            Report::new(peer.clone(), move |handle| {
+                lock(&state).served_no_more(handle)
+            })
+        };
+        let (driven, driver_peer, limits) = (connection.clone(), peer.clone(), config.peer.clone());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the task ends with the connection, which the client owns"
+        )]
+        tokio::spawn(async move {
+            let reason = {
+                let driven = drive(driven, driver_peer, Side::Client, limits, &mut handler);
+                tokio::pin!(driven);
+                // One task for both: what the session answers is written before data that builds on it.
+                tokio::select! {
+                    biased;
+                    reason = &mut driven => reason,
+                    _ = egress.run(report) => driven.await,
+                }
+            };
+            handler.session_ended();
+            ended_tx.send_replace(Some(reason));
+        });
+
+        let inner = Inner {
+            peer,
+            state,
+            kind: connection.kind(),
+            remote: connection.remote_address(),
+            max_unread: config.limits.max_unread,
+            ended,
+            connection: Box::new(Erased(connection)),
+        };
+        let client = Self {
+            inner: Arc::new(inner),
+        };
+        match set_up.await {
+            Ok(()) => Ok(client),
+            Err(_) => Err(ConnectError::Setup(client.closed().await)),
+        }
+    }
+
+    /// What carries the session.
+    pub fn transport(&self) -> TransportKind {
+        self.inner.kind
+    }
+
+    /// The peer's address, if the transport has one.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.inner.remote
+    }
+
+    /// What the transport measured so far.
+    pub fn stats(&self) -> ConnectionStats {
+        self.inner.connection.stats()
+    }
+
+    /// Subscribes to a track and waits for the publisher's answer.
+    ///
+    /// Dropping the future gives the subscription up.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; a refusal has the publisher's code and reason.
+    pub async fn subscribe(
+        &self,
+        track: FullTrackName,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, SubscribeError> {
+        let mut parameters = Parameters::default();
+        if let Some(timeout) = options.delivery_timeout {
+            let ms = u64::try_from(timeout.as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1);
+            parameters.0.push(Parameter::DeliveryTimeout(ms));
+        }
+        let request = session::SubscribeOptions {
+            track,
+            priority: options.priority,
+            group_order: options.group_order,
+            forward: options.forward,
+            filter: options.filter,
+            parameters,
+        };
+        let (answer, answered) = oneshot::channel();
+        let (sender, incoming) = mpsc::channel(self.inner.max_unread);
+        let end = EndSlot::default();
+        let handle = {
+            // Held over the call, so that the answer finds its entry.
+            let mut state = self.state();
+            if state.ended {
+                return Err(SubscribeError::SessionEnded);
+            }
+            let handle = self
+                .inner
+                .peer
+                .call(|session, now| session.subscribe(request, now))?;
+            state.subscribing(handle, answer, sender, end.clone());
+            handle
+        };
+        // Dropped with the future, it unsubscribes.
+        let request = Request {
+            handle,
+            peer: self.inner.peer.clone(),
+        };
+        let accepted = answered.await.map_err(|_| SubscribeError::SessionEnded)??;
+        let info = SubscriptionInfo {
+            largest: accepted.largest,
+            group_order: accepted.group_order,
+            expires: accepted.expires,
+        };
+        Ok(Subscription {
+            info,
+            incoming,
+            end,
+            request,
+        })
+    }
+
+    /// Announces a broadcast with PUBLISH_NAMESPACE, waits for the answer, and serves its tracks until the
+    /// [`Publication`] is dropped. The same broadcast can be published in many sessions.
+    ///
+    /// # Errors
+    /// [`PublishError`]; a refusal has the peer's code and reason.
+    pub async fn publish(&self, broadcast: &Broadcast) -> Result<Publication, PublishError> {
+        let (answer, answered) = oneshot::channel();
+        let namespace = broadcast.namespace().clone();
+        let handle = {
+            let mut state = self.state();
+            if state.ended {
+                return Err(PublishError::SessionEnded);
+            }
+            if !state.takes(broadcast) {
+                return Err(PublishError::OtherBroadcast);
+            }
+            let handle = self.inner.peer.call(|session, now| {
+                session.publish_namespace(namespace, Parameters::default(), now)
+            })?;
+            state.publishing(handle, broadcast.clone(), answer);
+            handle
+        };
+        let publication =
+            Publication::new(handle, self.inner.peer.clone(), self.inner.state.clone());
+        answered.await.map_err(|_| PublishError::SessionEnded)??;
+        Ok(publication)
+    }
+
+    /// Waits until the session has ended, and tells why.
+    pub async fn closed(&self) -> CloseReason {
+        let mut ended = self.inner.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_else(lost),
+            Err(_) => lost(),
+        }
+    }
+
+    /// Closes the session at once. What the peer has not acknowledged may be lost.
+    pub fn close(&self, code: SessionCode, reason: &str) {
+        self.inner
+            .peer
+            .call(|session, _| session.close(code, reason));
+    }
+
+    /// Ends the session well: subscriptions served here are given `grace` to end after their tracks did, then the session
+    /// closes with NO_ERROR.
+    pub async fn shutdown(&self, grace: Duration) {
+        let mut served = self.state().served.subscribe();
+        let drained = served.wait_for(|count| *count == 0);
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            tracing::debug!("subscriptions still open after the grace time");
+        }
+        self.close(SessionCode::NO_ERROR, "");
+        self.closed().await;
+    }
+
+    /// Waits until the peer sends GOAWAY, and gives the URI to connect to; empty: the current one.
+    /// Pending forever if the session ends without.
+    pub async fn goaway(&self) -> String {
+        let mut goaway = self.state().goaway.subscribe();
+        match goaway.wait_for(Option::is_some).await {
+            Ok(uri) => uri.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.inner.state)
+    }
+}
+
+fn lost() -> CloseReason {
+    CloseReason::Lost("the session's task was stopped".to_owned())
+}

@@ -1,0 +1,255 @@
+//! Bodies of fuzz targets and property tests: each takes any bytes and panics when the codec contradicts itself.
+//!
+//! Not a part of the API. [`arbitrary`] makes values out of bytes, so that one corpus drives fuzzing, property tests and
+//! the comparison with another codec.
+
+pub mod arbitrary;
+
+use std::fmt::Debug;
+
+use bytes::{Bytes, BytesMut};
+
+use self::arbitrary::{Source, Stream};
+use crate::model::{
+    ControlDecoder, DecodeOptions, FetchDecoder, ObjectItem, ObjectLimits, StreamHeaderDecoder,
+    SubgroupDecoder, SubgroupEncoder, decode_datagram, encode_control, encode_datagram,
+    encode_fetch_object, encode_stream_header,
+};
+use crate::model::{ControlMessage, DecodeError, EncodeError, StreamHeader};
+
+/// Bytes from a peer on the control stream: the same messages and the same error for every split, and each message
+/// survives encoding.
+pub fn control_message(data: &[u8]) {
+    let whole = decode_control(data, &mut [data].into_iter());
+    let singles = decode_control(data, &mut data.chunks(1));
+    assert_eq!(whole, singles, "the split changed the messages");
+    let thirds = decode_control(data, &mut data.chunks(data.len() / 3 + 1));
+    assert_eq!(whole, thirds, "the split changed the messages");
+    for message in whole.0 {
+        control_round_trip(&message);
+    }
+}
+
+/// A value made of `data` survives encoding.
+pub fn control_value(data: &[u8]) {
+    let mut source = Source::new(data);
+    let kind = source.below(arbitrary::CONTROL_KINDS);
+    control_round_trip(&source.control_message(kind));
+}
+
+fn control_round_trip(message: &ControlMessage) {
+    let bytes = written(message, encode_control);
+    let (messages, error) = decode_control(&bytes, &mut [&bytes[..]].into_iter());
+    assert_eq!(error, None, "{message:?}");
+    assert_eq!(messages, std::slice::from_ref(message));
+}
+
+fn decode_control(
+    data: &[u8],
+    pieces: &mut dyn Iterator<Item = &[u8]>,
+) -> (Vec<ControlMessage>, Option<DecodeError>) {
+    let mut decoder = ControlDecoder::new(DecodeOptions::default());
+    let mut messages = Vec::new();
+    for piece in pieces {
+        decoder.push(piece);
+        loop {
+            match decoder.next() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(error.offset <= data.len() as u64, "{error}");
+                    return (messages, Some(error));
+                }
+            }
+        }
+    }
+    (messages, None)
+}
+
+/// Bytes of a unidirectional stream: the same objects, position and error for every split, and the objects survive
+/// encoding.
+pub fn data_stream(data: &[u8]) {
+    let whole = decode_stream(&[Bytes::copy_from_slice(data)]);
+    for size in [1, data.len() / 3 + 1] {
+        let pieces: Vec<_> = data.chunks(size).map(Bytes::copy_from_slice).collect();
+        assert_eq!(
+            whole,
+            decode_stream(&pieces),
+            "the split changed the objects"
+        );
+    }
+    if let Some(stream) = whole.stream {
+        stream_round_trip(&stream);
+    }
+}
+
+/// A stream made of `data` survives encoding.
+pub fn stream_value(data: &[u8]) {
+    stream_round_trip(&Source::new(data).stream());
+}
+
+fn stream_round_trip(stream: &Stream) {
+    let bytes = encode_stream(stream);
+    let decoded = decode_stream(&[bytes]);
+    assert_eq!(decoded.end, Ok(()), "{stream:?}");
+    assert_eq!(decoded.stream.as_ref(), Some(stream));
+}
+
+/// The bytes of a whole stream.
+pub fn encode_stream(stream: &Stream) -> Bytes {
+    let mut out = BytesMut::new();
+    match stream {
+        Stream::Subgroup(header, objects) => {
+            append(
+                &StreamHeader::Subgroup(*header),
+                encode_stream_header,
+                &mut out,
+            );
+            let mut encoder = SubgroupEncoder::new(header);
+            for (object, payload) in objects {
+                let written = encoder.object(object, &mut out);
+                assert_eq!(written, Ok(()), "{object:?}");
+                out.extend_from_slice(payload);
+            }
+        }
+        Stream::Fetch(header, objects) => {
+            append(
+                &StreamHeader::Fetch(*header),
+                encode_stream_header,
+                &mut out,
+            );
+            for (object, payload) in objects {
+                append(object, encode_fetch_object, &mut out);
+                out.extend_from_slice(payload);
+            }
+        }
+    }
+    out.freeze()
+}
+
+/// What a whole stream decodes to.
+#[derive(Debug, PartialEq)]
+pub struct DecodedStream {
+    /// The header, and all objects that are complete.
+    pub stream: Option<Stream>,
+    /// Whether the stream could end there with FIN.
+    pub end: Result<(), DecodeError>,
+    /// Bytes taken after the header.
+    pub position: u64,
+}
+
+/// Decodes a stream that comes in `pieces` and ends with FIN.
+pub fn decode_stream(pieces: &[Bytes]) -> DecodedStream {
+    let mut pieces = pieces.iter().cloned();
+    let mut decoder = StreamHeaderDecoder::new();
+    let failed = |error| DecodedStream {
+        stream: None,
+        end: Err(error),
+        position: 0,
+    };
+    for mut input in pieces.by_ref() {
+        let header = match decoder.decode(&mut input) {
+            Err(error) => return failed(error),
+            Ok(None) => continue,
+            Ok(Some(header)) => header,
+        };
+        let rest = [input].into_iter().chain(pieces);
+        return match header {
+            StreamHeader::Subgroup(header) => {
+                let mut decoder = SubgroupDecoder::new(header, ObjectLimits::default());
+                let (objects, end) = decode_objects(rest, |input| decoder.decode(input));
+                DecodedStream {
+                    stream: Some(Stream::Subgroup(header, objects)),
+                    end: end.and_then(|()| decoder.finish()),
+                    position: decoder.position(),
+                }
+            }
+            StreamHeader::Fetch(header) => {
+                let mut decoder = FetchDecoder::new(ObjectLimits::default());
+                let (objects, end) = decode_objects(rest, |input| decoder.decode(input));
+                DecodedStream {
+                    stream: Some(Stream::Fetch(header, objects)),
+                    end: end.and_then(|()| decoder.finish()),
+                    position: decoder.position(),
+                }
+            }
+        };
+    }
+    DecodedStream {
+        stream: None,
+        end: decoder.finish(),
+        position: 0,
+    }
+}
+
+type Objects<H> = Vec<(H, Bytes)>;
+
+/// All complete objects, and the error if there is one.
+fn decode_objects<H>(
+    pieces: impl Iterator<Item = Bytes>,
+    mut decode: impl FnMut(&mut Bytes) -> Result<Option<ObjectItem<H>>, DecodeError>,
+) -> (Objects<H>, Result<(), DecodeError>) {
+    let mut objects = Vec::new();
+    let mut open = None;
+    for mut input in pieces {
+        loop {
+            match decode(&mut input) {
+                Err(error) => return (objects, Err(error)),
+                Ok(None) => break,
+                Ok(Some(ObjectItem::Header { header, wire_len })) => {
+                    assert!(wire_len > 0 && open.is_none(), "a header inside an object");
+                    open = Some((header, BytesMut::new()));
+                }
+                Ok(Some(ObjectItem::Payload(piece))) => {
+                    assert!(!piece.is_empty(), "an empty piece");
+                    if let Some((_, payload)) = &mut open {
+                        payload.extend_from_slice(&piece);
+                    }
+                }
+                Ok(Some(ObjectItem::End)) => {
+                    let ended = open
+                        .take()
+                        .map(|(header, payload)| (header, payload.freeze()));
+                    assert!(ended.is_some(), "an end outside of an object");
+                    objects.extend(ended);
+                }
+            }
+        }
+        assert!(input.is_empty(), "bytes were left");
+    }
+    (objects, Ok(()))
+}
+
+/// A datagram survives encoding, and so do its extensions when taken apart.
+pub fn datagram(data: &[u8]) {
+    let Ok(datagram) = decode_datagram(Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    let pairs: Vec<_> = datagram.extensions.pairs().collect();
+    let rebuilt = crate::model::Extensions::from_pairs(&pairs);
+    let again = rebuilt.map(|extensions| extensions.pairs().collect::<Vec<_>>());
+    assert_eq!(again, Ok(pairs));
+    let _: Result<_, _> = datagram.extensions.prior_group_gap();
+    let bytes = written(&datagram, encode_datagram);
+    assert!(bytes.len() <= data.len(), "encoding is not the shortest");
+    assert_eq!(decode_datagram(bytes), Ok(datagram));
+}
+
+/// A datagram made of `data` survives encoding.
+pub fn datagram_value(data: &[u8]) {
+    let value = Source::new(data).datagram();
+    assert_eq!(decode_datagram(written(&value, encode_datagram)), Ok(value));
+}
+
+type Encode<T> = fn(&T, &mut BytesMut) -> Result<(), EncodeError>;
+
+fn append<T: Debug>(value: &T, encode: Encode<T>, out: &mut BytesMut) {
+    let result = encode(value, out);
+    assert_eq!(result, Ok(()), "{value:?}");
+}
+
+fn written<T: Debug>(value: &T, encode: Encode<T>) -> Bytes {
+    let mut out = BytesMut::new();
+    append(value, encode, &mut out);
+    out.freeze()
+}

@@ -1,0 +1,303 @@
+//! The control stream: frames (draft-14 §9) and the table of message types.
+
+use bytes::{Buf as _, BytesMut};
+
+use super::DecodeOptions;
+use super::coding::{Reader, Stop, Wire, Writer, all_or_nothing, invalid};
+use crate::model::{ControlMessage, DecodeError, DecodeErrorKind, EncodeError};
+
+/// Most bytes in the payload of a control message: Message Length has 16 bits (draft-14 §9).
+pub const MAX_MESSAGE_LEN: usize = 65535;
+
+/// Rows: type, name in the draft, variant, name of the field if the message has just one.
+macro_rules! control_messages {
+    ($($type:literal $name:ident $variant:ident $($field:literal)?,)*) => {
+        /// Message types of draft-14 §9, table 1.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum MessageType {
+            $($variant = $type,)*
+        }
+
+        impl MessageType {
+            fn from_number(number: u64) -> Option<Self> {
+                match number {
+                    $($type => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            fn of(message: &ControlMessage) -> Self {
+                match message {
+                    $(ControlMessage::$variant(_) => Self::$variant,)*
+                }
+            }
+
+            fn number(self) -> u64 {
+                self as u64
+            }
+
+            fn read_payload(self, r: &mut Reader<'_>) -> Result<ControlMessage, Stop> {
+                match self {
+                    $(Self::$variant => Wire::read(r, concat!($($field)?)).map(ControlMessage::$variant),)*
+                }
+            }
+        }
+
+        impl ControlMessage {
+            /// Name in the draft, such as `SUBSCRIBE_OK`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => stringify!($name),)*
+                }
+            }
+
+            fn write_payload(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+                match self {
+                    $(Self::$variant(fields) => fields.write(w, concat!($($field)?)),)*
+                }
+            }
+        }
+    };
+}
+
+control_messages! {
+    0x20 CLIENT_SETUP ClientSetup,
+    0x21 SERVER_SETUP ServerSetup,
+    0x10 GOAWAY Goaway,
+    0x15 MAX_REQUEST_ID MaxRequestId,
+    0x1A REQUESTS_BLOCKED RequestsBlocked,
+    0x3 SUBSCRIBE Subscribe,
+    0x4 SUBSCRIBE_OK SubscribeOk,
+    0x5 SUBSCRIBE_ERROR SubscribeError,
+    0x2 SUBSCRIBE_UPDATE SubscribeUpdate,
+    0xA UNSUBSCRIBE Unsubscribe "Request ID",
+    0xB PUBLISH_DONE PublishDone,
+    0x1D PUBLISH Publish,
+    0x1E PUBLISH_OK PublishOk,
+    0x1F PUBLISH_ERROR PublishError,
+    0x16 FETCH Fetch,
+    0x18 FETCH_OK FetchOk,
+    0x19 FETCH_ERROR FetchError,
+    0x17 FETCH_CANCEL FetchCancel "Request ID",
+    0xD TRACK_STATUS TrackStatus,
+    0xE TRACK_STATUS_OK TrackStatusOk,
+    0xF TRACK_STATUS_ERROR TrackStatusError,
+    0x6 PUBLISH_NAMESPACE PublishNamespace,
+    0x7 PUBLISH_NAMESPACE_OK PublishNamespaceOk "Request ID",
+    0x8 PUBLISH_NAMESPACE_ERROR PublishNamespaceError,
+    0x9 PUBLISH_NAMESPACE_DONE PublishNamespaceDone "Track Namespace",
+    0xC PUBLISH_NAMESPACE_CANCEL PublishNamespaceCancel,
+    0x11 SUBSCRIBE_NAMESPACE SubscribeNamespace,
+    0x12 SUBSCRIBE_NAMESPACE_OK SubscribeNamespaceOk "Request ID",
+    0x13 SUBSCRIBE_NAMESPACE_ERROR SubscribeNamespaceError,
+    0x14 UNSUBSCRIBE_NAMESPACE UnsubscribeNamespace "Track Namespace Prefix",
+}
+
+/// Appends the whole frame of `message` to `out`.
+///
+/// Numbers are written in their shortest form.
+///
+/// # Errors
+/// The value cannot be written in draft 14 or is longer than [`MAX_MESSAGE_LEN`]; nothing was appended.
+pub fn encode_control(message: &ControlMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
+    all_or_nothing(out, |out| {
+        let mut w = Writer::new(out);
+        let message_type = MessageType::of(message);
+        w.message = Some(message_type);
+        w.varint("Message Type", message_type.number())?;
+        w.bytes(&[0, 0]);
+        let start = w.len();
+        message.write_payload(&mut w)?;
+        let len = w.len() - start;
+        // draft-14 §9
+        let length = u16::try_from(len).map_err(|_| EncodeError::TooLong {
+            field: "Message Payload",
+            len,
+            max: MAX_MESSAGE_LEN,
+        })?;
+        w.overwrite(start - 2, length.to_be_bytes());
+        Ok(())
+    })
+}
+
+/// Takes control messages out of the bytes of the control stream, however these are split (draft-14 §9).
+///
+/// Push what was read, then call [`next`](Self::next) until it gives `None`; then less than one message, at most
+/// [`MAX_MESSAGE_LEN`] bytes and its frame, is kept. The first error is final and is given again by every later call.
+#[derive(Debug, Default)]
+pub struct ControlDecoder {
+    options: DecodeOptions,
+    bytes: BytesMut,
+    failed: Option<DecodeError>,
+}
+
+impl ControlDecoder {
+    /// A decoder at the start of a control stream.
+    pub fn new(options: DecodeOptions) -> Self {
+        Self {
+            options,
+            ..Self::default()
+        }
+    }
+
+    /// Adds bytes read from the control stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// The next whole message; `None`: more bytes are needed.
+    ///
+    /// # Errors
+    /// The peer broke draft 14; offsets count from the start of the message's frame.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator would end at None"
+    )]
+    pub fn next(&mut self) -> Result<Option<ControlMessage>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        match decode_frame(&self.bytes, self.options) {
+            Ok((message, len)) => {
+                self.bytes.advance(len);
+                Ok(Some(message))
+            }
+            Err(Stop::Short { .. }) => Ok(None),
+            Err(Stop::Invalid(error)) => {
+                self.bytes = BytesMut::new();
+                self.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The message at the start of `bytes` and the length of its frame.
+fn decode_frame(bytes: &[u8], options: DecodeOptions) -> Result<(ControlMessage, usize), Stop> {
+    let mut frame = Reader::new(bytes, 0);
+    let number = frame.varint("Message Type")?;
+    // draft-14 §9: said before the length is known to mean anything
+    let message = MessageType::from_number(number)
+        .ok_or_else(|| invalid("Message Type", 0, DecodeErrorKind::UnknownType(number)))?;
+    let high = frame.byte("Message Length")?;
+    let low = frame.byte("Message Length")?;
+    let len = usize::from(u16::from_be_bytes([high, low]));
+    let base = frame.offset();
+    let mut r = Reader::new(frame.take("Message Payload", len)?, base);
+    r.message = Some(message);
+    r.options = options;
+    // draft-14 §9: the fields must end where the message ends
+    let decoded = message
+        .read_payload(&mut r)
+        .map_err(|stop| Stop::Invalid(stop.at_end()))?;
+    if r.remaining() > 0 {
+        let kind = DecodeErrorKind::TrailingBytes(r.remaining());
+        return Err(invalid("Message Payload", r.offset(), kind));
+    }
+    Ok((decoded, frame.consumed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Goaway, MaxRequestId, SessionCode};
+
+    fn decode(bytes: &[u8]) -> Result<Option<ControlMessage>, DecodeError> {
+        let mut decoder = ControlDecoder::default();
+        decoder.push(bytes);
+        decoder.next()
+    }
+
+    /// S9.5-01, S9.4-01, S9-01.
+    #[test]
+    fn frames_have_a_sixteen_bit_length() {
+        let mut out = BytesMut::new();
+        encode_control(
+            &ControlMessage::MaxRequestId(MaxRequestId { limit: 100 }),
+            &mut out,
+        )
+        .unwrap();
+        encode_control(
+            &ControlMessage::Goaway(Goaway {
+                new_session_uri: String::new(),
+            }),
+            &mut out,
+        )
+        .unwrap();
+        assert_eq!(out[..], [0x15, 0, 2, 0x40, 0x64, 0x10, 0, 1, 0]);
+    }
+
+    /// S9-03.
+    #[test]
+    fn messages_come_out_of_any_split() {
+        let bytes = [0x15, 0, 2, 0x40, 0x64, 0x17, 0, 1, 3];
+        let mut decoder = ControlDecoder::default();
+        let mut messages = Vec::new();
+        for byte in bytes {
+            decoder.push(&[byte]);
+            messages.extend(decoder.next().unwrap());
+        }
+        assert_eq!(
+            messages,
+            [
+                ControlMessage::MaxRequestId(MaxRequestId { limit: 100 }),
+                ControlMessage::FetchCancel(crate::model::RequestId(3)),
+            ]
+        );
+    }
+
+    /// S9-04: also before the length has come.
+    #[test]
+    fn unknown_types_are_violations() {
+        for head in [&[0x01][..], &[0x40, 0x40], &[0x40, 0x41], &[0x3f]] {
+            let error = decode(head).unwrap_err();
+            assert_eq!(error.field, "Message Type");
+            assert_eq!(error.code(), SessionCode::PROTOCOL_VIOLATION);
+        }
+    }
+
+    /// S9-05.
+    #[test]
+    fn fields_must_end_where_the_message_ends() {
+        let long = decode(&[0x15, 0, 3, 0x40, 0x64, 0]).unwrap_err();
+        assert_eq!(long.kind, DecodeErrorKind::TrailingBytes(1));
+        let short = decode(&[0x15, 0, 1, 0x40]).unwrap_err();
+        assert_eq!(
+            (short.kind, short.field, short.offset),
+            (DecodeErrorKind::UnexpectedEnd, "Request ID", 3)
+        );
+    }
+
+    /// The first error is final.
+    #[test]
+    fn errors_stay() {
+        let mut decoder = ControlDecoder::default();
+        decoder.push(&[0x01]);
+        let error = decoder.next().unwrap_err();
+        decoder.push(&[0x15, 0, 1, 0]);
+        assert_eq!(decoder.next(), Err(error));
+    }
+
+    /// S9-02: nothing is written of a message that is too long.
+    #[test]
+    fn long_messages_are_refused() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        let versions = vec![crate::model::MAX_VARINT; 10_000];
+        let parameters = crate::model::SetupParameters::default();
+        let error = encode_control(
+            &ControlMessage::ClientSetup(crate::model::ClientSetup {
+                versions,
+                parameters,
+            }),
+            &mut out,
+        )
+        .unwrap_err();
+        assert!(
+            matches!(error, EncodeError::TooLong { len: 80_003, .. }),
+            "{error:?}"
+        );
+        assert_eq!(out[..], b"before"[..]);
+    }
+}

@@ -1,0 +1,119 @@
+//! Objects in datagrams (draft-14 §10.3.1).
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::coding::{Reader, Stop, all_or_nothing, invalid, put_varint};
+use super::extension::{read_extensions, write_extensions};
+use super::object::{read_status, write_status};
+use crate::model::{
+    DatagramBody, DecodeError, DecodeErrorKind, EncodeError, Extensions, ObjectDatagram, TrackAlias,
+};
+
+/// Bits of the datagram type; [`STATUS`] goes with [`EXTENSIONS`] only.
+const EXTENSIONS: u64 = 0x01;
+const END_OF_GROUP: u64 = 0x02;
+const OBJECT_ID_ABSENT: u64 = 0x04;
+const STATUS: u64 = 0x20;
+
+/// Reads one datagram; payload and extensions share its bytes.
+///
+/// # Errors
+/// The peer broke draft 14; offsets count from the start of the datagram.
+pub fn decode_datagram(bytes: Bytes) -> Result<ObjectDatagram, DecodeError> {
+    let mut r = Reader::new(&bytes, 0);
+    read_datagram(&mut r, &bytes).map_err(Stop::at_end)
+}
+
+fn read_datagram(r: &mut Reader<'_>, bytes: &Bytes) -> Result<ObjectDatagram, Stop> {
+    let datagram_type = r.varint("Datagram Type")?;
+    // draft-14 §10
+    if !matches!(datagram_type, 0x00..=0x07 | 0x20 | 0x21) {
+        let kind = DecodeErrorKind::UnknownType(datagram_type);
+        return Err(invalid("Datagram Type", 0, kind));
+    }
+    let has = |bit: u64| datagram_type & bit != 0;
+    let track_alias = TrackAlias(r.varint("Track Alias")?);
+    let group = r.varint("Group ID")?;
+    let object = if has(OBJECT_ID_ABSENT) {
+        0
+    } else {
+        r.varint("Object ID")?
+    };
+    let publisher_priority = r.byte("Publisher Priority")?;
+    let extensions = if has(EXTENSIONS) {
+        let offset = r.offset();
+        // The datagram itself is the limit.
+        let range = read_extensions(r, usize::MAX)?;
+        // draft-14 §10.3.1
+        if range.is_empty() {
+            let kind = DecodeErrorKind::InvalidValue(0);
+            return Err(invalid("Extension Headers Length", offset, kind));
+        }
+        Extensions(bytes.slice(range))
+    } else {
+        Extensions::default()
+    };
+    let body = if has(STATUS) {
+        let status = read_status(r, !extensions.is_empty())?;
+        // draft-14 §10.2.1.1
+        if r.remaining() > 0 {
+            let kind = DecodeErrorKind::TrailingBytes(r.remaining());
+            return Err(invalid("Object Status", r.offset(), kind));
+        }
+        DatagramBody::Status(status)
+    } else {
+        DatagramBody::Payload(bytes.slice(r.consumed()..))
+    };
+    Ok(ObjectDatagram {
+        track_alias,
+        group,
+        object,
+        object_id_absent: has(OBJECT_ID_ABSENT),
+        publisher_priority,
+        end_of_group: has(END_OF_GROUP),
+        extensions,
+        body,
+    })
+}
+
+/// Appends the whole datagram to `out`.
+///
+/// # Errors
+/// A number over 2^62 - 1, or fields that no datagram type has together; nothing was appended.
+pub fn encode_datagram(datagram: &ObjectDatagram, out: &mut BytesMut) -> Result<(), EncodeError> {
+    if datagram.object_id_absent && datagram.object != 0 {
+        return Err(EncodeError::NotAllowed("an absent Object ID that is not 0"));
+    }
+    let has_extensions = !datagram.extensions.is_empty();
+    let is_status = matches!(datagram.body, DatagramBody::Status(_));
+    // draft-14 §10.3.1
+    if is_status && (datagram.object_id_absent || datagram.end_of_group) {
+        return Err(EncodeError::NotAllowed(
+            "a status with End of Group or without Object ID",
+        ));
+    }
+    let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+    let datagram_type = flag(has_extensions, EXTENSIONS)
+        | flag(datagram.end_of_group, END_OF_GROUP)
+        | flag(datagram.object_id_absent, OBJECT_ID_ABSENT)
+        | flag(is_status, STATUS);
+    all_or_nothing(out, |out| {
+        put_varint(out, "Datagram Type", datagram_type)?;
+        put_varint(out, "Track Alias", datagram.track_alias.0)?;
+        put_varint(out, "Group ID", datagram.group)?;
+        if !datagram.object_id_absent {
+            put_varint(out, "Object ID", datagram.object)?;
+        }
+        out.put_u8(datagram.publisher_priority);
+        if has_extensions {
+            write_extensions(out, &datagram.extensions)?;
+        }
+        match &datagram.body {
+            DatagramBody::Payload(payload) => {
+                out.extend_from_slice(payload);
+                Ok(())
+            }
+            DatagramBody::Status(status) => write_status(out, *status, has_extensions),
+        }
+    })
+}

@@ -1,0 +1,212 @@
+//! Extension headers of objects (draft-14 §10.2.1.2, §11).
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::coding::{Reader, Stop, Writer, all_or_nothing, invalid};
+use super::param::{PairValue, read_pair, write_pair};
+use crate::model::{
+    DecodeError, DecodeErrorKind, EncodeError, Extensions, Gaps, KeyValuePair, Location,
+    MalformedExtensions,
+};
+
+const PRIOR_GROUP_ID_GAP: u64 = 0x3C;
+const PRIOR_OBJECT_ID_GAP: u64 = 0x3E;
+const IMMUTABLE_EXTENSIONS: u64 = 0x0B;
+
+const FIELD: &str = "Extension headers";
+
+impl Extensions {
+    /// The pairs in this order.
+    ///
+    /// # Errors
+    /// A pair whose value does not fit the parity of its type, or a number or value over its limit.
+    pub fn from_pairs<'a>(
+        pairs: impl IntoIterator<Item = &'a KeyValuePair>,
+    ) -> Result<Self, EncodeError> {
+        let mut out = BytesMut::new();
+        let mut w = Writer::new(&mut out);
+        for pair in pairs {
+            write_pair(&mut w, FIELD, pair)?;
+        }
+        Ok(Self(out.freeze()))
+    }
+
+    /// The pairs in `bytes`, kept as they are.
+    ///
+    /// # Errors
+    /// `bytes` are not a sequence of Key-Value-Pairs; offsets count from their start.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, DecodeError> {
+        check(&bytes, 0).map_err(Stop::at_end)?;
+        Ok(Self(bytes))
+    }
+
+    /// The pairs in order, not those inside Immutable Extensions. Values share the bytes.
+    pub fn pairs(&self) -> Pairs<'_> {
+        Pairs {
+            bytes: &self.0,
+            at: 0,
+        }
+    }
+
+    /// The pairs of each Immutable Extensions header (0xB, draft-14 §11.2); an object has at most one in practice.
+    pub fn immutable(&self) -> impl Iterator<Item = Result<Self, MalformedExtensions>> {
+        self.pairs().filter_map(|pair| match pair {
+            KeyValuePair::Bytes {
+                key: IMMUTABLE_EXTENSIONS,
+                value,
+            } => Some(immutable(&value)),
+            _ => None,
+        })
+    }
+
+    /// The value of Prior Group ID Gap (0x3C, draft-14 §11.1), wherever it stands: so many groups before this object's
+    /// group do not exist.
+    ///
+    /// # Errors
+    /// It stands more than once, or Immutable Extensions are broken.
+    pub fn prior_group_gap(&self) -> Result<Option<u64>, MalformedExtensions> {
+        self.read_gaps().map(|gaps| gaps.groups)
+    }
+
+    /// The value of Prior Object ID Gap (0x3E, draft-14 §11.3), wherever it stands: so many objects of the group before
+    /// this one do not exist.
+    ///
+    /// # Errors
+    /// It stands more than once, or Immutable Extensions are broken.
+    pub fn prior_object_gap(&self) -> Result<Option<u64>, MalformedExtensions> {
+        self.read_gaps().map(|gaps| gaps.objects)
+    }
+
+    /// Both gaps of an object at `location`.
+    ///
+    /// # Errors
+    /// All that makes a track malformed and shows in one object (draft-14 §11.1 to §11.3).
+    pub fn gaps(&self, location: Location) -> Result<Gaps, MalformedExtensions> {
+        if self.is_empty() {
+            return Ok(Gaps::default());
+        }
+        let gaps = self.read_gaps()?;
+        // draft-14 §11.1, §11.3
+        if gaps.groups.is_some_and(|gap| gap > location.group)
+            || gaps.objects.is_some_and(|gap| gap > location.object)
+        {
+            return Err(MalformedExtensions::GapTooLarge);
+        }
+        Ok(gaps)
+    }
+
+    fn read_gaps(&self) -> Result<Gaps, MalformedExtensions> {
+        let mut gaps = Gaps::default();
+        for pair in self.pairs() {
+            if let KeyValuePair::Bytes {
+                key: IMMUTABLE_EXTENSIONS,
+                value,
+            } = &pair
+            {
+                for inner in immutable(value)?.pairs() {
+                    note_gap(&mut gaps, &inner)?;
+                }
+            } else {
+                note_gap(&mut gaps, &pair)?;
+            }
+        }
+        Ok(gaps)
+    }
+}
+
+fn note_gap(gaps: &mut Gaps, pair: &KeyValuePair) -> Result<(), MalformedExtensions> {
+    let KeyValuePair::Varint { key, value } = pair else {
+        return Ok(());
+    };
+    let gap = match *key {
+        PRIOR_GROUP_ID_GAP => &mut gaps.groups,
+        PRIOR_OBJECT_ID_GAP => &mut gaps.objects,
+        _ => return Ok(()),
+    };
+    // draft-14 §11.1, §11.3
+    match gap.replace(*value) {
+        None => Ok(()),
+        Some(_) => Err(MalformedExtensions::RepeatedGap),
+    }
+}
+
+/// The inside of an Immutable Extensions header.
+fn immutable(value: &Bytes) -> Result<Extensions, MalformedExtensions> {
+    // draft-14 §11.2
+    let inner =
+        Extensions::from_bytes(value.clone()).map_err(MalformedExtensions::BrokenImmutable)?;
+    if inner.pairs().any(|pair| pair.key() == IMMUTABLE_EXTENSIONS) {
+        return Err(MalformedExtensions::NestedImmutable);
+    }
+    Ok(inner)
+}
+
+/// Iterator over the pairs of [`Extensions`].
+#[derive(Clone, Debug)]
+pub struct Pairs<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+}
+
+impl Iterator for Pairs<'_> {
+    type Item = KeyValuePair;
+
+    fn next(&mut self) -> Option<KeyValuePair> {
+        let rest = self.bytes.get(self.at..)?;
+        let mut r = Reader::new(rest, 0);
+        let (key, value) = read_pair(&mut r, FIELD).ok()?;
+        self.at += r.consumed();
+        Some(match value {
+            PairValue::Varint(value) => KeyValuePair::Varint { key, value },
+            PairValue::Bytes(value) => KeyValuePair::Bytes {
+                key,
+                value: self.bytes.slice_ref(value),
+            },
+        })
+    }
+}
+
+/// Checks that `bytes`, which start at offset `base`, are a sequence of pairs.
+fn check(bytes: &[u8], base: u64) -> Result<(), Stop> {
+    let mut r = Reader::new(bytes, base);
+    while r.remaining() > 0 {
+        read_pair(&mut r, FIELD)?;
+    }
+    Ok(())
+}
+
+/// Reads Extension Headers Length and that many bytes of pairs; gives their range.
+pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<Range<usize>, Stop> {
+    let offset = r.offset();
+    let len = r.varint("Extension Headers Length")?;
+    if len > max as u64 {
+        let max = max as u64;
+        return Err(invalid(
+            "Extension Headers Length",
+            offset,
+            DecodeErrorKind::OverLimit { len, max },
+        ));
+    }
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let start = r.consumed();
+    let base = r.offset();
+    let bytes = r.take(FIELD, len)?;
+    // draft-14 §10.2.1.2: the pairs must end where the length says
+    check(bytes, base).map_err(|stop| Stop::Invalid(stop.at_end()))?;
+    Ok(start..start + len)
+}
+
+/// Writes Extension Headers Length and the pairs.
+pub(super) fn write_extensions(
+    out: &mut BytesMut,
+    extensions: &Extensions,
+) -> Result<(), EncodeError> {
+    all_or_nothing(out, |out| {
+        let mut w = Writer::new(out);
+        w.varint("Extension Headers Length", extensions.0.len() as u64)?;
+        w.bytes(&extensions.0);
+        Ok(())
+    })
+}

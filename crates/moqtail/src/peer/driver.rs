@@ -1,0 +1,321 @@
+//! Drives one session over one connection: control stream, heads of data streams, datagrams, deadlines.
+//!
+//! Everything that the session says is handled before the next stream head is resolved, so an object never overtakes
+//! the answer that made it welcome.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    task::Poll,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::{
+    PeerLimits,
+    handle::{PeerHandle, now},
+    inbound::{InboundStream, StreamHead, read_head, stream_code},
+};
+use crate::{
+    model::{
+        ObjectDatagram, SessionCode, StreamCode, StreamHeader, SubgroupHeader, decode_datagram,
+    },
+    session::{Event, Output, RequestHandle, StreamKey, StreamVerdict},
+    transport::{
+        CloseReason, Connection, ConnectionError, RecvStream as _, SendStream as _, StreamError,
+    },
+};
+
+/// What the owner of a session does with what arrives. Called in order from the driver's task; must not block.
+pub(crate) trait Handler<C: Connection>: Send {
+    /// The session says something.
+    fn event(&mut self, event: Event);
+    /// The SUBSCRIBE_OK of this subscription is written: its objects may follow.
+    fn start(&mut self, handle: RequestHandle);
+    /// A stream of a subscription begins.
+    fn subgroup(
+        &mut self,
+        handle: RequestHandle,
+        header: SubgroupHeader,
+        stream: InboundStream<C::Recv>,
+    );
+    /// A datagram of a subscription.
+    fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram);
+}
+
+/// Which side of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Opens the control stream.
+    Client,
+    /// Waits for the control stream.
+    Server,
+}
+
+/// Runs the session to its end and tells why it ended. The connection is closed when this returns.
+pub(crate) async fn drive<C: Connection, H: Handler<C>>(
+    connection: C,
+    peer: PeerHandle,
+    side: Side,
+    limits: PeerLimits,
+    handler: &mut H,
+) -> CloseReason {
+    let streams = match side {
+        Side::Client => connection.open_bi().await,
+        Side::Server => accept_control(&connection, &peer).await,
+    };
+    let Ok((mut send, recv)) = streams else {
+        return connection.closed().await;
+    };
+    // draft-14 §7.2: the control stream goes before all objects.
+    send.set_priority(i32::MAX);
+    let driver = Driver {
+        connection,
+        peer,
+        limits,
+        handler,
+        send,
+        recv,
+        unsent: VecDeque::new(),
+        starting: Vec::new(),
+        parked: BTreeMap::new(),
+        next_stream: 0,
+    };
+    driver.run().await
+}
+
+/// Waits for the client's control stream as long as the session's setup deadline allows.
+async fn accept_control<C: Connection>(
+    connection: &C,
+    peer: &PeerHandle,
+) -> Result<(C::Send, C::Recv), ConnectionError> {
+    loop {
+        let deadline = peer.lock().session.deadline();
+        tokio::select! {
+            streams = connection.accept_bi() => return streams,
+            () = sleep_until(deadline) => {
+                let session = &mut peer.lock().session;
+                session.timeout(now());
+                while let Some(output) = session.poll_output() {
+                    if let Output::Close(close) = output {
+                        connection.close(close_code(close.code), &close.reason);
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Driver<'h, C: Connection, H> {
+    connection: C,
+    peer: PeerHandle,
+    limits: PeerLimits,
+    handler: &'h mut H,
+    send: C::Send,
+    recv: C::Recv,
+    /// Control bytes for the transport; the session bounds them by `max_control_backlog`.
+    unsent: VecDeque<Bytes>,
+    starting: Vec<RequestHandle>,
+    parked: BTreeMap<StreamKey, Parked<C::Recv>>,
+    next_stream: u64,
+}
+
+struct Parked<R> {
+    header: SubgroupHeader,
+    rest: Bytes,
+    recv: R,
+}
+
+impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
+    async fn run(mut self) -> CloseReason {
+        let connection = self.connection.clone();
+        let mut heads = FuturesUnordered::new();
+        loop {
+            self.handle_outputs().await;
+            let deadline = self.peer.lock().session.deadline();
+            let room_for_heads = heads.len() < self.limits.max_pending_heads;
+            tokio::select! {
+                biased;
+                reason = connection.closed() => return reason,
+                read = poll_fn(|cx| self.recv.poll_read(cx, self.limits.control_read)) => {
+                    self.control_read(read);
+                }
+                written = poll_fn(|cx| self.send.poll_write(cx, self.unsent.make_contiguous())),
+                    if !self.unsent.is_empty() => self.control_written(written),
+                () = self.peer.called() => {}
+                () = sleep_until(deadline) => self.peer.lock().session.timeout(now()),
+                Some((stream, recv, head)) = heads.next() => self.head_read(stream, recv, head),
+                stream = connection.accept_uni(), if room_for_heads => {
+                    if let Ok(recv) = stream && let Some((stream, recv)) = self.stream_opened(recv) {
+                        heads.push(read_head(stream, recv));
+                    }
+                }
+                datagram = connection.read_datagram() => {
+                    if let Ok(datagram) = datagram {
+                        self.datagram(datagram);
+                    }
+                }
+                bidi = connection.accept_bi() => {
+                    // draft-14 §3.3: a second bidirectional stream is a violation.
+                    if bidi.is_ok() {
+                        self.peer.lock().session.unexpected_stream();
+                    }
+                }
+            }
+        }
+    }
+
+    fn control_read(&mut self, read: Result<Option<Bytes>, StreamError>) {
+        match read {
+            Ok(Some(bytes)) => self.peer.lock().session.control_bytes(&bytes, now()),
+            Ok(None)
+            | Err(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Closed) => {
+                self.peer.lock().session.control_ended();
+            }
+            Err(StreamError::Connection(_)) => {}
+        }
+    }
+
+    fn control_written(&mut self, written: Result<usize, StreamError>) {
+        match written {
+            Ok(count) => {
+                self.unsent.retain(|chunk| !chunk.is_empty());
+                self.peer.lock().session.control_written(count);
+            }
+            Err(StreamError::Connection(_)) => self.unsent.clear(),
+            Err(_) => {
+                self.unsent.clear();
+                self.peer.lock().session.control_ended();
+            }
+        }
+    }
+
+    fn stream_opened(&mut self, mut recv: C::Recv) -> Option<(StreamKey, C::Recv)> {
+        let stream = StreamKey(self.next_stream);
+        self.next_stream += 1;
+        if self
+            .peer
+            .lock()
+            .session
+            .inbound_stream_opened(stream, now())
+        {
+            return Some((stream, recv));
+        }
+        recv.stop(stream_code(StreamCode::CANCELLED));
+        None
+    }
+
+    fn head_read(&mut self, stream: StreamKey, mut recv: C::Recv, head: StreamHead) {
+        let (header, rest) = match head {
+            StreamHead::Read { header, rest } => (header, rest),
+            StreamHead::Malformed(error) => return self.peer.lock().session.data_error(&error),
+            StreamHead::Ended => {
+                return self.peer.lock().session.inbound_stream_ended(stream, now());
+            }
+        };
+        let verdict = self
+            .peer
+            .lock()
+            .session
+            .stream_header(stream, &header, now());
+        match (verdict, header) {
+            (StreamVerdict::Deliver(handle), StreamHeader::Subgroup(header)) => {
+                let stream = InboundStream::new(stream, rest, recv, self.peer.clone());
+                self.handler.subgroup(handle, header, stream);
+            }
+            (StreamVerdict::Park, StreamHeader::Subgroup(header)) => {
+                self.parked.insert(stream, Parked { header, rest, recv });
+            }
+            (StreamVerdict::Refuse(code), _) => recv.stop(stream_code(code)),
+            (StreamVerdict::Deliver(_) | StreamVerdict::Park, StreamHeader::Fetch(_)) => {
+                recv.stop(stream_code(StreamCode::CANCELLED));
+                self.peer.lock().session.inbound_stream_ended(stream, now());
+            }
+        }
+    }
+
+    fn datagram(&mut self, bytes: Bytes) {
+        let datagram = match decode_datagram(bytes) {
+            Ok(datagram) => datagram,
+            Err(error) => return self.peer.lock().session.data_error(&error),
+        };
+        let handle = self
+            .peer
+            .lock()
+            .session
+            .datagram_alias(datagram.track_alias);
+        if let Some(handle) = handle {
+            self.handler.datagram(handle, datagram);
+        }
+    }
+
+    /// Does what the session says, hands its control bytes to the transport, and starts what waited for them.
+    async fn handle_outputs(&mut self) {
+        loop {
+            let mut state = self.peer.lock();
+            let Some(output) = state.session.poll_output() else {
+                self.starting.append(&mut state.starting);
+                break;
+            };
+            drop(state);
+            self.handle_output(output);
+        }
+        if !self.unsent.is_empty() {
+            let written = poll_fn(|cx| {
+                Poll::Ready(
+                    match self.send.poll_write(cx, self.unsent.make_contiguous()) {
+                        Poll::Ready(written) => Some(written),
+                        Poll::Pending => None,
+                    },
+                )
+            });
+            if let Some(written) = written.await {
+                self.control_written(written);
+            }
+        }
+        if self.unsent.is_empty() {
+            for handle in std::mem::take(&mut self.starting) {
+                self.handler.start(handle);
+            }
+        }
+    }
+
+    fn handle_output(&mut self, output: Output) {
+        match output {
+            Output::Control(bytes) => self.unsent.push_back(bytes),
+            Output::Event(event) => self.handler.event(event),
+            Output::ResumeStream { stream, handle } => {
+                if let Some(Parked { header, rest, recv }) = self.parked.remove(&stream) {
+                    let stream = InboundStream::new(stream, rest, recv, self.peer.clone());
+                    self.handler.subgroup(handle, header, stream);
+                }
+            }
+            Output::StopStream { stream, code } => {
+                if let Some(mut parked) = self.parked.remove(&stream) {
+                    parked.recv.stop(stream_code(code));
+                } else if let Some(stop) = self.peer.lock().reading.remove(&stream) {
+                    // Its reader may have ended it at the same time.
+                    let _ = stop.send(code);
+                }
+            }
+            Output::Close(close) => {
+                tracing::info!(code = %close.code, blame = %close.blame, reason = close.reason, "closing");
+                self.connection.close(close_code(close.code), &close.reason);
+            }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Session codes are 32 bits wide on every transport (draft-14 §3.4).
+pub(crate) fn close_code(code: SessionCode) -> u32 {
+    u32::try_from(code.0).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,294 @@
+//! Delivers all subscriptions of one session: one task, however many streams.
+
+use std::{
+    fmt,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Track,
+    streams::Streams,
+    track::Follow,
+    wake::{CreditWake, SessionWake, SubscriptionWake},
+};
+use crate::model::{PublishDoneCode, StreamCode};
+use crate::track::{
+    Admission, AttachError, Delivery, DeliveryEvent, DeliveryLimits, StartInfo, SubscriptionId,
+    SubscriptionParams, UpdateError, UpdateParams,
+};
+use crate::transport::{CloseReason, Connection};
+
+/// What happens to subscriptions, told in order by [`Egress::run`] and by nothing else; no lock is held.
+pub trait EgressEvents: Send + 'static {
+    /// A data stream was opened for the subscription.
+    fn stream_opened(&mut self, subscription: SubscriptionId);
+    /// A data stream of the subscription was reset, or the peer has all of it, or stopped it.
+    fn stream_closed(&mut self, subscription: SubscriptionId);
+    /// The subscription is over and all its `streams` streams are closed: PUBLISH_DONE is due. Not told after
+    /// [`EgressHandle::detach`].
+    fn ended(
+        &mut self,
+        subscription: SubscriptionId,
+        code: PublishDoneCode,
+        reason: &str,
+        streams: u64,
+    );
+}
+
+/// Engine and streams of a session.
+struct Core<C: Connection> {
+    delivery: Delivery<Follow>,
+    streams: Streams<C>,
+    closed: bool,
+}
+
+struct Shared<C: Connection> {
+    core: Mutex<Core<C>>,
+    wake: Arc<SessionWake>,
+}
+
+impl<C: Connection> Shared<C> {
+    fn lock(&self) -> MutexGuard<'_, Core<C>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Controls the delivery to one session. Calls take effect before they return; none waits.
+pub struct EgressHandle<C: Connection>(Arc<Shared<C>>);
+
+impl<C: Connection> Clone for EgressHandle<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C: Connection> fmt::Debug for EgressHandle<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EgressHandle").finish_non_exhaustive()
+    }
+}
+
+impl<C: Connection> EgressHandle<C> {
+    /// Adds a subscription to `track`. Nothing is sent before [`EgressHandle::start`], so that the answer goes first;
+    /// the returned values hold for the instant of this call.
+    ///
+    /// # Errors
+    /// The request is to be refused.
+    pub fn attach(
+        &self,
+        subscription: SubscriptionId,
+        track: &Arc<Track>,
+        params: SubscriptionParams,
+        admission: Admission,
+    ) -> Result<StartInfo, AttachError> {
+        let mut core = self.0.lock();
+        if core.closed {
+            return Err(AttachError::Closed);
+        }
+        let wake = SubscriptionWake::new(self.0.wake.clone(), subscription);
+        let follow = Follow::new(track.clone(), wake, params.forward);
+        core.delivery
+            .attach(subscription, follow, &params, admission)
+    }
+
+    /// Begins sending: SUBSCRIBE_OK (or PUBLISH) is written.
+    pub fn start(&self, subscription: SubscriptionId) {
+        self.0.lock().delivery.start(subscription);
+        self.0.wake.kick();
+    }
+
+    /// Applies a SUBSCRIBE_UPDATE: priorities at once; streams that the new range excludes, or Forward 0, are reset.
+    ///
+    /// # Errors
+    /// The update may not be; nothing was changed.
+    pub fn update(
+        &self,
+        subscription: SubscriptionId,
+        params: UpdateParams,
+    ) -> Result<(), UpdateError> {
+        let mut core = self.0.lock();
+        let Core {
+            delivery, streams, ..
+        } = &mut *core;
+        delivery.update(subscription, &params, streams)?;
+        if let Some(follow) = delivery.source(subscription) {
+            follow.set_forward(params.forward);
+        }
+        drop(core);
+        self.0.wake.kick();
+        Ok(())
+    }
+
+    /// Ends a subscription without PUBLISH_DONE (UNSUBSCRIBE): its streams are reset with CANCELLED before this returns.
+    pub fn detach(&self, subscription: SubscriptionId) {
+        let mut core = self.0.lock();
+        let Core {
+            delivery, streams, ..
+        } = &mut *core;
+        delivery.detach(subscription, StreamCode::CANCELLED, streams);
+        drop(core);
+        self.0.wake.kick();
+    }
+
+    /// Ends a subscription from this side: its streams are reset, then [`EgressEvents::ended`] tells so.
+    pub fn finish(&self, subscription: SubscriptionId, code: PublishDoneCode, reason: &str) {
+        let mut core = self.0.lock();
+        let Core {
+            delivery, streams, ..
+        } = &mut *core;
+        delivery.finish(subscription, code, reason, streams);
+        drop(core);
+        self.0.wake.kick();
+    }
+
+    /// Ends all subscriptions without PUBLISH_DONE, resets their streams with SESSION_CLOSED and ends [`Egress::run`].
+    pub fn close(&self) {
+        let mut core = self.0.lock();
+        let Core {
+            delivery,
+            streams,
+            closed,
+        } = &mut *core;
+        *closed = true;
+        for subscription in delivery.subscriptions().collect::<Vec<_>>() {
+            delivery.detach(subscription, StreamCode::SESSION_CLOSED, streams);
+        }
+        drop(core);
+        self.0.wake.kick();
+    }
+
+    /// Datagrams that this session could not take, because they were too large for it.
+    pub fn refused_datagrams(&self) -> u64 {
+        self.0.lock().delivery.refused_datagrams()
+    }
+}
+
+/// The sending task of one session.
+pub struct Egress<C: Connection> {
+    connection: C,
+    handle: EgressHandle<C>,
+}
+
+impl<C: Connection> fmt::Debug for Egress<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Egress").finish_non_exhaustive()
+    }
+}
+
+impl<C: Connection> Egress<C> {
+    /// Delivery over `connection`.
+    pub fn new(connection: C, limits: DeliveryLimits) -> Self {
+        let wake = Arc::new(SessionWake::default());
+        let credit = Waker::from(Arc::new(CreditWake(wake.clone())));
+        let core = Core {
+            delivery: Delivery::new(limits),
+            streams: Streams::new(connection.clone(), wake.clone(), credit),
+            closed: false,
+        };
+        Self {
+            connection,
+            handle: EgressHandle(Arc::new(Shared {
+                core: Mutex::new(core),
+                wake,
+            })),
+        }
+    }
+
+    /// Controls this delivery.
+    pub fn handle(&self) -> EgressHandle<C> {
+        self.handle.clone()
+    }
+
+    /// Sends until the connection is gone, which it returns, or [`EgressHandle::close`] is called (`None`). Dropping the
+    /// future stops sending for good.
+    pub async fn run(self, mut events: impl EgressEvents) -> Option<CloseReason> {
+        let shared = &self.handle.0;
+        let mut gone = pin!(self.connection.closed());
+        // Also when the future is dropped, nothing stays attached.
+        let _closer = Closer(&self.handle);
+        loop {
+            let turn = turn(shared);
+            for event in turn.events {
+                match event {
+                    DeliveryEvent::StreamOpened(id) => events.stream_opened(id),
+                    DeliveryEvent::StreamClosed(id) => events.stream_closed(id),
+                    DeliveryEvent::Ended {
+                        subscription,
+                        code,
+                        reason,
+                        streams,
+                    } => events.ended(subscription, code, &reason, streams),
+                }
+            }
+            if turn.closed {
+                return None;
+            }
+            if turn.more {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let deadline = async {
+                match turn.deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shared.wake.wait() => {}
+                () = deadline => {}
+                reason = &mut gone => return Some(reason),
+            }
+        }
+    }
+}
+
+/// Closes the delivery when its task ends.
+struct Closer<'a, C: Connection>(&'a EgressHandle<C>);
+
+impl<C: Connection> Drop for Closer<'_, C> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What one turn of sending brought.
+struct Turn {
+    events: Vec<DeliveryEvent>,
+    deadline: Option<std::time::Instant>,
+    more: bool,
+    closed: bool,
+}
+
+/// Looks at all causes and sends.
+fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
+    let mut core = shared.lock();
+    let Core {
+        delivery,
+        streams,
+        closed,
+    } = &mut *core;
+    for subscription in shared.wake.take_changed() {
+        if let Some(follow) = delivery.source(subscription) {
+            follow.taken();
+        }
+        delivery.changed(subscription);
+    }
+    for stream in shared.wake.take_streams() {
+        streams.taken(stream);
+        delivery.woken(stream, streams);
+    }
+    if shared.wake.take_credit() {
+        delivery.credit();
+    }
+    let more = delivery.service(Instant::now().into_std(), streams);
+    Turn {
+        events: std::iter::from_fn(|| delivery.poll_event()).collect(),
+        deadline: delivery.deadline(),
+        more,
+        closed: *closed,
+    }
+}

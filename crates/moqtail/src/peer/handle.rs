@@ -1,0 +1,87 @@
+//! The session of a driver, reachable from other tasks.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    model::StreamCode,
+    session::{CallError, RequestHandle, Session, StreamKey, SubscribeAnswer},
+};
+
+/// A session shared between its driver and those who call it; clones refer to the same session.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<PeerState>,
+    called: Notify,
+}
+
+#[derive(Debug)]
+pub(super) struct PeerState {
+    pub(super) session: Session,
+    /// Accepted subscriptions whose SUBSCRIBE_OK is not yet written; their streams wait for it.
+    pub(super) starting: Vec<RequestHandle>,
+    /// Inbound streams that somebody reads, with the way to stop them. Bounded by the session's `max_inbound_streams`.
+    pub(super) reading: BTreeMap<StreamKey, oneshot::Sender<StreamCode>>,
+}
+
+impl PeerHandle {
+    pub(crate) fn new(session: Session) -> Self {
+        let state = PeerState {
+            session,
+            starting: Vec::new(),
+            reading: BTreeMap::new(),
+        };
+        Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            called: Notify::new(),
+        }))
+    }
+
+    /// Calls the session now and lets the driver send what comes of it.
+    pub(crate) fn call<R>(&self, call: impl FnOnce(&mut Session, Instant) -> R) -> R {
+        let result = call(&mut self.lock().session, now());
+        self.0.called.notify_one();
+        result
+    }
+
+    /// Answers SUBSCRIBE_OK; [`super::Handler::start`] names the subscription once the answer is written.
+    pub(crate) fn accept_subscribe(
+        &self,
+        handle: RequestHandle,
+        answer: SubscribeAnswer,
+    ) -> Result<(), CallError> {
+        let mut state = self.lock();
+        state.session.accept_subscribe(handle, answer)?;
+        state.starting.push(handle);
+        drop(state);
+        self.0.called.notify_one();
+        Ok(())
+    }
+
+    /// Access for the driver and its streams, which look for outputs themselves.
+    pub(super) fn lock(&self) -> MutexGuard<'_, PeerState> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until somebody called the session.
+    pub(super) async fn called(&self) {
+        self.0.called.notified().await;
+    }
+}
+
+/// The clock of the shells.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the shells read the clock"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,23 @@
+//! Shell: drives one session and its data over one connection.
+
+mod driver;
+mod egress;
+mod handle;
+mod inbound;
+mod ingest;
+mod limits;
+mod report;
+mod streams;
+mod track;
+mod wake;
+mod writer;
+
+pub(crate) use driver::{Handler, Side, close_code, drive};
+pub use egress::{Egress, EgressEvents, EgressHandle};
+pub(crate) use handle::{PeerHandle, now};
+pub(crate) use inbound::InboundStream;
+pub use ingest::{IngestEnd, ingest_subgroup};
+pub use limits::PeerLimits;
+pub(crate) use report::{Report, refusal, subscription_id};
+pub use track::{Interest, Track};
+pub use writer::{LocalSubgroup, LocalTrack};

@@ -1,0 +1,32 @@
+//! Caps and times of a relay.
+
+use std::time::Duration;
+
+/// What a relay holds at most, and how long it waits. Every field is in force from the start of the relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayLimits {
+    /// Sessions at once; over it a new session is closed with INTERNAL_ERROR. Default 10,000.
+    pub max_sessions: usize,
+    /// Tracks at once; over it SUBSCRIBE and PUBLISH are answered INTERNAL_ERROR. Default 100,000.
+    pub max_tracks: usize,
+    /// Publishers of one track at once; further ones are not asked. Default 4.
+    pub max_publishers_per_track: usize,
+    /// How long a SUBSCRIBE waits for a publisher's answer before SUBSCRIBE_ERROR TIMEOUT. Default 1 s.
+    pub upstream_timeout: Duration,
+    /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, waiting for it or another one
+    /// to come back. Default 10 s.
+    pub publisher_linger: Duration,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self {
+            max_sessions: 10_000,
+            max_tracks: 100_000,
+            max_publishers_per_track: 4,
+            upstream_timeout: Duration::from_secs(1),
+            publisher_linger: Duration::from_secs(10),
+        }
+    }
+}

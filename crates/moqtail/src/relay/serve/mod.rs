@@ -1,0 +1,208 @@
+//! Shell: a relay over connections.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+mod config;
+mod directory;
+mod session;
+mod shared;
+mod upstream;
+
+pub use config::RelayConfig;
+pub use directory::RelayStats;
+use directory::{Directory, SessionEntry, Upstreams, lock};
+use session::{RelayHandler, carrier};
+use shared::{Shared, keep_time};
+
+use super::{SessionId, SessionInfo};
+use crate::{
+    model::SessionCode,
+    peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
+    session::{Role, Session, SessionConfig, SessionError},
+    transport::{CloseReason, Connection, Listener},
+};
+
+/// A relay: any number of sessions that publish to and subscribe from each other. Clones refer to the same relay; two
+/// relays in one process share nothing.
+#[derive(Clone)]
+pub struct Relay {
+    shared: Arc<Shared>,
+}
+
+impl Relay {
+    /// A relay without sessions. Must be called inside a tokio runtime, where the relay's clock runs until the last clone
+    /// is dropped.
+    pub fn new(config: RelayConfig) -> Self {
+        let shared = Arc::new(Shared {
+            directory: Mutex::new(Directory::new(config.clone())),
+            changed: Notify::new(),
+            next_session: AtomicU64::new(0),
+            config,
+            open: watch::Sender::new(0),
+            closing: watch::Sender::new(false),
+        });
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with the relay: it holds no strong reference"
+        )]
+        tokio::spawn(keep_time(Arc::downgrade(&shared)));
+        Self { shared }
+    }
+
+    /// Accepts connections of `listener` until it is closed or [`Relay::shutdown`] is called, each in a task of its own.
+    /// Dropping the future ends its sessions.
+    pub async fn serve(&self, listener: Listener) {
+        let mut sessions = JoinSet::new();
+        let mut closing = self.shared.closing.subscribe();
+        loop {
+            let incoming = tokio::select! {
+                incoming = listener.accept() => incoming,
+                _ = closing.wait_for(|closing| *closing) => None,
+                Some(_) = sessions.join_next() => continue,
+            };
+            let Some(incoming) = incoming else { break };
+            let relay = self.clone();
+            sessions.spawn(async move {
+                match incoming.establish().await {
+                    Ok(connection) => {
+                        relay.attach(connection).await;
+                    }
+                    Err(error) => tracing::info!(%error, "connection was not established"),
+                }
+            });
+        }
+        while sessions.join_next().await.is_some() {}
+    }
+
+    /// Serves one connection whose peer is the client, until it ends; also for connections inside the process.
+    /// Dropping the future ends the session.
+    pub async fn attach<C: Connection>(&self, connection: C) -> CloseReason {
+        let shared = &self.shared;
+        let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
+        let mut config = SessionConfig::new(Role::Server, carrier(connection.kind()));
+        config.limits = shared.config.session.clone();
+        config.tolerances = shared.config.tolerances;
+        let session = match Session::new(config, now()) {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::error!(%error, "session could not begin");
+                return refuse(&connection).await;
+            }
+        };
+        let peer = PeerHandle::new(session);
+        let egress = Egress::new(connection.clone(), shared.config.delivery);
+        let upstreams: Upstreams = Arc::new(Mutex::new(BTreeMap::new()));
+        let info = SessionInfo {
+            id: id.0,
+            path: connection.request_path().unwrap_or_default().to_owned(),
+            tokens: Vec::new(),
+        };
+        let entry = SessionEntry {
+            peer: peer.clone(),
+            delivery: Box::new(egress.handle()),
+            info,
+            upstreams: upstreams.clone(),
+        };
+        if !lock(&shared.directory).open(id, entry) {
+            tracing::warn!("relay is full: session refused");
+            return refuse(&connection).await;
+        }
+        let _registered = Registered { relay: self, id };
+        shared.open.send_modify(|open| *open += 1);
+
+        let report = {
+            let shared = Arc::downgrade(shared);
+            Report::new(peer.clone(), move |handle| {
+                if let Some(shared) = shared.upgrade() {
+                    let mut directory = lock(&shared.directory);
+                    directory.hub.downstream_ended(id, handle);
+                    directory.run();
+                }
+            })
+        };
+        let mut handler = RelayHandler::new(
+            Arc::downgrade(shared),
+            id,
+            peer.clone(),
+            egress.handle(),
+            upstreams,
+        );
+        let driven = drive(
+            connection.clone(),
+            peer,
+            Side::Server,
+            shared.config.peer.clone(),
+            &mut handler,
+        );
+        // One task for both: what the session answers is written before data that builds on it.
+        tokio::pin!(driven);
+        tokio::select! {
+            biased;
+            reason = &mut driven => reason,
+            _ = egress.run(report) => driven.await,
+        }
+    }
+
+    /// What the relay does now.
+    pub fn stats(&self) -> RelayStats {
+        lock(&self.shared.directory).stats()
+    }
+
+    /// Ends the relay well: no new connections, GOAWAY to every session, and after `grace` the end of those that stay.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.shared.closing.send_replace(true);
+        let deadline = now() + grace;
+        let peers = lock(&self.shared.directory).peers();
+        for peer in peers {
+            peer.call(|session, _| {
+                if session.goaway("", deadline).is_err() {
+                    session.close(SessionCode::NO_ERROR, "relay is shutting down");
+                }
+            });
+        }
+        let mut open = self.shared.open.subscribe();
+        let closed = open.wait_for(|open| *open == 0);
+        // The session closes what is left at the deadline; this bounds a peer that does not take the close.
+        if tokio::time::timeout(grace + Duration::from_millis(500), closed)
+            .await
+            .is_err()
+        {
+            tracing::info!("sessions still open after the grace time");
+        }
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn refuse<C: Connection>(connection: &C) -> CloseReason {
+    let error = SessionError::Overloaded;
+    connection.close(close_code(error.code()), &error.reason());
+    connection.closed().await
+}
+
+/// Nothing of a session is left in the relay when this is dropped.
+struct Registered<'r> {
+    relay: &'r Relay,
+    id: SessionId,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        let shared = &self.relay.shared;
+        lock(&shared.directory).close(self.id);
+        shared.changed.notify_one();
+        shared.open.send_modify(|open| *open -= 1);
+    }
+}

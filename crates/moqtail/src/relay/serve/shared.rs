@@ -1,0 +1,48 @@
+//! What all sessions of a relay share, and the relay's clock.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::{
+    RelayConfig,
+    directory::{Directory, lock},
+};
+use crate::peer::now;
+
+pub(super) struct Shared {
+    pub(super) directory: Mutex<Directory>,
+    /// The hub's deadline may have changed.
+    pub(super) changed: Notify,
+    pub(super) next_session: AtomicU64,
+    pub(super) config: RelayConfig,
+    /// Sessions that are being served.
+    pub(super) open: watch::Sender<usize>,
+    /// No new sessions are taken.
+    pub(super) closing: watch::Sender<bool>,
+}
+
+/// Calls the hub at its deadlines.
+pub(super) async fn keep_time(relay: Weak<Shared>) {
+    /// The longest sleep without a look at whether the relay still exists.
+    const LOOK: Duration = Duration::from_secs(1);
+    loop {
+        let Some(shared) = relay.upgrade() else {
+            return;
+        };
+        let due = lock(&shared.directory).hub.deadline();
+        let changed = shared.changed.notified();
+        let latest = now() + LOOK;
+        let until = due.map_or(latest, |due| due.min(latest));
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        let now = now();
+        if due.is_some_and(|due| due <= now) {
+            lock(&shared.directory).timeout(now);
+        }
+    }
+}

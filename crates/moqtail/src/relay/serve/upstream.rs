@@ -1,0 +1,104 @@
+//! Shell: what comes from one publisher for one track.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use crate::relay::{TrackId, UpstreamId};
+use crate::{
+    model::{ObjectDatagram, ObjectLimits, SubgroupHeader},
+    peer::{InboundStream, IngestEnd, PeerHandle, Track, ingest_subgroup},
+    session::RequestHandle,
+    track::{MalformedTrack, PublisherId},
+    transport::RecvStream,
+};
+
+/// Told of an upstream whose track turned out malformed.
+pub(super) type OnMalformed = Arc<dyn Fn(UpstreamId, &MalformedTrack) + Send + Sync>;
+
+/// Feeds a track from one publisher. Dropped, it ends its streams and leaves the track.
+pub(super) struct Upstream {
+    pub(super) id: UpstreamId,
+    pub(super) track_id: TrackId,
+    track: Arc<Track>,
+    publisher: PublisherId,
+    streams: JoinSet<()>,
+}
+
+impl Upstream {
+    pub(super) fn new(id: UpstreamId, track_id: TrackId, track: Arc<Track>) -> Self {
+        let publisher = track.add_publisher();
+        Self {
+            id,
+            track_id,
+            track,
+            publisher,
+            streams: JoinSet::new(),
+        }
+    }
+
+    /// Reads a stream of the publisher into the track, in a task of its own.
+    pub(super) fn subgroup<R: RecvStream>(
+        &mut self,
+        handle: RequestHandle,
+        header: SubgroupHeader,
+        stream: InboundStream<R>,
+        peer: PeerHandle,
+        malformed: OnMalformed,
+    ) {
+        while self.streams.try_join_next().is_some() {}
+        let (id, track, publisher) = (self.id, self.track.clone(), self.publisher);
+        let limits = ObjectLimits::default();
+        self.streams.spawn(async move {
+            match ingest_subgroup(track, publisher, header, Bytes::new(), stream, limits).await {
+                IngestEnd::Decode(error) => peer.call(|session, _| session.data_error(&error)),
+                IngestEnd::Malformed(error) => give_up(&peer, handle, id, &error, &malformed),
+                IngestEnd::Finished
+                | IngestEnd::Reset(_)
+                | IngestEnd::Refused
+                | IngestEnd::Connection(_) => {}
+            }
+        });
+    }
+
+    /// Takes a datagram of the publisher into the track.
+    pub(super) fn datagram(
+        &self,
+        handle: RequestHandle,
+        datagram: ObjectDatagram,
+        peer: &PeerHandle,
+    ) -> Result<(), MalformedTrack> {
+        let taken = self.track.datagram(datagram);
+        if taken.is_err() {
+            unsubscribe_malformed(peer, handle);
+        }
+        taken
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.track.remove_publisher(self.publisher);
+    }
+}
+
+fn give_up(
+    peer: &PeerHandle,
+    handle: RequestHandle,
+    id: UpstreamId,
+    error: &MalformedTrack,
+    malformed: &OnMalformed,
+) {
+    unsubscribe_malformed(peer, handle);
+    malformed(id, error);
+}
+
+/// draft-14 §2.5: a malformed track is left with UNSUBSCRIBE.
+fn unsubscribe_malformed(peer: &PeerHandle, handle: RequestHandle) {
+    peer.call(|session, _| {
+        if let Err(error) = session.malformed_track(handle) {
+            tracing::trace!(%handle, %error, "subscription ended before its track was malformed");
+        }
+    });
+}

@@ -1,0 +1,81 @@
+//! Every cap of the data path, with its default.
+
+use std::time::Duration;
+
+/// Caps of one track's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackLimits {
+    /// Most bytes the log keeps, counting what the kept pieces pin and the index. Beyond it whole groups leave, the
+    /// one written longest ago first; of the group written last only the oldest bytes leave. Default 32 MiB.
+    pub max_bytes: usize,
+    /// Most datagram objects kept; beyond it the oldest leave. Default 1024.
+    pub max_datagrams: usize,
+    /// Most groups remembered after their objects have left, so that late copies are known as copies. Default 256.
+    pub max_remembered_groups: usize,
+    /// Most separate ranges of Object IDs (or Group IDs) remembered in one set; beyond it the lowest are forgotten.
+    /// Default 1024.
+    pub max_ranges: usize,
+    /// Most bytes that a stream which does not lead its subgroup may hold back while the leader is inside an object.
+    /// Beyond it the held objects are dropped and cannot stand in for the leader's. Default 1 MiB.
+    pub max_held_bytes: usize,
+    /// Most inbound streams with objects of the track at once. Default 8192.
+    pub max_streams: usize,
+}
+
+impl Default for TrackLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 32 << 20,
+            max_datagrams: 1024,
+            max_remembered_groups: 256,
+            max_ranges: 1024,
+            max_held_bytes: 1 << 20,
+            max_streams: 8192,
+        }
+    }
+}
+
+/// Caps of the delivery to one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryLimits {
+    /// Most subscriptions served at once. Default 4096.
+    pub max_subscriptions: usize,
+    /// Most bytes taken out of logs and not yet taken by the transport, all subscriptions together. Default 256 KiB.
+    pub in_flight_bytes: usize,
+    /// Most bytes handed over for one stream before others of equal rank have their turn. Default 64 KiB.
+    pub quantum_bytes: usize,
+    /// Most bytes that one subscription may be behind. Beyond it the subscription skips to a newer group where that is
+    /// allowed, else it ends with TOO_FAR_BEHIND. Default 16 MiB.
+    pub lag_bytes: u64,
+    /// Skip groups for subscriptions over their lag also where no delivery timeout was negotiated. Default `false`.
+    pub skip_groups: bool,
+    /// Delivery timeout for subscriptions that negotiated none. Default `None`.
+    pub default_timeout: Option<Duration>,
+    /// How many streams in a row may be found blocked before the rest is left for later. Default 8.
+    pub max_blocked_probes: usize,
+    /// When the rest is tried again if nothing was woken. Default 10 ms.
+    pub probe_interval: Duration,
+    /// How long a subscription with an End Group stays after a later group has begun and nothing of its own is left;
+    /// then it ends with SUBSCRIPTION_ENDED. Default 2 s.
+    pub range_grace: Duration,
+    /// Most streams that were finished or reset and are not yet known to be closed. Beyond it the oldest count as
+    /// closed. Default 4096.
+    pub max_closing: usize,
+}
+
+impl Default for DeliveryLimits {
+    fn default() -> Self {
+        Self {
+            max_subscriptions: 4096,
+            in_flight_bytes: 256 << 10,
+            quantum_bytes: 64 << 10,
+            lag_bytes: 16 << 20,
+            skip_groups: false,
+            default_timeout: None,
+            max_blocked_probes: 8,
+            probe_interval: Duration::from_millis(10),
+            range_grace: Duration::from_secs(2),
+            max_closing: 4096,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Pure: the log of one track, and the engine that delivers it to one session.
+//!
+//! What arrives is kept in runs: a run is what one stream delivers of a subgroup, bytes and an index of its objects.
+//! Each subscription follows runs with small cursors, so nothing is queued per subscriber and what is sent is what came.
+//! The client's publisher and the relay deliver by the same rules.
+//!
+//! [`StreamIngest`] and [`SubgroupWriter`] write the [`TrackLog`], [`Delivery`] reads it for the subscriptions of one
+//! session and sends through an [`Outlet`].
+
+mod batch;
+mod chunks;
+mod cursor;
+mod datagrams;
+mod delivery;
+mod error;
+mod evict;
+mod filter;
+mod group;
+mod held;
+mod ingest;
+mod limits;
+mod log;
+mod merge;
+mod outlet;
+mod ranges;
+mod run;
+mod schedule;
+mod subscription;
+mod writer;
+
+pub use delivery::{Delivery, DeliveryEvent};
+pub use error::{AttachError, MalformedTrack, UpdateError, WriteError};
+pub use filter::{
+    Admission, ArrivalMark, StartInfo, SubscriptionId, SubscriptionParams, UpdateParams,
+};
+pub use ingest::{IngestError, PreparedTurn, StreamIngest};
+pub use limits::{DeliveryLimits, TrackLimits};
+pub use log::{ForwardingPreference, TrackEnd, TrackLog};
+pub use outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written};
+pub use writer::SubgroupWriter;
+
+/// Who feeds a track: one upstream subscription, or a local publisher. Never reused within a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublisherId(u64);
+
+/// What a local publisher says of a subgroup before its first object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubgroupOptions {
+    /// Group ID.
+    pub group: u64,
+    /// Subgroup ID and how the stream gives it.
+    pub subgroup: crate::model::SubgroupId,
+    /// 0 is the most urgent.
+    pub publisher_priority: u8,
+    /// Objects may carry extension headers.
+    pub extensions: bool,
+    /// The last object before the end of the subgroup is the last of its group.
+    pub end_of_group: bool,
+}
+
+impl SubgroupOptions {
+    /// Subgroup 0 of `group`, at middle priority (draft-14 §7.3), without extension headers.
+    pub fn new(group: u64) -> Self {
+        Self {
+            group,
+            subgroup: crate::model::SubgroupId::Zero,
+            publisher_priority: 128,
+            extensions: false,
+            end_of_group: false,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Every number that bounds what a connection may hold or how long it may wait.
+
+use std::time::Duration;
+
+/// Bounds of one transport endpoint and of each of its connections.
+///
+/// All sizes are bytes, all counts are per connection unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportLimits {
+    /// Unidirectional streams the peer may have open at first; more are granted with
+    /// [`Connection::set_max_incoming_uni`](super::Connection::set_max_incoming_uni). Default 64.
+    pub initial_incoming_uni: u32,
+    /// Largest count that `set_max_incoming_uni` grants; more is lowered to this. QUIC keeps an entry for every
+    /// stream it permits. Default 1024.
+    pub max_incoming_uni: u32,
+    /// Bidirectional streams the peer may have open. MOQT uses one; a few more let a violation be seen. Default 4.
+    pub incoming_bidi: u32,
+    /// Received bytes that one stream may hold unread before its sender must wait. Default 1 MiB.
+    pub stream_window: u32,
+    /// Received bytes that all streams of a connection may hold unread. Default 8 MiB.
+    pub connection_window: u32,
+    /// The in-flight budget: bytes handed to the transport and not yet acknowledged. Default 256 kB.
+    pub send_window: u32,
+    /// Datagram bytes waiting to be read, and likewise waiting to be sent; the oldest give way. Default 256 kB.
+    pub datagram_buffer: usize,
+    /// HTTP/3 streams that carry no data but must stay open for the life of a WebTransport connection
+    /// (QPACK and the like). More are refused. Default 16.
+    pub parked_streams: usize,
+    /// Silence after which a packet is sent to keep the path open. Default 10 s.
+    pub keep_alive: Duration,
+    /// Silence after which the connection counts as lost. Default 30 s.
+    pub idle_timeout: Duration,
+    /// Longest time a server gives a client for QUIC handshake and WebTransport request. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Longest time a client tries to connect, all addresses and the WebTransport request included. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Handshakes that one listener runs at once; more are refused. Default 1024.
+    pub handshakes: usize,
+    /// Established connections of one listener; more are refused. Default 16384.
+    pub connections: usize,
+    /// Socket buffer asked of the operating system in each direction, as far as it allows. Default 4 MiB.
+    pub socket_buffer: usize,
+}
+
+impl Default for TransportLimits {
+    fn default() -> Self {
+        Self {
+            initial_incoming_uni: 64,
+            max_incoming_uni: 1024,
+            incoming_bidi: 4,
+            stream_window: 1 << 20,
+            connection_window: 8 << 20,
+            send_window: 256 * 1000,
+            datagram_buffer: 256 * 1000,
+            parked_streams: 16,
+            keep_alive: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            handshakes: 1024,
+            connections: 16384,
+            socket_buffer: 4 << 20,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! UDP sockets and QUIC settings common to both sides.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{TransportLimits, quic::HTTP3_STREAMS};
+
+/// A socket with large buffers, as far as the system grants them. An unspecified IPv6 address also takes IPv4 unless
+/// `only_v6` is set.
+pub(super) fn bind(addr: SocketAddr, buffer: usize, only_v6: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // Smaller buffers than asked for cost packets under load, not correctness.
+    let _ = socket.set_recv_buffer_size(buffer);
+    let _ = socket.set_send_buffer_size(buffer);
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+pub(super) fn endpoint(
+    socket: UdpSocket,
+    server: Option<quinn::ServerConfig>,
+) -> io::Result<quinn::Endpoint> {
+    let runtime = Arc::new(quinn::TokioRuntime);
+    quinn::Endpoint::new(quinn::EndpointConfig::default(), server, socket, runtime)
+}
+
+pub(super) fn transport(limits: &TransportLimits) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_uni_streams((limits.initial_incoming_uni + HTTP3_STREAMS).into())
+        // One more for the request stream of WebTransport.
+        .max_concurrent_bidi_streams((limits.incoming_bidi + 1).into())
+        .stream_receive_window(limits.stream_window.into())
+        .receive_window(limits.connection_window.into())
+        .send_window(limits.send_window.into())
+        // Slicing every packet between equal streams costs up to twice the CPU.
+        .send_fairness(false)
+        .datagram_receive_buffer_size(Some(limits.datagram_buffer))
+        .datagram_send_buffer_size(limits.datagram_buffer)
+        .keep_alive_interval(Some(limits.keep_alive))
+        .max_idle_timeout(Some(idle(limits)));
+    Arc::new(config)
+}
+
+fn idle(limits: &TransportLimits) -> IdleTimeout {
+    IdleTimeout::try_from(limits.idle_timeout).unwrap_or_else(|_| VarInt::MAX.into())
+}

@@ -1,0 +1,226 @@
+//! What goes in comes out: every subgroup type, gap, status, extension and end-of-group bit.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use moqtail::client::{Incoming, LocalTrack, ReadError, SubgroupOptions};
+use moqtail::model::{
+    DatagramBody, Extensions, Filter, KeyValuePair, ObjectDatagram, ObjectStatus, StreamCode,
+    SubgroupHeader, SubgroupId, TrackAlias,
+};
+use moqtail::transport::StreamError;
+
+use crate::over_every_carrier;
+use crate::world::{World, live, soon, subscriptions};
+
+/// The 12 subgroup types, each in a group of its own.
+fn all_types() -> Vec<SubgroupOptions> {
+    let mut all = Vec::new();
+    for end_of_group in [false, true] {
+        for subgroup in [
+            SubgroupId::Zero,
+            SubgroupId::FirstObject,
+            SubgroupId::Explicit(9),
+        ] {
+            for extensions in [false, true] {
+                let group = 100 + all.len() as u64;
+                let publisher_priority = 10 + u8::try_from(all.len()).unwrap();
+                all.push(SubgroupOptions {
+                    group,
+                    subgroup,
+                    publisher_priority,
+                    extensions,
+                    end_of_group,
+                });
+            }
+        }
+    }
+    all
+}
+
+/// A pair that nobody knows, a gap of ids, and nested immutable ones.
+fn extensions(object: u64) -> Extensions {
+    Extensions::from_pairs(&[
+        KeyValuePair::Varint {
+            key: 0x3E,
+            value: if object == 2 { 0 } else { 1 },
+        },
+        KeyValuePair::Bytes {
+            key: 0x4001,
+            value: Bytes::from_static(b"\x00\xffunknown"),
+        },
+        KeyValuePair::Bytes {
+            key: 0x0B,
+            value: Bytes::from_static(&[0x02, 0x05]),
+        },
+        KeyValuePair::Varint {
+            key: 0x4002,
+            value: 1 << 40,
+        },
+    ])
+    .unwrap()
+}
+
+/// What is published in each subgroup: ids with gaps, an empty object, a status at the end.
+type Sent = Vec<(u64, Extensions, ObjectStatus, Bytes)>;
+
+fn content(options: &SubgroupOptions) -> Sent {
+    let extension = |object| match options.extensions {
+        true => extensions(object),
+        false => Extensions::default(),
+    };
+    vec![
+        (
+            2,
+            extension(2),
+            ObjectStatus::Normal,
+            Bytes::from_static(b"first"),
+        ),
+        (4, extension(4), ObjectStatus::Normal, Bytes::new()),
+        (
+            6,
+            Extensions::default(),
+            ObjectStatus::DoesNotExist,
+            Bytes::new(),
+        ),
+        (
+            8,
+            extension(8),
+            ObjectStatus::Normal,
+            vec![7; 70_000].into(),
+        ),
+        (
+            9,
+            Extensions::default(),
+            ObjectStatus::EndOfGroup,
+            Bytes::new(),
+        ),
+    ]
+}
+
+fn publish(track: &LocalTrack, options: SubgroupOptions) {
+    let mut subgroup = track.subgroup(options).unwrap();
+    for (object, extensions, status, payload) in content(&options) {
+        match status {
+            ObjectStatus::Normal => subgroup.object(object, &extensions, payload).unwrap(),
+            status => subgroup.status(object, &extensions, status).unwrap(),
+        }
+    }
+    subgroup.finish().unwrap();
+}
+
+over_every_carrier! {
+    /// S8.5-01, S10.2.1.2-03, S10.2.1.2-05, S11.1-04, S11.2-03, S11.3-03, S10.4.2-02: all 12 subgroup types with id gaps, statuses, unknown extensions and the
+    /// end-of-group bit pass the relay unchanged.
+    async fn every_subgroup_type_passes_unchanged(world: World) {
+        let (broadcast, track) = live("types");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut viewer = world.viewer("types", Filter::LargestObject).await;
+        let types = all_types();
+        for options in &types {
+            publish(&track, *options);
+        }
+        let mut seen: BTreeMap<u64, (SubgroupHeader, Sent)> = BTreeMap::new();
+        while seen.len() < types.len() {
+            let Some(Incoming::Subgroup(mut reader)) = soon("a stream", viewer.subscription.next()).await else {
+                panic!("streams only");
+            };
+            let mut objects = Sent::new();
+            while let Some(object) = soon("an object", reader.next_object()).await.unwrap() {
+                assert_eq!(object.group, reader.group());
+                objects.push((object.object, object.extensions, object.status, object.payload));
+            }
+            assert!(seen.insert(reader.group(), (*reader.header(), objects)).is_none());
+        }
+        for options in types {
+            let (header, objects) = &seen[&options.group];
+            let expected = SubgroupHeader {
+                track_alias: header.track_alias,
+                group: options.group,
+                subgroup: options.subgroup,
+                publisher_priority: options.publisher_priority,
+                extensions: options.extensions,
+                end_of_group: options.end_of_group,
+            };
+            assert_eq!(*header, expected);
+            assert_eq!(*objects, content(&options), "{options:?}");
+        }
+    }
+
+    /// S10.4.3-12: a reset stays a reset, with its code, and no partial object is delivered.
+    async fn a_reset_stays_a_reset(world: World) {
+        let (broadcast, track) = live("reset");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut viewer = world.viewer("reset", Filter::LargestObject).await;
+        let mut subgroup = track.subgroup(SubgroupOptions::new(1)).unwrap();
+        subgroup.object(0, &Extensions::default(), Bytes::from_static(b"whole")).unwrap();
+        let Some(Incoming::Subgroup(mut reader)) = soon("a stream", viewer.subscription.next()).await else {
+            panic!("a stream");
+        };
+        let object = soon("the object", reader.next_object()).await.unwrap().unwrap();
+        assert_eq!(object.payload, b"whole"[..]);
+        subgroup.begin(1, &Extensions::default(), 1000).unwrap();
+        subgroup.payload(Bytes::from_static(b"only a part")).unwrap();
+        subgroup.reset(StreamCode::DELIVERY_TIMEOUT);
+        let end = soon("the reset", reader.next_object()).await;
+        assert_eq!(end, Err(ReadError::Stream(StreamError::Reset(0x2))));
+        // S10.4.3-14: the subscription goes on.
+        drop(reader);
+        crate::world::publish_group(&track, 2, 0..1);
+        let next = soon("the next group", viewer.subscription.next()).await;
+        assert!(matches!(next, Some(Incoming::Subgroup(reader)) if reader.group() == 2));
+    }
+
+    /// S10.3.1-02, S10.3-02: datagrams of every kind keep all fields.
+    async fn datagrams_pass_unchanged(world: World) {
+        let (broadcast, track) = live("datagrams");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut viewer = world.viewer("datagrams", Filter::LargestObject).await;
+        subscriptions(&track, 1).await;
+        let datagram = |group, object, end_of_group, with_extensions, body| ObjectDatagram {
+            track_alias: TrackAlias(0),
+            group,
+            object,
+            object_id_absent: object == 0 && matches!(body, DatagramBody::Payload(_)),
+            publisher_priority: 3,
+            end_of_group,
+            extensions: if with_extensions { extensions(2) } else { Extensions::default() },
+            body,
+        };
+        let payload = || DatagramBody::Payload(Bytes::from_static(b"sample"));
+        let mut sent = Vec::new();
+        for end_of_group in [false, true] {
+            for with_extensions in [false, true] {
+                let group = 10 + sent.len() as u64;
+                sent.push(datagram(group, 0, end_of_group, with_extensions, payload()));
+                sent.push(datagram(group + 50, 2, end_of_group, with_extensions, payload()));
+            }
+        }
+        sent.push(datagram(90, 5, false, false, DatagramBody::Status(ObjectStatus::EndOfGroup)));
+        sent.push(datagram(91, 5, false, true, DatagramBody::Status(ObjectStatus::EndOfGroup)));
+        for expected in sent {
+            track.datagram(expected.clone()).unwrap();
+            let Some(Incoming::Datagram(mut got)) = soon("a datagram", viewer.subscription.next()).await else {
+                panic!("a datagram");
+            };
+            got.track_alias = expected.track_alias;
+            assert_eq!(got, expected);
+        }
+    }
+
+    /// S2.1-03: objects of every size keep their bytes.
+    async fn payloads_of_every_size_pass_unchanged(world: World) {
+        let (broadcast, track) = live("sizes");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut reader = world.viewer("sizes", Filter::LargestObject).await.objects();
+        for (group, size) in [0usize, 1, 1200, 65_536, 1 << 20, 4 << 20].into_iter().enumerate() {
+            let payload: Bytes = (0..size).map(|i| (i * 31 + i / 251) as u8).collect::<Vec<_>>().into();
+            let mut subgroup = track.subgroup(SubgroupOptions::new(group as u64)).unwrap();
+            subgroup.object(0, &Extensions::default(), payload.clone()).unwrap();
+            subgroup.finish().unwrap();
+            let object = reader.next().await;
+            assert_eq!(object.payload.len(), size);
+            assert!(object.payload == payload);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! One object datagram from arbitrary bytes.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| moqtail::fuzzing::datagram(data));
