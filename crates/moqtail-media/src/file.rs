@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc, Unsuitable};
 use crate::fragment::{self, Fragment, Rewrite, Sample};
+use crate::header;
 use crate::limits::Limits;
 use crate::reader::{Event, Fmp4Reader, Init};
 use crate::sniff;
@@ -60,7 +61,7 @@ pub struct Mp4File<R> {
 #[derive(Debug)]
 enum Form {
     Ordinary(Ordinary),
-    Fragmented(Fragmented),
+    Fragmented(Box<Fragmented>),
 }
 
 impl<R: Read + Seek> Mp4File<R> {
@@ -88,7 +89,7 @@ impl<R: Read + Seek> Mp4File<R> {
                 return Err(Error::malformed(why));
             }
             (false, true) => {
-                let mut fragmented = Fragmented::new(&limits);
+                let mut fragmented = Box::new(Fragmented::new(&limits));
                 source.seek(SeekFrom::Start(0))?;
                 let init = fragmented.init(&mut source)?;
                 (init, Form::Fragmented(fragmented))
@@ -229,7 +230,7 @@ impl Ordinary {
         for (track, start) in found.usable.iter().zip(starts) {
             let table = SampleTable::parse(&track.trak, limits)?;
             let mut info = track.info.clone();
-            info.init = track::unfragmented_header(moov, track)?;
+            info.init = header::unfragmented_header(moov, track)?;
             let length = MediaTime::new(table.duration, info.timescale).to_seconds();
             if length > 0.0 {
                 if info.kind == TrackKind::Video {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use mp4_atom::{Mfhd, Tfdt, Tfhd, Trun, TrunEntry};
 
-use crate::boxes::{BoxRef, Header, write_atom, write_box};
-use crate::error::{Error, FourCc, TrackList, Unsuitable};
+use crate::boxes::{BoxRef, write_atom, write_box};
+use crate::error::{Error, TrackList, Unsuitable};
 use crate::limits::Limits;
 use crate::track::Defaults;
 
@@ -300,39 +300,4 @@ pub(crate) fn write_sample(sample: &Sample, media: &[u8]) -> Result<Bytes, Error
         Ok(())
     })?;
     Ok(out.into())
-}
-
-/// The `moof`s of an object's payload, each with the `mdat` that follows it. Other boxes between
-/// them are left out.
-pub(crate) fn chunks(payload: &Bytes) -> Result<Vec<(Bytes, Bytes)>, Error> {
-    let mut chunks = Vec::new();
-    let mut moof: Option<Bytes> = None;
-    let mut rest = payload.clone();
-    while !rest.is_empty() {
-        let Some(head) = Header::parse(&rest)? else {
-            return Err(Error::malformed("an object ends inside a box head"));
-        };
-        let total = usize::try_from(head.total.unwrap_or(rest.len() as u64));
-        let total = total
-            .ok()
-            .filter(|total| *total <= rest.len())
-            .ok_or_else(|| {
-                let kind = FourCc(head.kind);
-                Error::malformed(format!("an object ends inside its `{kind}` box"))
-            })?;
-        let whole = rest.split_to(total);
-        match &head.kind {
-            b"moof" => moof = Some(whole),
-            b"mdat" => {
-                if let Some(moof) = moof.take() {
-                    chunks.push((moof, whole));
-                }
-            }
-            _ => {}
-        }
-    }
-    if moof.is_some() {
-        return Err(Error::malformed("a `moof` without the `mdat` it describes"));
-    }
-    Ok(chunks)
 }

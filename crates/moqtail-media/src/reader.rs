@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc, TrackList, Unsuitable};
 use crate::fragment::{self, Fragment, Head, Rewrite};
+use crate::header;
 use crate::limits::Limits;
 use crate::sniff;
 use crate::track::{self, Defaults, TrackInfo, Tracks};
@@ -323,7 +324,7 @@ impl Fmp4Reader {
         let mut tracks = Vec::new();
         for track in found.usable {
             let mut info = track.info.clone();
-            info.init = track::fragmented_header(self.ftyp.as_deref(), &moov, &track)?;
+            info.init = header::fragmented_header(self.ftyp.as_deref(), &moov, &track)?;
             let defaults = track.defaults.unwrap_or_default();
             self.tracks.insert(
                 info.id,

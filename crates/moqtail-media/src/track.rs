@@ -1,9 +1,9 @@
-//! What a header (`moov`) says about its tracks, and the header each track needs on its own.
+//! What a header (`moov`) says about its tracks.
 
 use bytes::Bytes;
-use mp4_atom::{Mdhd, Mvhd, Tkhd, Trex};
+use mp4_atom::{Mdhd, Tkhd, Trex};
 
-use crate::boxes::{BoxRef, write_atom, write_box};
+use crate::boxes::BoxRef;
 use crate::codec::{self, Media};
 use crate::error::{Error, FourCc};
 use crate::fragment::Fragment;
@@ -174,7 +174,7 @@ pub(crate) fn lists_samples(moov: &BoxRef<'_>) -> Result<bool, Error> {
     Ok(false)
 }
 
-fn fragment_defaults(moov: &BoxRef<'_>) -> Result<Vec<(u32, Defaults)>, Error> {
+pub(crate) fn fragment_defaults(moov: &BoxRef<'_>) -> Result<Vec<(u32, Defaults)>, Error> {
     let mut all = Vec::new();
     if let Some(mvex) = moov.find(b"mvex")? {
         for child in mvex.children() {
@@ -255,93 +255,4 @@ fn describe(trak: &BoxRef<'_>) -> Result<(Option<TrackInfo>, FourCc), Error> {
 
 fn is_language(code: &str) -> bool {
     code.len() == 3 && code.bytes().all(|b| b.is_ascii_lowercase())
-}
-
-/// Brands for inputs without an `ftyp` of their own that fits: ISO base media with movie
-/// fragments, and CMAF.
-pub(crate) fn write_ftyp(out: &mut Vec<u8>) -> Result<(), Error> {
-    write_box(out, b"ftyp", |out| {
-        out.extend_from_slice(b"iso6\0\0\0\0iso6cmfcmp41");
-        Ok(())
-    })
-}
-
-/// The header of one track of a fragmented stream: `ftyp` as it came, the `trak` byte for byte.
-pub(crate) fn fragmented_header(
-    ftyp: Option<&[u8]>,
-    moov: &BoxRef<'_>,
-    track: &Track<'_>,
-) -> Result<Bytes, Error> {
-    let mut out = Vec::new();
-    match ftyp {
-        Some(ftyp) => out.extend_from_slice(ftyp),
-        None => write_ftyp(&mut out)?,
-    }
-    let mvhd = moov.need(b"mvhd")?;
-    write_box(&mut out, b"moov", |out| {
-        out.extend_from_slice(mvhd.raw);
-        out.extend_from_slice(track.trak.raw);
-        write_mvex(out, track.info.id, track.defaults.unwrap_or_default())
-    })?;
-    Ok(out.into())
-}
-
-fn write_mvex(out: &mut Vec<u8>, track_id: u32, defaults: Defaults) -> Result<(), Error> {
-    write_box(out, b"mvex", |out| {
-        write_atom(
-            out,
-            &Trex {
-                track_id,
-                default_sample_description_index: 1,
-                default_sample_duration: defaults.duration,
-                default_sample_size: defaults.size,
-                default_sample_flags: defaults.flags,
-            },
-        )
-    })
-}
-
-/// The header of one track of an ordinary file, as a fragmented stream would have it: without
-/// durations, edit list and sample tables, which are for the file as a whole.
-pub(crate) fn unfragmented_header(moov: &BoxRef<'_>, track: &Track<'_>) -> Result<Bytes, Error> {
-    let mut out = Vec::new();
-    write_ftyp(&mut out)?;
-    let mut mvhd: Mvhd = moov.need(b"mvhd")?.decode()?;
-    mvhd.duration = 0;
-    let mut tkhd: Tkhd = track.trak.need(b"tkhd")?.decode()?;
-    tkhd.duration = 0;
-    let mdia = track.trak.need(b"mdia")?;
-    write_box(&mut out, b"moov", |out| {
-        write_atom(out, &mvhd)?;
-        write_box(out, b"trak", |out| {
-            write_atom(out, &tkhd)?;
-            write_box(out, b"mdia", |out| write_mdia(out, &mdia))
-        })?;
-        write_mvex(out, track.info.id, Defaults::default())
-    })?;
-    Ok(out.into())
-}
-
-fn write_mdia(out: &mut Vec<u8>, mdia: &BoxRef<'_>) -> Result<(), Error> {
-    let mut mdhd: Mdhd = mdia.need(b"mdhd")?.decode()?;
-    mdhd.duration = 0;
-    write_atom(out, &mdhd)?;
-    out.extend_from_slice(mdia.need(b"hdlr")?.raw);
-    let minf = mdia.need(b"minf")?;
-    let stsd = minf.need(b"stbl")?.need(b"stsd")?;
-    write_box(out, b"minf", |out| {
-        for child in minf.children() {
-            let child = child?;
-            if child.kind != *b"stbl" {
-                out.extend_from_slice(child.raw);
-            }
-        }
-        write_box(out, b"stbl", |out| {
-            out.extend_from_slice(stsd.raw);
-            write_atom(out, &mp4_atom::Stts::default())?;
-            write_atom(out, &mp4_atom::Stsc::default())?;
-            write_atom(out, &mp4_atom::Stsz::default())?;
-            write_atom(out, &mp4_atom::Stco::default())
-        })
-    })
 }

@@ -1,4 +1,5 @@
 //! Ordinary MP4 files as live fragments, with the sample broadcast.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::Cursor;
 use std::time::Duration;

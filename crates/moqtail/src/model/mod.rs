@@ -25,5 +25,7 @@ pub use location::*;
 pub use name::*;
 pub use param::*;
 
+pub(crate) use draft14::put_varint;
+
 /// Largest value of a variable-length integer: 2^62 - 1 (draft-14 §1.4).
 pub const MAX_VARINT: u64 = (1 << 62) - 1;

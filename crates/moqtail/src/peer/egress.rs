@@ -1,15 +1,26 @@
 //! Delivers all subscriptions of one session: one task, however many streams.
 
-use std::sync::Arc;
-
-use crate::model::PublishDoneCode;
-use crate::track::{
-    Admission, AttachError, DeliveryLimits, StartInfo, SubscriptionId, SubscriptionParams,
-    UpdateError, UpdateParams,
+use std::{
+    fmt,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
 };
-use crate::transport::{Connection, ConnectionError};
 
-use super::Track;
+use tokio::time::Instant;
+
+use super::{
+    Track,
+    streams::Streams,
+    track::Follow,
+    wake::{CreditWake, SessionWake, SubscriptionWake},
+};
+use crate::model::{PublishDoneCode, StreamCode};
+use crate::track::{
+    Admission, AttachError, Delivery, DeliveryEvent, DeliveryLimits, StartInfo, SubscriptionId,
+    SubscriptionParams, UpdateError, UpdateParams,
+};
+use crate::transport::{CloseReason, Connection};
 
 /// What happens to subscriptions, told in order by [`Egress::run`] and by nothing else; no lock is held.
 pub trait EgressEvents: Send + 'static {
@@ -28,17 +39,36 @@ pub trait EgressEvents: Send + 'static {
     );
 }
 
-/// Controls the delivery to one session. Calls take effect before they return; none waits.
-#[derive(Debug)]
-pub struct EgressHandle<C: Connection> {
-    connection: Arc<C>,
+/// Engine and streams of a session.
+struct Core<C: Connection> {
+    delivery: Delivery<Follow>,
+    streams: Streams<C>,
+    closed: bool,
 }
+
+struct Shared<C: Connection> {
+    core: Mutex<Core<C>>,
+    wake: Arc<SessionWake>,
+}
+
+impl<C: Connection> Shared<C> {
+    fn lock(&self) -> MutexGuard<'_, Core<C>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Controls the delivery to one session. Calls take effect before they return; none waits.
+pub struct EgressHandle<C: Connection>(Arc<Shared<C>>);
 
 impl<C: Connection> Clone for EgressHandle<C> {
     fn clone(&self) -> Self {
-        Self {
-            connection: self.connection.clone(),
-        }
+        Self(self.0.clone())
+    }
+}
+
+impl<C: Connection> fmt::Debug for EgressHandle<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EgressHandle").finish_non_exhaustive()
     }
 }
 
@@ -55,14 +85,25 @@ impl<C: Connection> EgressHandle<C> {
         params: SubscriptionParams,
         admission: Admission,
     ) -> Result<StartInfo, AttachError> {
-        let _ = (subscription, track, params, admission);
-        todo!()
+        let mut core = self.0.lock();
+        if core.closed {
+            return Err(AttachError::Closed);
+        }
+        let wake = SubscriptionWake::new(self.0.wake.clone(), subscription);
+        let follow = Follow::new(track.clone(), wake);
+        let start = core
+            .delivery
+            .attach(subscription, follow, &params, admission)?;
+        if let Some(follow) = core.delivery.source(subscription) {
+            follow.count(params.forward);
+        }
+        Ok(start)
     }
 
     /// Begins sending: SUBSCRIBE_OK (or PUBLISH) is written.
     pub fn start(&self, subscription: SubscriptionId) {
-        let _ = subscription;
-        todo!()
+        self.0.lock().delivery.start(subscription);
+        self.0.wake.kick();
     }
 
     /// Applies a SUBSCRIBE_UPDATE: priorities at once; streams that the new range excludes, or Forward 0, are reset.
@@ -74,42 +115,91 @@ impl<C: Connection> EgressHandle<C> {
         subscription: SubscriptionId,
         params: UpdateParams,
     ) -> Result<(), UpdateError> {
-        let _ = (subscription, params);
-        todo!()
+        let mut core = self.0.lock();
+        let Core {
+            delivery, streams, ..
+        } = &mut *core;
+        delivery.update(subscription, &params, streams)?;
+        if let Some(follow) = delivery.source(subscription) {
+            follow.count(params.forward);
+        }
+        drop(core);
+        self.0.wake.kick();
+        Ok(())
     }
 
     /// Ends a subscription without PUBLISH_DONE (UNSUBSCRIBE): its streams are reset with CANCELLED before this returns.
     pub fn detach(&self, subscription: SubscriptionId) {
-        let _ = subscription;
-        todo!()
+        let mut core = self.0.lock();
+        let Core {
+            delivery, streams, ..
+        } = &mut *core;
+        delivery.detach(subscription, StreamCode::CANCELLED, streams);
+        drop(core);
+        self.0.wake.kick();
     }
 
     /// Ends a subscription from this side: its streams are reset, then [`EgressEvents::ended`] tells so.
     pub fn finish(&self, subscription: SubscriptionId, code: PublishDoneCode, reason: &str) {
-        let _ = (subscription, code, reason);
-        todo!()
+        let mut core = self.0.lock();
+        let Core {
+            delivery, streams, ..
+        } = &mut *core;
+        delivery.finish(subscription, code, reason, streams);
+        drop(core);
+        self.0.wake.kick();
     }
 
     /// Ends all subscriptions without PUBLISH_DONE, resets their streams with SESSION_CLOSED and ends [`Egress::run`].
     pub fn close(&self) {
-        todo!()
+        let mut core = self.0.lock();
+        let Core {
+            delivery,
+            streams,
+            closed,
+        } = &mut *core;
+        *closed = true;
+        for subscription in delivery.subscriptions().collect::<Vec<_>>() {
+            delivery.detach(subscription, StreamCode::SESSION_CLOSED, streams);
+        }
+        drop(core);
+        self.0.wake.kick();
+    }
+
+    /// Datagrams that this session could not take, because they were too large for it.
+    pub fn refused_datagrams(&self) -> u64 {
+        self.0.lock().delivery.refused_datagrams()
     }
 }
 
 /// The sending task of one session.
-#[derive(Debug)]
 pub struct Egress<C: Connection> {
+    connection: C,
     handle: EgressHandle<C>,
+}
+
+impl<C: Connection> fmt::Debug for Egress<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Egress").finish_non_exhaustive()
+    }
 }
 
 impl<C: Connection> Egress<C> {
     /// Delivery over `connection`.
     pub fn new(connection: C, limits: DeliveryLimits) -> Self {
-        let _ = limits;
+        let wake = Arc::new(SessionWake::default());
+        let credit = Waker::from(Arc::new(CreditWake(wake.clone())));
+        let core = Core {
+            delivery: Delivery::new(limits),
+            streams: Streams::new(connection.clone(), wake.clone(), credit),
+            closed: false,
+        };
         Self {
-            handle: EgressHandle {
-                connection: Arc::new(connection),
-            },
+            connection,
+            handle: EgressHandle(Arc::new(Shared {
+                core: Mutex::new(core),
+                wake,
+            })),
         }
     }
 
@@ -118,13 +208,92 @@ impl<C: Connection> Egress<C> {
         self.handle.clone()
     }
 
-    /// Sends until the connection is gone or [`EgressHandle::close`] is called. Dropping the future stops sending;
-    /// streams are reset when the last handle goes.
-    ///
-    /// # Errors
-    /// The connection is gone.
-    pub async fn run(self, events: impl EgressEvents) -> Result<(), ConnectionError> {
-        let _ = events;
-        todo!()
+    /// Sends until the connection is gone, which it returns, or [`EgressHandle::close`] is called (`None`). Dropping the
+    /// future stops sending for good.
+    pub async fn run(self, mut events: impl EgressEvents) -> Option<CloseReason> {
+        let shared = &self.handle.0;
+        let mut gone = pin!(self.connection.closed());
+        // Also when the future is dropped, nothing stays attached.
+        let _closer = Closer(&self.handle);
+        loop {
+            let turn = turn(shared);
+            for event in turn.events {
+                match event {
+                    DeliveryEvent::StreamOpened(id) => events.stream_opened(id),
+                    DeliveryEvent::StreamClosed(id) => events.stream_closed(id),
+                    DeliveryEvent::Ended {
+                        subscription,
+                        code,
+                        reason,
+                        streams,
+                    } => events.ended(subscription, code, &reason, streams),
+                }
+            }
+            if turn.closed {
+                return None;
+            }
+            if turn.more {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let deadline = async {
+                match turn.deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shared.wake.wait() => {}
+                () = deadline => {}
+                reason = &mut gone => return Some(reason),
+            }
+        }
+    }
+}
+
+/// Closes the delivery when its task ends.
+struct Closer<'a, C: Connection>(&'a EgressHandle<C>);
+
+impl<C: Connection> Drop for Closer<'_, C> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What one turn of sending brought.
+struct Turn {
+    events: Vec<DeliveryEvent>,
+    deadline: Option<std::time::Instant>,
+    more: bool,
+    closed: bool,
+}
+
+/// Looks at all causes and sends.
+fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
+    let mut core = shared.lock();
+    let Core {
+        delivery,
+        streams,
+        closed,
+    } = &mut *core;
+    for subscription in shared.wake.take_changed() {
+        if let Some(follow) = delivery.source(subscription) {
+            follow.taken();
+        }
+        delivery.changed(subscription);
+    }
+    for stream in shared.wake.take_streams() {
+        streams.taken(stream);
+        delivery.woken(stream, streams);
+    }
+    if shared.wake.take_credit() {
+        delivery.credit();
+    }
+    let more = delivery.service(Instant::now().into_std(), streams);
+    Turn {
+        events: std::iter::from_fn(|| delivery.poll_event()).collect(),
+        deadline: delivery.deadline(),
+        more,
+        closed: *closed,
     }
 }

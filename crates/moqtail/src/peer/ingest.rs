@@ -1,15 +1,22 @@
 //! Drives one inbound subgroup stream into its track.
 
-use std::sync::Arc;
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
-
-use crate::model::draft14::ObjectLimits;
-use crate::model::{DecodeError, SubgroupHeader};
-use crate::track::{MalformedTrack, PublisherId};
-use crate::transport::{ConnectionError, RecvStream};
+use tokio::time::Instant;
 
 use super::Track;
+use crate::model::ObjectLimits;
+use crate::model::{DecodeError, StreamCode, SubgroupHeader};
+use crate::track::{IngestError, MalformedTrack, PublisherId, StreamIngest};
+use crate::transport::{ConnectionError, RecvStream, StreamError};
+
+/// Most bytes taken from the transport before they are passed on, so that large objects flow through.
+const TURN_BYTES: usize = 64 << 10;
 
 /// How an inbound stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +37,12 @@ pub enum IngestEnd {
     Connection(ConnectionError),
 }
 
+/// How the bytes of a stream ended.
+enum End {
+    Fin,
+    Error(StreamError),
+}
+
 /// Reads one subgroup stream to its end and feeds `track`. `header` was already read, `rest` is what was read beyond it.
 ///
 /// Reading never waits for subscribers. Dropping the future counts as a reset with CANCELLED: the run ends, nothing of
@@ -39,9 +52,135 @@ pub async fn ingest_subgroup<R: RecvStream>(
     publisher: PublisherId,
     header: SubgroupHeader,
     rest: Bytes,
-    stream: R,
+    mut stream: R,
     limits: ObjectLimits,
 ) -> IngestEnd {
-    let _ = (track, publisher, header, rest, stream, limits);
-    todo!()
+    let ingest = track.with_log(|log| StreamIngest::new(log, publisher, &header, limits));
+    let Some(ingest) = ingest else {
+        stream.stop(StreamCode::CANCELLED.0 as u32);
+        return track
+            .malformed()
+            .map_or(IngestEnd::Refused, IngestEnd::Malformed);
+    };
+    let mut guard = Guard {
+        track: &track,
+        ingest: Some(ingest),
+    };
+    let mut pieces = vec![rest];
+    loop {
+        let ended = match guard.turn(&mut pieces) {
+            Ok(()) => poll_fn(|cx| poll_turn(&mut stream, cx, &mut pieces)).await,
+            Err(error) => {
+                stream.stop(StreamCode::CANCELLED.0 as u32);
+                return failed(error);
+            }
+        };
+        let Some(ended) = ended else { continue };
+        // What came before the end counts.
+        if let Err(error) = guard.turn(&mut pieces) {
+            return failed(error);
+        }
+        return match ended {
+            End::Fin => guard.finish(),
+            End::Error(error) => guard.lost(error),
+        };
+    }
+}
+
+/// Takes what the transport has, up to a turn's worth; waits only if it has nothing.
+fn poll_turn<R: RecvStream>(
+    stream: &mut R,
+    cx: &mut Context<'_>,
+    pieces: &mut Vec<Bytes>,
+) -> Poll<Option<End>> {
+    let mut taken = 0;
+    while taken < TURN_BYTES {
+        match stream.poll_read(cx, TURN_BYTES - taken) {
+            Poll::Ready(Ok(Some(piece))) => {
+                taken += piece.len();
+                pieces.push(piece);
+            }
+            Poll::Ready(Ok(None)) => return Poll::Ready(Some(End::Fin)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Some(End::Error(error))),
+            Poll::Pending if taken == 0 => return Poll::Pending,
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(None)
+}
+
+fn failed(error: IngestError) -> IngestEnd {
+    match error {
+        IngestError::Decode(error) => IngestEnd::Decode(error),
+        IngestError::Malformed(why) => IngestEnd::Malformed(why),
+    }
+}
+
+/// Sees to it that the log learns of the end of the stream, also when the reading is dropped.
+struct Guard<'a> {
+    track: &'a Arc<Track>,
+    ingest: Option<StreamIngest>,
+}
+
+impl Guard<'_> {
+    /// Parses outside the lock, then writes once.
+    fn turn(&mut self, pieces: &mut Vec<Bytes>) -> Result<(), IngestError> {
+        let Some(ingest) = &mut self.ingest else {
+            return Ok(());
+        };
+        for piece in pieces.drain(..) {
+            if let Err(error) = ingest.read(piece) {
+                self.fail(&error);
+                return Err(error);
+            }
+        }
+        let Some(turn) = ingest.prepare() else {
+            return Ok(());
+        };
+        let now = Instant::now().into_std();
+        self.track
+            .write(|log| ingest.commit(log, &turn, now))
+            .map_err(IngestError::from)
+    }
+
+    /// The bytes break the draft or the data model.
+    fn fail(&mut self, error: &IngestError) {
+        if let Some(ingest) = self.ingest.take() {
+            self.track.write(|log| ingest.fail(log, error));
+        }
+    }
+
+    fn finish(mut self) -> IngestEnd {
+        let Some(ingest) = self.ingest.take() else {
+            return IngestEnd::Finished;
+        };
+        match self.track.write(|log| ingest.finish(log)) {
+            Ok(()) => IngestEnd::Finished,
+            Err(error) => failed(error),
+        }
+    }
+
+    fn lost(mut self, error: StreamError) -> IngestEnd {
+        let (code, end) = match error {
+            StreamError::Reset(code) => (StreamCode(u64::from(code)), IngestEnd::Reset(code)),
+            StreamError::Connection(error) => (StreamCode::CANCELLED, IngestEnd::Connection(error)),
+            _ => (
+                StreamCode::CANCELLED,
+                IngestEnd::Reset(StreamCode::CANCELLED.0 as u32),
+            ),
+        };
+        if let Some(ingest) = self.ingest.take() {
+            self.track.write(|log| ingest.reset(log, code));
+        }
+        end
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(ingest) = self.ingest.take() {
+            self.track
+                .write(|log| ingest.reset(log, StreamCode::CANCELLED));
+        }
+    }
 }

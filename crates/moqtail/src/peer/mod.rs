@@ -7,7 +7,9 @@ mod inbound;
 mod ingest;
 mod limits;
 mod report;
+mod streams;
 mod track;
+mod wake;
 mod writer;
 
 pub(crate) use driver::{Handler, Side, close_code, drive};
@@ -17,5 +19,5 @@ pub(crate) use inbound::InboundStream;
 pub use ingest::{IngestEnd, ingest_subgroup};
 pub use limits::PeerLimits;
 pub(crate) use report::{Report, refusal, subscription_id};
-pub use track::{Interest, Track, TrackEnd};
+pub use track::{Interest, Track};
 pub use writer::{LocalSubgroup, LocalTrack};

@@ -1,16 +1,31 @@
 //! A track that streams feed and sessions follow: its log behind one short lock, and who waits for more.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
+use super::wake::SubscriptionWake;
 use crate::model::{Location, ObjectDatagram, PublishDoneCode, TrackAlias};
-use crate::track::{ArrivalMark, MalformedTrack, PublisherId, TrackLimits};
+use crate::track::{
+    ArrivalMark, MalformedTrack, PublisherId, Source, TrackEnd, TrackLimits, TrackLog,
+};
 
 /// One track as every session of this process shares it.
 #[derive(Debug)]
 pub struct Track {
     alias: TrackAlias,
+    inner: Mutex<Inner>,
+    interest: watch::Sender<Interest>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    log: TrackLog,
+    /// Subscriptions to be woken by the next change; each at most once.
+    waiting: Vec<Arc<SubscriptionWake>>,
 }
 
 /// Who wants the track now.
@@ -22,21 +37,18 @@ pub struct Interest {
     pub forwarding: usize,
 }
 
-/// How a track ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrackEnd {
-    /// Status for PUBLISH_DONE.
-    pub code: PublishDoneCode,
-    /// Why, for people.
-    pub reason: String,
-}
-
 impl Track {
     /// An empty track. `alias` is its Track Alias in every session that it is delivered to; no two tracks of a process
-    /// that meet in one session may share it.
+    /// that meet in one session may share it. At most 2^62 - 1.
     pub fn new(alias: TrackAlias, limits: TrackLimits) -> Arc<Self> {
-        let _ = limits;
-        Arc::new(Self { alias })
+        Arc::new(Self {
+            alias,
+            inner: Mutex::new(Inner {
+                log: TrackLog::new(alias, limits),
+                waiting: Vec::new(),
+            }),
+            interest: watch::Sender::default(),
+        })
     }
 
     /// The Track Alias in every session that the track is delivered to.
@@ -46,57 +58,141 @@ impl Track {
 
     /// Largest location so far; `None`: no content yet. It moves when an object begins.
     pub fn largest(&self) -> Option<Location> {
-        todo!()
+        self.lock().log.largest()
     }
 
     /// This moment, for [`Admission::Since`](crate::track::Admission::Since).
     pub fn mark(&self) -> ArrivalMark {
-        todo!()
+        self.lock().log.mark()
+    }
+
+    /// Bytes that the log holds, index included.
+    pub fn bytes(&self) -> usize {
+        self.lock().log.bytes()
     }
 
     /// Adds a publisher: one upstream subscription, or the local one.
     pub fn add_publisher(&self) -> PublisherId {
-        todo!()
+        self.lock().log.add_publisher()
     }
 
-    /// The publisher is gone. Its streams must have ended. When it was the last one the log is sealed: a later
-    /// publisher either continues above Largest or starts the track anew.
+    /// The publisher is gone; streams of it that are still read count as reset. When it was the last one the log is
+    /// sealed: a later publisher either continues above Largest or starts the track anew.
     pub fn remove_publisher(&self, publisher: PublisherId) {
-        let _ = publisher;
-        todo!()
+        self.write(|log| log.remove_publisher(publisher));
     }
 
     /// Takes one object that came as a datagram.
     ///
     /// # Errors
     /// The track is malformed, by this object or before.
-    pub fn datagram(
-        &self,
-        publisher: PublisherId,
-        datagram: ObjectDatagram,
-    ) -> Result<(), MalformedTrack> {
-        let _ = (publisher, datagram);
-        todo!()
+    pub fn datagram(&self, datagram: ObjectDatagram) -> Result<(), MalformedTrack> {
+        let now = Instant::now().into_std();
+        self.write(|log| log.receive_datagram(datagram, now))
     }
 
     /// Ends the track: subscriptions end with `code` when they have delivered what is there. The first call wins.
     pub fn end(&self, code: PublishDoneCode, reason: &str) {
-        let _ = (code, reason);
-        todo!()
+        self.write(|log| log.end(code, reason));
     }
 
     /// How the track ended, if it did.
     pub fn ended(&self) -> Option<TrackEnd> {
-        todo!()
+        self.lock().log.ended().cloned()
     }
 
     /// Why the track is malformed, if it is.
     pub fn malformed(&self) -> Option<MalformedTrack> {
-        todo!()
+        self.lock().log.malformed().cloned()
     }
 
     /// Follows who wants the track.
     pub fn interest(&self) -> watch::Receiver<Interest> {
-        todo!()
+        self.interest.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic inside the log is a bug; what the log holds is consistent between statements.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads or writes the log without waking anybody.
+    pub(super) fn with_log<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> R {
+        f(&mut self.lock().log)
+    }
+
+    /// Changes the log and wakes who follows it.
+    pub(super) fn write<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> R {
+        let mut inner = self.lock();
+        let result = f(&mut inner.log);
+        let waiting = mem::take(&mut inner.waiting);
+        drop(inner);
+        waiting.iter().for_each(SubscriptionWake::wake);
+        result
+    }
+}
+
+/// A subscription's hold on its track; the track counts it as interest from [`Follow::count`] as long as it lives.
+#[derive(Debug)]
+pub(super) struct Follow {
+    track: Arc<Track>,
+    wake: Arc<SubscriptionWake>,
+    /// Forward State as it is counted; `None`: not counted yet.
+    counted: Mutex<Option<bool>>,
+}
+
+impl Follow {
+    pub(super) fn new(track: Arc<Track>, wake: Arc<SubscriptionWake>) -> Self {
+        Self {
+            track,
+            wake,
+            counted: Mutex::new(None),
+        }
+    }
+
+    /// The subscription is attached with this Forward State, or has changed to it. Who waits for interest may publish at
+    /// once, so this comes after the subscription admits objects.
+    pub(super) fn count(&self, forward: bool) {
+        let before = self.counted().replace(forward);
+        self.track.interest.send_if_modified(|interest| {
+            interest.subscriptions += usize::from(before.is_none());
+            interest.forwarding += usize::from(forward);
+            interest.forwarding -= usize::from(before == Some(true));
+            before != Some(forward)
+        });
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Option<bool>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session looks at the track now; later changes are told anew.
+    pub(super) fn taken(&self) {
+        self.wake.taken();
+    }
+}
+
+impl Source for Follow {
+    fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> R {
+        let mut inner = self.track.lock();
+        // Under the same lock as the reading, so that no change falls between.
+        if self.wake.begin_wait() {
+            inner.waiting.push(self.wake.clone());
+        }
+        f(&inner.log)
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        let mut inner = self.track.lock();
+        inner.waiting.retain(|wake| !Arc::ptr_eq(wake, &self.wake));
+        drop(inner);
+        if let Some(forward) = self.counted().take() {
+            self.track.interest.send_modify(|interest| {
+                interest.subscriptions -= 1;
+                interest.forwarding -= usize::from(forward);
+            });
+        }
     }
 }

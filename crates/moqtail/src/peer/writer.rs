@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-
-use crate::model::{Extensions, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode};
-use crate::track::{SubgroupOptions, WriteError};
+use tokio::time::Instant;
 
 use super::Track;
+use crate::model::{
+    Extensions, ObjectDatagram, ObjectHeader, ObjectStatus, PublishDoneCode, StreamCode,
+};
+use crate::track::{PublisherId, SubgroupOptions, SubgroupWriter, TrackLog, WriteError};
 
 /// The local publisher of a track. Dropping it ends the track with TRACK_ENDED.
 ///
@@ -16,12 +18,14 @@ use super::Track;
 #[derive(Debug)]
 pub struct LocalTrack {
     track: Arc<Track>,
+    publisher: PublisherId,
 }
 
 impl LocalTrack {
     /// Becomes a publisher of `track`.
     pub fn new(track: Arc<Track>) -> Self {
-        Self { track }
+        let publisher = track.add_publisher();
+        Self { track, publisher }
     }
 
     /// The track.
@@ -34,30 +38,44 @@ impl LocalTrack {
     /// # Errors
     /// The track has ended or has too many open subgroups.
     pub fn subgroup(&self, options: SubgroupOptions) -> Result<LocalSubgroup, WriteError> {
-        let _ = options;
-        todo!()
+        let writer = self
+            .track
+            .with_log(|log| SubgroupWriter::new(log, self.publisher, options))?;
+        Ok(LocalSubgroup {
+            track: self.track.clone(),
+            writer: Some(writer),
+        })
     }
 
     /// Publishes one object as a datagram; its Track Alias is not looked at.
     ///
     /// # Errors
-    /// The object cannot be encoded or contradicts the track.
+    /// Nothing was published.
     pub fn datagram(&self, datagram: ObjectDatagram) -> Result<(), WriteError> {
-        let _ = datagram;
-        todo!()
+        let now = Instant::now().into_std();
+        self.track.write(|log| log.publish_datagram(datagram, now))
     }
 
-    /// Ends the track: subscriptions end with `code` when they have delivered what is there.
+    /// Ends the track: subscriptions end with `code` when they have delivered what is there. Subgroups that are open are
+    /// reset.
     pub fn end(self, code: PublishDoneCode, reason: &str) {
-        let _ = (code, reason);
-        todo!()
+        self.track.end(code, reason);
+    }
+}
+
+impl Drop for LocalTrack {
+    fn drop(&mut self) {
+        self.track
+            .end(PublishDoneCode::TRACK_ENDED, "the track has ended");
+        self.track.remove_publisher(self.publisher);
     }
 }
 
 /// An open subgroup of a [`LocalTrack`]. Dropping it resets it with CANCELLED.
 #[derive(Debug)]
 pub struct LocalSubgroup {
-    _track: Arc<Track>,
+    track: Arc<Track>,
+    writer: Option<SubgroupWriter>,
 }
 
 impl LocalSubgroup {
@@ -71,8 +89,8 @@ impl LocalSubgroup {
         extensions: &Extensions,
         payload: Bytes,
     ) -> Result<(), WriteError> {
-        let _ = (object, extensions, payload);
-        todo!()
+        let len = payload.len() as u64;
+        self.put(object, extensions, ObjectStatus::Normal, len, payload)
     }
 
     /// Begins an object of `payload_len` bytes whose payload follows in pieces.
@@ -85,8 +103,8 @@ impl LocalSubgroup {
         extensions: &Extensions,
         payload_len: u64,
     ) -> Result<(), WriteError> {
-        let _ = (object, extensions, payload_len);
-        todo!()
+        let none = Bytes::new();
+        self.put(object, extensions, ObjectStatus::Normal, payload_len, none)
     }
 
     /// The next piece of the payload of the object that was begun.
@@ -94,8 +112,7 @@ impl LocalSubgroup {
     /// # Errors
     /// More than was announced; nothing was published of the piece.
     pub fn payload(&mut self, piece: Bytes) -> Result<(), WriteError> {
-        let _ = piece;
-        todo!()
+        self.with(|writer, log, now| writer.payload(log, piece, now))
     }
 
     /// Publishes a status instead of an object: End of Group, End of Track, or that an object does not exist.
@@ -108,21 +125,62 @@ impl LocalSubgroup {
         extensions: &Extensions,
         status: ObjectStatus,
     ) -> Result<(), WriteError> {
-        let _ = (object, extensions, status);
-        todo!()
+        self.put(object, extensions, status, 0, Bytes::new())
+    }
+
+    fn put(
+        &mut self,
+        object: u64,
+        extensions: &Extensions,
+        status: ObjectStatus,
+        payload_len: u64,
+        payload: Bytes,
+    ) -> Result<(), WriteError> {
+        let header = ObjectHeader {
+            object,
+            extensions: extensions.clone(),
+            status,
+            payload_len,
+        };
+        self.with(|writer, log, now| writer.object(log, &header, payload, now))
+    }
+
+    fn with(
+        &mut self,
+        f: impl FnOnce(&mut SubgroupWriter, &mut TrackLog, std::time::Instant) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        let now = Instant::now().into_std();
+        match &mut self.writer {
+            Some(writer) => self.track.write(|log| f(writer, log, now)),
+            None => Err(WriteError::Ended),
+        }
     }
 
     /// All objects of the subgroup are published: FIN.
     ///
     /// # Errors
     /// The last object is not complete; then the subgroup was reset.
-    pub fn finish(self) -> Result<(), WriteError> {
-        todo!()
+    pub fn finish(mut self) -> Result<(), WriteError> {
+        match self.writer.take() {
+            Some(writer) => self.track.write(|log| writer.finish(log)),
+            None => Ok(()),
+        }
     }
 
     /// Gives the subgroup up; readers see a reset with `code`.
-    pub fn reset(self, code: StreamCode) {
-        let _ = code;
-        todo!()
+    pub fn reset(mut self, code: StreamCode) {
+        self.give_up(code);
+    }
+
+    fn give_up(&mut self, code: StreamCode) {
+        if let Some(writer) = self.writer.take() {
+            self.track.write(|log| writer.reset(log, code));
+        }
+    }
+}
+
+impl Drop for LocalSubgroup {
+    fn drop(&mut self) {
+        self.give_up(StreamCode::CANCELLED);
     }
 }

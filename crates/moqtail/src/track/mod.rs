@@ -1,22 +1,49 @@
 //! Pure: the log of one track, and the engine that delivers it to one session.
 //!
-//! What arrives is kept in runs: a run is what one inbound stream delivered of a subgroup, bytes and an index of its
-//! objects. Each subscription follows runs with small cursors, so nothing is queued per subscriber and what is sent is
-//! what came. The client's publisher and the relay deliver by the same rules.
+//! What arrives is kept in runs: a run is what one stream delivers of a subgroup, bytes and an index of its objects.
+//! Each subscription follows runs with small cursors, so nothing is queued per subscriber and what is sent is what came.
+//! The client's publisher and the relay deliver by the same rules.
+//!
+//! [`StreamIngest`] and [`SubgroupWriter`] write the [`TrackLog`], [`Delivery`] reads it for the subscriptions of one
+//! session and sends through an [`Outlet`].
 
+mod batch;
+mod chunks;
+mod cursor;
+mod datagrams;
+mod delivery;
 mod error;
+mod evict;
 mod filter;
+mod group;
+mod held;
+mod ingest;
 mod limits;
+mod log;
+mod merge;
+mod outlet;
+mod ranges;
+mod run;
+mod schedule;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod writer;
 
+pub use delivery::{Delivery, DeliveryEvent};
 pub use error::{AttachError, MalformedTrack, UpdateError, WriteError};
 pub use filter::{
     Admission, ArrivalMark, StartInfo, SubscriptionId, SubscriptionParams, UpdateParams,
 };
+pub use ingest::{IngestError, PreparedTurn, StreamIngest};
 pub use limits::{DeliveryLimits, TrackLimits};
+pub use log::{ForwardingPreference, TrackEnd, TrackLog};
+pub use outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written};
+pub use writer::SubgroupWriter;
 
 /// Who feeds a track: one upstream subscription, or a local publisher. Never reused within a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublisherId(pub(crate) u64);
+pub struct PublisherId(u64);
 
 /// What a local publisher says of a subgroup before its first object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,4 +58,17 @@ pub struct SubgroupOptions {
     pub extensions: bool,
     /// The last object before the end of the subgroup is the last of its group.
     pub end_of_group: bool,
+}
+
+impl SubgroupOptions {
+    /// Subgroup 0 of `group`, at middle priority (draft-14 §7.3), without extension headers.
+    pub fn new(group: u64) -> Self {
+        Self {
+            group,
+            subgroup: crate::model::SubgroupId::Zero,
+            publisher_priority: 128,
+            extensions: false,
+            end_of_group: false,
+        }
+    }
 }

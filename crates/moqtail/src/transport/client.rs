@@ -293,7 +293,15 @@ fn any_port(family: SocketAddr) -> SocketAddr {
     }
 }
 
+/// `localhost` is always both loopback addresses (RFC 6761 §6.3), whatever the resolver knows of it.
 async fn addresses(url: &MoqtUrl) -> Result<Vec<SocketAddr>, ConnectError> {
+    if url.host().eq_ignore_ascii_case("localhost") {
+        let port = url.port();
+        return Ok(vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ]);
+    }
     let found = tokio::net::lookup_host((url.host(), url.port()))
         .await
         .map_err(|error| no_address(url, &error.to_string()))?;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use moqtail::client::SubgroupOptions;
 use moqtail::model::{Extensions, Filter};
 
 use crate::over_every_carrier;
-use crate::world::{World, group_options, live};
+use crate::world::{World, live};
 
 over_every_carrier! {
     /// 160-byte objects at 1000/s for 10 s, a group per second: none is lost on streams.
@@ -19,7 +20,7 @@ over_every_carrier! {
         let publishing = tokio::task::spawn(async move {
             let mut tick = tokio::time::interval(Duration::from_millis(10));
             for group in 0..SECONDS {
-                let mut subgroup = track.subgroup(group_options(group)).unwrap();
+                let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
                 for object in 0..PER_SECOND {
                     if object % (PER_SECOND / 100) == 0 {
                         tick.tick().await;

@@ -11,7 +11,7 @@ use moqtail::model::{
 use moqtail::transport::StreamError;
 
 use crate::over_every_carrier;
-use crate::world::{World, group_options, live, soon, subscriptions};
+use crate::world::{World, live, soon, subscriptions};
 
 /// The 12 subgroup types, each in a group of its own.
 fn all_types() -> Vec<SubgroupOptions> {
@@ -152,7 +152,7 @@ over_every_carrier! {
         let (broadcast, track) = live("reset");
         let _publisher = world.publisher(&broadcast).await;
         let mut viewer = world.viewer("reset", Filter::LargestObject).await;
-        let mut subgroup = track.subgroup(group_options(1)).unwrap();
+        let mut subgroup = track.subgroup(SubgroupOptions::new(1)).unwrap();
         subgroup.object(0, &Extensions::default(), Bytes::from_static(b"whole")).unwrap();
         let Some(Incoming::Subgroup(mut reader)) = soon("a stream", viewer.subscription.next()).await else {
             panic!("a stream");
@@ -215,7 +215,7 @@ over_every_carrier! {
         let mut reader = world.viewer("sizes", Filter::LargestObject).await.objects();
         for (group, size) in [0usize, 1, 1200, 65_536, 1 << 20, 4 << 20].into_iter().enumerate() {
             let payload: Bytes = (0..size).map(|i| (i * 31 + i / 251) as u8).collect::<Vec<_>>().into();
-            let mut subgroup = track.subgroup(group_options(group as u64)).unwrap();
+            let mut subgroup = track.subgroup(SubgroupOptions::new(group as u64)).unwrap();
             subgroup.object(0, &Extensions::default(), payload.clone()).unwrap();
             subgroup.finish().unwrap();
             let object = reader.next().await;

@@ -7,7 +7,7 @@ use moqtail::client::{
     Broadcast, Client, ClientConfig, LocalTrack, Object, Objects, SubgroupOptions, SubscribeError,
     SubscribeOptions, Subscription, TrackOptions,
 };
-use moqtail::model::{Extensions, Filter, SubgroupId};
+use moqtail::model::{Extensions, Filter};
 use moqtail::relay::{Relay, RelayConfig};
 use moqtail::transport::{
     Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl, TransportKind, TransportLimits,
@@ -176,23 +176,13 @@ pub(crate) fn live(track: &str) -> (Broadcast, LocalTrack) {
 
 /// Publishes objects `objects` of `group` in one subgroup; each says where it stands.
 pub(crate) fn publish_group(track: &LocalTrack, group: u64, objects: std::ops::Range<u64>) {
-    let mut subgroup = track.subgroup(group_options(group)).unwrap();
+    let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
     for object in objects {
         subgroup
             .object(object, &Extensions::default(), text(group, object))
             .unwrap();
     }
     subgroup.finish().unwrap();
-}
-
-pub(crate) fn group_options(group: u64) -> SubgroupOptions {
-    SubgroupOptions {
-        group,
-        subgroup: SubgroupId::Zero,
-        publisher_priority: 128,
-        extensions: false,
-        end_of_group: false,
-    }
 }
 
 pub(crate) fn text(group: u64, object: u64) -> Bytes {

@@ -8,9 +8,13 @@
 
 mod carrier;
 mod closing;
+mod connect;
 mod datagrams;
 mod io;
+mod raw;
 mod streams;
+mod webtransport;
+mod webtransport_handshake;
 
 /// Runs each named test once per carrier.
 macro_rules! contract {

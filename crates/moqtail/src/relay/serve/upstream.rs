@@ -69,7 +69,7 @@ impl Upstream {
         datagram: ObjectDatagram,
         peer: &PeerHandle,
     ) -> Result<(), MalformedTrack> {
-        let taken = self.track.datagram(self.publisher, datagram);
+        let taken = self.track.datagram(datagram);
         if taken.is_err() {
             unsubscribe_malformed(peer, handle);
         }
@@ -79,17 +79,7 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        let mut streams = std::mem::take(&mut self.streams);
-        let (track, publisher) = (self.track.clone(), self.publisher);
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if !streams.is_empty() => {
-                runtime.spawn(async move {
-                    streams.shutdown().await;
-                    track.remove_publisher(publisher);
-                });
-            }
-            _ => track.remove_publisher(publisher),
-        }
+        self.track.remove_publisher(self.publisher);
     }
 }
 

@@ -1,0 +1,312 @@
+//! Merging tracks into one stream again.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::io::Cursor;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::{boxed, drain, read, sample_stream, some_time};
+use moqtail_media::{Error, Fragment, Limits, Mp4File, RemuxOptions, Remuxer, TrackInfo, sample};
+
+const VIDEO: usize = 0;
+const AUDIO: usize = 1;
+
+/// The tracks of the sample and its first fragments, in decode order.
+fn source(count: usize) -> (Vec<TrackInfo>, Vec<(usize, Fragment)>) {
+    let mut file = Mp4File::open(Cursor::new(sample()))
+        .unwrap()
+        .repeating(true);
+    let tracks = file.init().tracks.clone();
+    let mut next = || {
+        let fragment = file.next_fragment().unwrap().unwrap().fragment;
+        let index = tracks
+            .iter()
+            .position(|track| track.id == fragment.track_id);
+        (index.unwrap(), fragment)
+    };
+    let fragments = (0..count).map(|_| next()).collect();
+    (tracks, fragments)
+}
+
+fn remuxer(tracks: &[TrackInfo], options: RemuxOptions) -> Remuxer {
+    let inits = tracks.iter().map(|track| &track.init[..]);
+    Remuxer::with_options(inits, options, Limits::default()).unwrap()
+}
+
+/// The fragments a remuxer gave, read back.
+fn fragments(remuxer: &Remuxer, stream: &[u8]) -> Vec<Fragment> {
+    let (init, fragments, end) = read([&remuxer.header()[..], stream]);
+    end.unwrap();
+    assert!(init.is_some());
+    fragments
+}
+
+fn is_monotonic(fragments: &[Fragment], track: usize) -> bool {
+    let id = track as u32 + 1;
+    let mine: Vec<_> = fragments.iter().filter(|f| f.track_id == id).collect();
+    mine.windows(2)
+        .all(|pair| pair[0].decode_time < pair[1].decode_time)
+}
+
+fn sequence_numbers(mut stream: &[u8]) -> Vec<u32> {
+    let mut all = Vec::new();
+    while !stream.is_empty() {
+        let (kind, size) = common::box_at(stream, 0);
+        if &kind == b"moof" {
+            all.push(u32::from_be_bytes(stream[20..24].try_into().unwrap()));
+        }
+        stream = &stream[size..];
+    }
+    all
+}
+
+#[test]
+fn a_round_trip_keeps_every_sample_and_its_bytes() {
+    let (tracks, source) = source(615);
+    let stream = sample_stream();
+    let (init, merged, end) = read([&stream[..]]);
+    end.unwrap();
+    let init = init.unwrap();
+    assert_eq!(init.tracks.len(), tracks.len());
+    for (index, (before, after)) in tracks.iter().zip(&init.tracks).enumerate() {
+        assert_eq!((after.id, &after.codec), (index as u32 + 1, &before.codec));
+        let before: Vec<_> = source.iter().filter(|(track, _)| *track == index).collect();
+        let after: Vec<_> = merged.iter().filter(|f| f.track_id == after.id).collect();
+        assert_eq!(before.len(), after.len());
+        for ((_, before), after) in before.iter().zip(&after) {
+            assert_eq!(before.keyframe, after.keyframe);
+            assert_eq!(
+                (before.decode_time, before.duration),
+                (after.decode_time, after.duration)
+            );
+            assert_eq!(mdat(&before.data), mdat(&after.data));
+        }
+    }
+    let numbers = sequence_numbers(&stream);
+    assert_eq!(numbers, (1..=615).collect::<Vec<_>>());
+}
+
+fn mdat(fragment: &Bytes) -> Bytes {
+    let (_, moof) = common::box_at(fragment, 0);
+    fragment.slice(moof..)
+}
+
+#[test]
+fn tracks_are_interleaved_by_decode_time_though_they_arrive_apart() {
+    let (tracks, source) = source(200);
+    let mut remuxer = remuxer(&tracks, RemuxOptions::default());
+    let now = some_time();
+    let mut stream = Vec::new();
+    // All of the audio comes before any of the video.
+    for track in [AUDIO, VIDEO] {
+        for (_, fragment) in source.iter().filter(|(index, _)| *index == track) {
+            remuxer.push(track, &fragment.data, now).unwrap();
+            drain(&mut remuxer, now, &mut stream);
+        }
+    }
+    (0..2).for_each(|track| remuxer.end(track));
+    drain(&mut remuxer, now, &mut stream);
+    let merged = fragments(&remuxer, &stream);
+    let order = |f: &Fragment| (f.track_id, f.decode_time);
+    let before: Vec<_> = source.iter().map(|(_, f)| order(f)).collect();
+    assert_eq!(merged.iter().map(order).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn ids_are_rewritten_where_both_tracks_have_the_same() {
+    let (tracks, source) = source(60);
+    let twice = [tracks[VIDEO].clone(), tracks[VIDEO].clone()];
+    let mut remuxer = remuxer(&twice, RemuxOptions::default());
+    let now = some_time();
+    let mut stream = Vec::new();
+    for (_, fragment) in source.iter().filter(|(track, _)| *track == VIDEO) {
+        remuxer.push(0, &fragment.data, now).unwrap();
+        remuxer.push(1, &fragment.data, now).unwrap();
+        drain(&mut remuxer, now, &mut stream);
+    }
+    let merged = fragments(&remuxer, &stream);
+    let ids: Vec<_> = merged
+        .iter()
+        .take(4)
+        .map(|fragment| fragment.track_id)
+        .collect();
+    assert_eq!(ids, [1, 2, 1, 2]);
+}
+
+#[test]
+fn a_silent_track_is_waited_for_once_and_within_bounds() {
+    let (tracks, source) = source(400);
+    let mut remuxer = remuxer(&tracks, RemuxOptions::default());
+    let video: Vec<_> = source.iter().filter(|(track, _)| *track == VIDEO).collect();
+    let start = some_time();
+    let mut stream = Vec::new();
+    let mut waited = Duration::ZERO;
+    for (n, (_, fragment)) in (0..).zip(&video) {
+        let now: Instant = start + Duration::from_millis(33) * n;
+        remuxer.push(VIDEO, &fragment.data, now).unwrap();
+        drain(&mut remuxer, now, &mut stream);
+        if stream.is_empty() {
+            waited = now - start;
+            assert_eq!(remuxer.deadline(), Some(start + Duration::from_millis(500)));
+        } else {
+            assert_eq!(remuxer.deadline(), None, "nothing waits any more");
+        }
+    }
+    assert!(waited < Duration::from_millis(500));
+    assert_eq!(fragments(&remuxer, &stream).len(), video.len());
+}
+
+#[test]
+fn a_track_that_has_ended_is_not_waited_for() {
+    let (tracks, source) = source(40);
+    let mut remuxer = remuxer(&tracks, RemuxOptions::default());
+    remuxer.end(AUDIO);
+    let now = some_time();
+    let video = source.iter().find(|(track, _)| *track == VIDEO).unwrap();
+    remuxer.push(VIDEO, &video.1.data, now).unwrap();
+    assert!(remuxer.next_fragment(now).unwrap().is_some());
+}
+
+#[test]
+fn a_viewer_who_joins_late_sees_time_start_at_zero_with_a_key_frame() {
+    let (tracks, source) = source(1000);
+    let late = &source[777..];
+    for start_at_zero in [true, false] {
+        let mut options = RemuxOptions::default();
+        options.start_at_zero = start_at_zero;
+        let mut remuxer = remuxer(&tracks, options);
+        let now = some_time();
+        let mut stream = Vec::new();
+        for (track, fragment) in late {
+            remuxer.push(*track, &fragment.data, now).unwrap();
+            drain(&mut remuxer, now, &mut stream);
+        }
+        let merged = fragments(&remuxer, &stream);
+        let first = merged
+            .iter()
+            .map(|fragment| fragment.decode_time)
+            .min()
+            .unwrap();
+        assert_eq!(first == 0, start_at_zero);
+        let picture = merged
+            .iter()
+            .find(|fragment| fragment.track_id == 1)
+            .unwrap();
+        assert!(picture.keyframe);
+        assert!(remuxer.dropped() > 0, "frames before the key frame");
+        assert!(is_monotonic(&merged, VIDEO) && is_monotonic(&merged, AUDIO));
+    }
+}
+
+#[test]
+fn late_fragments_are_dropped_and_equal_times_told_apart() {
+    let (tracks, source) = source(100);
+    let mut remuxer = remuxer(&tracks[..1], RemuxOptions::default());
+    let now = some_time();
+    let mut stream = Vec::new();
+    let video: Vec<_> = source.iter().filter(|(track, _)| *track == VIDEO).collect();
+    for index in [0, 1, 2, 2, 4, 3, 5] {
+        remuxer.push(VIDEO, &video[index].1.data, now).unwrap();
+        drain(&mut remuxer, now, &mut stream);
+    }
+    let merged = fragments(&remuxer, &stream);
+    let times: Vec<_> = merged.iter().map(|fragment| fragment.decode_time).collect();
+    assert_eq!(times, [0, 512, 1024, 1025, 2048, 2560]);
+    assert_eq!(remuxer.dropped(), 1);
+}
+
+#[test]
+fn a_publisher_that_starts_over_is_followed_on() {
+    let (tracks, source) = source(615);
+    let mut remuxer = remuxer(&tracks, RemuxOptions::default());
+    let now = some_time();
+    let mut stream = Vec::new();
+    for (track, fragment) in source.iter().chain(&source) {
+        remuxer.push(*track, &fragment.data, now).unwrap();
+        drain(&mut remuxer, now, &mut stream);
+    }
+    (0..2).for_each(|track| remuxer.end(track));
+    drain(&mut remuxer, now, &mut stream);
+    let merged = fragments(&remuxer, &stream);
+    assert_eq!((merged.len(), remuxer.dropped()), (1230, 0));
+    assert!(is_monotonic(&merged, VIDEO) && is_monotonic(&merged, AUDIO));
+    let end = merged
+        .iter()
+        .filter(|f| f.track_id == 1)
+        .map(Fragment::end_time)
+        .max()
+        .unwrap();
+    let seconds = end as f64 / 15_360.0;
+    assert!((15.9..16.2).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let (tracks, source) = source(300);
+    let mut options = RemuxOptions::default();
+    options.max_buffered = 10_000;
+    let mut remuxer = remuxer(&tracks, options);
+    let now = some_time();
+    let video: Vec<_> = source.iter().filter(|(track, _)| *track == VIDEO).collect();
+    // Taken after each push, the oldest go out though the other track has nothing.
+    let mut stream = Vec::new();
+    for (_, fragment) in &video[..30] {
+        remuxer.push(VIDEO, &fragment.data, now).unwrap();
+        drain(&mut remuxer, now, &mut stream);
+    }
+    assert!(!stream.is_empty());
+    // Never taken, they are refused.
+    let error = video
+        .iter()
+        .find_map(|(_, f)| remuxer.push(VIDEO, &f.data, now).err())
+        .unwrap();
+    assert!(matches!(error, Error::Undrained { .. }), "{error}");
+}
+
+#[test]
+fn an_object_may_hold_several_chunks_and_other_boxes() {
+    let (tracks, source) = source(40);
+    let mut remuxer = remuxer(&tracks[..1], RemuxOptions::default());
+    let now = some_time();
+    let mut object = boxed(b"styp", b"msdhmsdh");
+    for (_, fragment) in source.iter().filter(|(track, _)| *track == VIDEO).take(3) {
+        object.extend(boxed(b"prft", &[0; 24]));
+        object.extend_from_slice(&fragment.data);
+    }
+    remuxer.push(0, &object.into(), now).unwrap();
+    let mut stream = Vec::new();
+    drain(&mut remuxer, now, &mut stream);
+    assert_eq!(fragments(&remuxer, &stream).len(), 3);
+}
+
+#[test]
+fn broken_objects_and_headers_are_errors_and_harm_nothing() {
+    let (tracks, source) = source(4);
+    let mut remuxer = remuxer(&tracks[..1], RemuxOptions::default());
+    let now = some_time();
+    let good = &source
+        .iter()
+        .find(|(track, _)| *track == VIDEO)
+        .unwrap()
+        .1
+        .data;
+    for cut in 1..good.len() {
+        assert!(
+            remuxer.push(0, &good.slice(..cut), now).is_err(),
+            "cut at {cut}"
+        );
+    }
+    remuxer.push(0, good, now).unwrap();
+    remuxer.push(7, good, now).unwrap();
+    assert!(remuxer.next_fragment(now).unwrap().is_some());
+
+    let init = &tracks[0].init;
+    for cut in 0..init.len() {
+        assert!(Remuxer::new([&init[..cut]]).is_err(), "cut at {cut}");
+    }
+    assert!(matches!(Remuxer::new([]), Err(Error::NoUsableTrack { .. })));
+    let stream = sample_stream();
+    assert!(Remuxer::new([&stream[..]]).is_err(), "one track each");
+}

@@ -1,0 +1,157 @@
+//! The outbound streams of a session as the delivery engine sees them.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+
+use super::wake::{SessionWake, StreamWake};
+use crate::model::StreamCode;
+use crate::track::{DatagramSent, Opened, Outlet, StreamKey, Watched, Written};
+use crate::transport::{Connection, DatagramError, SendStream, StreamError};
+
+/// Streams in slots that are used again.
+pub(super) struct Streams<C: Connection> {
+    connection: C,
+    wake: Arc<SessionWake>,
+    credit: Waker,
+    slots: Vec<Slot<C::Send>>,
+    free: Vec<usize>,
+}
+
+struct Slot<S> {
+    stream: Option<S>,
+    wake: Arc<StreamWake>,
+    waker: Waker,
+}
+
+impl<C: Connection> Streams<C> {
+    pub(super) fn new(connection: C, wake: Arc<SessionWake>, credit: Waker) -> Self {
+        Self {
+            connection,
+            wake,
+            credit,
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// The wake-up of a stream was looked at.
+    pub(super) fn taken(&self, stream: StreamKey) {
+        if let Some(slot) = self.slots.get(stream.0) {
+            slot.wake.taken();
+        }
+    }
+
+    fn slot(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            let at = self.slots.len();
+            let wake = StreamWake::new(self.wake.clone(), StreamKey(at));
+            self.slots.push(Slot {
+                stream: None,
+                waker: wake.waker(),
+                wake,
+            });
+            at
+        })
+    }
+
+    fn poll<T>(
+        &mut self,
+        stream: StreamKey,
+        f: impl FnOnce(&mut C::Send, &mut Context<'_>) -> Poll<Result<T, StreamError>>,
+    ) -> Poll<Result<T, StreamError>> {
+        match self.slots.get_mut(stream.0) {
+            Some(Slot {
+                stream: Some(stream),
+                waker,
+                ..
+            }) => f(stream, &mut Context::from_waker(waker)),
+            _ => Poll::Ready(Err(StreamError::Closed)),
+        }
+    }
+
+    fn take(&mut self, stream: StreamKey) -> Option<C::Send> {
+        let taken = self.slots.get_mut(stream.0)?.stream.take()?;
+        self.free.push(stream.0);
+        Some(taken)
+    }
+}
+
+impl<C: Connection> Outlet for Streams<C> {
+    fn open(&mut self, priority: i32) -> Opened {
+        let mut cx = Context::from_waker(&self.credit);
+        match self.connection.poll_open_uni(&mut cx) {
+            Poll::Ready(Ok(mut stream)) => {
+                stream.set_priority(priority);
+                let at = self.slot();
+                if let Some(slot) = self.slots.get_mut(at) {
+                    slot.stream = Some(stream);
+                }
+                Opened::Stream(StreamKey(at))
+            }
+            Poll::Ready(Err(_)) => Opened::Gone,
+            Poll::Pending => Opened::NoCredit,
+        }
+    }
+
+    fn write(&mut self, stream: StreamKey, chunks: &mut [Bytes]) -> Written {
+        match self.poll(stream, |stream, cx| stream.poll_write(cx, chunks)) {
+            Poll::Ready(Ok(0)) | Poll::Pending => Written::Blocked,
+            Poll::Ready(Ok(taken)) => Written::Taken(taken),
+            Poll::Ready(Err(StreamError::Connection(_))) => Written::Gone,
+            Poll::Ready(Err(_)) => Written::Stopped,
+        }
+    }
+
+    fn watch(&mut self, stream: StreamKey) -> Watched {
+        match self.poll(stream, |stream, cx| stream.poll_closed(cx)) {
+            Poll::Pending => Watched::Pending,
+            Poll::Ready(Ok(())) => Watched::Received,
+            Poll::Ready(Err(_)) => Watched::Stopped,
+        }
+    }
+
+    fn finish(&mut self, stream: StreamKey) {
+        if let Some(Slot {
+            stream: Some(stream),
+            ..
+        }) = self.slots.get_mut(stream.0)
+        {
+            stream.finish();
+        }
+    }
+
+    fn reset(&mut self, stream: StreamKey, code: StreamCode) {
+        if let Some(mut stream) = self.take(stream) {
+            // Codes of the transport have 32 bits here; the registry is far smaller.
+            stream.reset(u32::try_from(code.0).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn release(&mut self, stream: StreamKey) {
+        self.take(stream);
+    }
+
+    fn set_priority(&mut self, stream: StreamKey, priority: i32) {
+        if let Some(Slot {
+            stream: Some(stream),
+            ..
+        }) = self.slots.get_mut(stream.0)
+        {
+            stream.set_priority(priority);
+        }
+    }
+
+    fn datagram(&mut self, wire: Bytes) -> DatagramSent {
+        match self.connection.send_datagram(wire) {
+            Ok(()) => DatagramSent::Sent,
+            Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported) => {
+                DatagramSent::Refused
+            }
+            Err(DatagramError::Connection(_)) => DatagramSent::Sent,
+        }
+    }
+}

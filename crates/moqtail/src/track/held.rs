@@ -1,0 +1,282 @@
+//! Objects that wait for the stream which leads their subgroup, and what becomes of them.
+
+use super::{
+    MalformedTrack,
+    batch::ObjectMark,
+    group::Held,
+    log::{StreamId, TrackLog},
+    merge::{Current, Turn, can_join},
+    run::{RunId, RunState, header_bytes},
+};
+use crate::model::Location;
+
+impl TrackLog {
+    pub(super) fn hold(&mut self, turn: &Turn<'_>, mark: &ObjectMark, arrival: u64) {
+        let held = Held {
+            stream: turn.stream,
+            header: turn.header,
+            mark: *mark,
+            previous: turn.previous,
+            received: turn.now,
+            arrival,
+            chunks: Vec::new(),
+            len: 0,
+        };
+        let group = self.groups.entry(turn.header.group).or_default();
+        let known = group.subgroups.entry(turn.subgroup).or_default();
+        known.held.entry(mark.id).or_insert(held);
+    }
+
+    /// Keeps bytes of a held object.
+    pub(super) fn hold_more(&mut self, turn: &Turn<'_>, object: u64, from: u64, to: u64) {
+        let Some(known) = self
+            .groups
+            .get_mut(&turn.header.group)
+            .and_then(|group| group.subgroups.get_mut(&turn.subgroup))
+        else {
+            return;
+        };
+        let Some(held) = known
+            .held
+            .get_mut(&object)
+            .filter(|held| held.stream == turn.stream)
+        else {
+            return;
+        };
+        held.len += to - from;
+        held.chunks.extend(turn.batch.bytes(false, from, to));
+        self.held_bytes += (to - from) as usize;
+        known.overflow |= self.held_bytes > self.limits.max_held_bytes;
+    }
+
+    /// Lets the object go that a lost stream was in.
+    pub(super) fn drop_partial(&mut self, group: u64, subgroup: u64, stream: StreamId) {
+        let partial = self
+            .groups
+            .get(&group)
+            .and_then(|known| known.subgroups.get(&subgroup))
+            .into_iter()
+            .flat_map(|known| &known.held)
+            .find(|(_, held)| held.stream == stream && !held.is_complete())
+            .map(|(object, _)| *object);
+        if let Some(object) = partial {
+            self.remove_held(group, subgroup, object);
+        }
+    }
+
+    /// Brings held objects in, and ends runs that nobody continues.
+    pub(super) fn settle(&mut self, group: u64, subgroup: u64) -> Result<(), MalformedTrack> {
+        let known = |log: &Self| {
+            let known = log.groups.get(&group)?.subgroups.get(&subgroup)?;
+            Some((known.held.len(), known.streams, known.last))
+        };
+        let Some((held, streams, last)) = known(self) else {
+            return Ok(());
+        };
+        if held == 0 && streams > 0 && last.is_none() {
+            return Ok(());
+        }
+        while self.promote(group, subgroup)? {}
+        let Some((held, streams, last)) = known(self) else {
+            return Ok(());
+        };
+        for id in self.open_runs(group, subgroup) {
+            let Some(run) = self.runs.get(&id) else {
+                continue;
+            };
+            let complete = run.is_between_objects()
+                && last.is_some()
+                && run.last.map(|object| object.id) == last;
+            let (lost, leader) = (run.lost, run.leader);
+            if complete {
+                self.close_run(id, RunState::Finished);
+            } else if leader.is_none() && streams == 0 && held == 0 {
+                self.close_run(id, RunState::Reset(lost));
+            }
+        }
+        self.tidy(group, subgroup);
+        Ok(())
+    }
+
+    /// Forgets a subgroup of which nothing is left.
+    fn tidy(&mut self, id: u64, subgroup: u64) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let spent = group.subgroups.get(&subgroup).is_some_and(|known| {
+            known.runs.is_empty() && known.streams == 0 && known.held.is_empty()
+        });
+        if !spent {
+            return;
+        }
+        group.subgroups.remove(&subgroup);
+        if group.subgroups.is_empty() && group.written.is_none() {
+            self.remember(id);
+        }
+    }
+
+    /// Brings the first held object in, if it is its turn. True: look again.
+    fn promote(&mut self, group: u64, subgroup: u64) -> Result<bool, MalformedTrack> {
+        let Some(known) = self
+            .groups
+            .get(&group)
+            .and_then(|known| known.subgroups.get(&subgroup))
+        else {
+            return Ok(false);
+        };
+        let Some((&object, held)) = known.held.first_key_value() else {
+            return Ok(false);
+        };
+        let (overflow, previous, header) = (known.overflow, held.previous, held.header);
+        let open = self.open_runs(group, subgroup).pop();
+        let Some(run) = open.and_then(|id| self.runs.get(&id)) else {
+            self.start_with_held(group, subgroup, object);
+            return Ok(true);
+        };
+        let (id, lost) = (run.id, run.lost);
+        let Some(last) = run.last.map(|last| last.id) else {
+            return Ok(false);
+        };
+        if object < last || (object == last && run.is_between_objects()) {
+            return self.compare_held(group, subgroup, object).map(|()| true);
+        }
+        if run.is_between_objects() {
+            let joins = can_join(&run.header, &header)
+                && (object == last + 1
+                    || previous == Some(last)
+                    || self
+                        .groups
+                        .get(&group)
+                        .is_some_and(|known| known.nothing_between(last, object)));
+            if joins {
+                self.take_held(group, subgroup, object, id);
+                return Ok(true);
+            }
+            if run.leader.is_none() {
+                self.close_run(id, RunState::Reset(lost));
+                return Ok(true);
+            }
+        }
+        if !overflow {
+            return Ok(false);
+        }
+        if object > last {
+            self.start_with_held(group, subgroup, object);
+        } else {
+            self.drop_held(group, subgroup, object);
+        }
+        Ok(true)
+    }
+
+    fn remove_held(&mut self, group: u64, subgroup: u64, object: u64) -> Option<Held> {
+        let known = self
+            .groups
+            .get_mut(&group)
+            .and_then(|known| known.subgroups.get_mut(&subgroup))?;
+        let held = known.held.remove(&object)?;
+        known.overflow &= !known.held.is_empty();
+        self.held_bytes = self.held_bytes.saturating_sub(held.len as usize);
+        Some(held)
+    }
+
+    /// Sets what happens to further bytes of a held object.
+    fn redirect(&mut self, held: &Held, to: Current) {
+        if let Some(state) = self.streams.get_mut(&held.stream)
+            && state.current == Current::Held(held.mark.id)
+        {
+            state.current = to;
+        }
+    }
+
+    fn drop_held(&mut self, group: u64, subgroup: u64, object: u64) {
+        if let Some(held) = self.remove_held(group, subgroup, object) {
+            self.redirect(&held, Current::Drop);
+        }
+    }
+
+    /// The leader has completed the object meanwhile.
+    fn compare_held(
+        &mut self,
+        group: u64,
+        subgroup: u64,
+        object: u64,
+    ) -> Result<(), MalformedTrack> {
+        let Some(held) = self.remove_held(group, subgroup, object) else {
+            return Ok(());
+        };
+        let run = self
+            .groups
+            .get(&group)
+            .and_then(|known| known.subgroups.get(&subgroup))
+            .into_iter()
+            .flat_map(|known| &known.runs)
+            .filter_map(|id| self.runs.get(id))
+            .find(|run| run.entry(object).is_some());
+        let Some((run, entry)) = run.and_then(|run| Some((run, run.entry(object)?))) else {
+            self.redirect(&held, Current::Drop);
+            return Ok(());
+        };
+        let mut skip = held.mark.head_len;
+        let mut at = entry.payload;
+        for chunk in &held.chunks {
+            let payload = chunk.get(skip as usize..).unwrap_or_default();
+            skip = skip.saturating_sub(chunk.len() as u64);
+            // draft-14 §2.5 case 8
+            if !run.agrees(at, payload) || entry.status != held.mark.status {
+                return Err(MalformedTrack::Contradiction {
+                    at: Location::new(group, object),
+                    what: "payload",
+                });
+            }
+            at += payload.len() as u64;
+        }
+        let compare = Current::Compare {
+            run: run.id,
+            object,
+            payload: held.mark.payload(),
+        };
+        self.redirect(&held, compare);
+        Ok(())
+    }
+
+    /// Starts a run with a held object.
+    fn start_with_held(&mut self, group: u64, subgroup: u64, object: u64) {
+        let Some(header) = self
+            .groups
+            .get(&group)
+            .and_then(|known| known.subgroups.get(&subgroup))
+            .and_then(|known| known.held.get(&object))
+            .map(|held| held.header)
+        else {
+            return;
+        };
+        let id = self.open_run(header, subgroup, object, None);
+        let header = self.runs.get(&id).map(|run| run.header);
+        let bytes = header.and_then(|header| header_bytes(&header).ok());
+        self.push_all(id, bytes.into_iter());
+        self.take_held(group, subgroup, object, id);
+    }
+
+    /// Appends a held object to a run, and what is still to come of it too.
+    fn take_held(&mut self, group: u64, subgroup: u64, object: u64, id: RunId) {
+        let Some(held) = self.remove_held(group, subgroup, object) else {
+            return;
+        };
+        self.learn(Location::new(group, object), &held.mark);
+        let last = self.runs.get(&id).and_then(|run| run.last);
+        let arrival = last.map_or(0, |last| last.arrival).max(held.arrival);
+        let delta = self.put_delta(id, &held.mark, arrival, held.received);
+        let mut skip = usize::from(held.mark.delta_len);
+        let rest = held.chunks.iter().map(|chunk| {
+            let rest = chunk.slice(skip.min(chunk.len())..);
+            skip -= skip.min(chunk.len());
+            rest
+        });
+        self.push_all(id, delta.into_iter().chain(rest));
+        let alive = self.streams.contains_key(&held.stream);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.leader = alive.then_some(held.stream);
+        }
+        self.redirect(&held, Current::Lead(id));
+    }
+}

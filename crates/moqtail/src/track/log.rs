@@ -1,0 +1,564 @@
+//! The log of one track: groups, runs and datagrams as they arrived, within a budget of bytes.
+//!
+//! [`merge`](super::merge) writes runs, `delivery` reads them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+
+use super::{
+    ArrivalMark, MalformedTrack, PublisherId, TrackLimits, WriteError,
+    batch::ObjectMark,
+    datagrams::{DatagramEntry, DatagramRing},
+    group::Group,
+    ranges::RangeSet,
+    run::{Run, RunId, RunState},
+};
+use crate::model::encode_datagram;
+use crate::model::{
+    DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
+    SubgroupHeader, TrackAlias,
+};
+
+/// Name of an inbound stream within a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId(u64);
+
+/// How a track ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackEnd {
+    /// Status for PUBLISH_DONE.
+    pub code: PublishDoneCode,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// How the objects of a track travel (draft-14 §10.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardingPreference {
+    /// On streams.
+    Subgroup,
+    /// In datagrams.
+    Datagram,
+}
+
+/// An inbound stream that is open.
+#[derive(Debug)]
+pub(super) struct StreamState {
+    pub(super) publisher: PublisherId,
+    pub(super) header: SubgroupHeader,
+    /// The subgroup, known from the first object on.
+    pub(super) subgroup: Option<u64>,
+    /// The last object it began.
+    pub(super) previous: Option<u64>,
+    pub(super) current: super::merge::Current,
+}
+
+/// What is known and kept of one track. All times are those of the caller.
+#[derive(Debug)]
+pub struct TrackLog {
+    pub(super) alias: TrackAlias,
+    pub(super) limits: TrackLimits,
+    pub(super) groups: BTreeMap<u64, Group>,
+    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) streams: BTreeMap<StreamId, StreamState>,
+    pub(super) arrivals: u64,
+    /// Every run by its last change.
+    pub(super) changes: BTreeMap<u64, RunId>,
+    next_change: u64,
+    next_run: u64,
+    next_stream: u64,
+    next_publisher: u64,
+    publishers: BTreeSet<PublisherId>,
+    largest: Option<Location>,
+    end: Option<Location>,
+    preference: Option<ForwardingPreference>,
+    /// Groups of which objects were received.
+    seen_groups: RangeSet,
+    /// Groups told to be missing by a prior Group ID gap.
+    absent_groups: RangeSet,
+    /// Groups that hold something by the time of their last write.
+    pub(super) written: BTreeMap<u64, u64>,
+    next_write: u64,
+    /// Groups of which only knowledge is left, oldest first.
+    pub(super) remembered: VecDeque<u64>,
+    pub(super) datagrams: DatagramRing,
+    pub(super) bytes: usize,
+    /// Bytes of held objects; not part of `bytes`.
+    pub(super) held_bytes: usize,
+    /// Pieces appended since the budget was last looked at; they stay.
+    pub(super) fresh: usize,
+    pub(super) evictions: u64,
+    /// Arrival and group of the latest object that left.
+    pub(super) evicted: Option<(u64, u64)>,
+    sealed: bool,
+    ended: Option<TrackEnd>,
+    malformed: Option<MalformedTrack>,
+}
+
+impl TrackLog {
+    /// An empty log. `alias`, at most 2^62 - 1, stands in everything that is delivered.
+    pub fn new(alias: TrackAlias, limits: TrackLimits) -> Self {
+        Self {
+            alias: TrackAlias(alias.0.min(MAX_VARINT)),
+            limits,
+            groups: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            arrivals: 0,
+            changes: BTreeMap::new(),
+            next_change: 0,
+            next_run: 0,
+            next_stream: 0,
+            next_publisher: 0,
+            publishers: BTreeSet::new(),
+            largest: None,
+            end: None,
+            preference: None,
+            seen_groups: RangeSet::default(),
+            absent_groups: RangeSet::default(),
+            written: BTreeMap::new(),
+            next_write: 0,
+            remembered: VecDeque::new(),
+            datagrams: DatagramRing::default(),
+            bytes: 0,
+            held_bytes: 0,
+            fresh: 0,
+            evictions: 0,
+            evicted: None,
+            sealed: false,
+            ended: None,
+            malformed: None,
+        }
+    }
+
+    /// The Track Alias in everything that is delivered.
+    pub fn alias(&self) -> TrackAlias {
+        self.alias
+    }
+
+    /// Largest location so far (draft-14 §9.7); it moves when an object begins.
+    pub fn largest(&self) -> Option<Location> {
+        self.largest
+    }
+
+    /// This moment.
+    pub fn mark(&self) -> ArrivalMark {
+        ArrivalMark(self.arrivals)
+    }
+
+    /// How objects travel; `None`: none came yet.
+    pub fn preference(&self) -> Option<ForwardingPreference> {
+        self.preference
+    }
+
+    /// Bytes that the log holds, index included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How the track ended.
+    pub fn ended(&self) -> Option<&TrackEnd> {
+        self.ended.as_ref()
+    }
+
+    /// Why the track is malformed.
+    pub fn malformed(&self) -> Option<&MalformedTrack> {
+        self.malformed.as_ref()
+    }
+
+    /// Adds a publisher.
+    pub fn add_publisher(&mut self) -> PublisherId {
+        let publisher = PublisherId(self.next_publisher);
+        self.next_publisher += 1;
+        self.publishers.insert(publisher);
+        publisher
+    }
+
+    /// The publisher is gone; streams that it left open count as reset. Without any publisher the log is sealed.
+    pub fn remove_publisher(&mut self, publisher: PublisherId) {
+        let left: Vec<_> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.publisher == publisher)
+            .map(|(id, _)| *id)
+            .collect();
+        for stream in left {
+            self.reset_stream(stream, StreamCode::CANCELLED);
+        }
+        self.publishers.remove(&publisher);
+        self.sealed |= self.publishers.is_empty();
+    }
+
+    /// Ends the track; the first end counts. Runs that are open end with a reset.
+    pub fn end(&mut self, code: PublishDoneCode, reason: &str) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(TrackEnd {
+            code,
+            reason: reason.to_owned(),
+        });
+        for stream in self.streams.keys().copied().collect::<Vec<_>>() {
+            self.reset_stream(stream, StreamCode::CANCELLED);
+        }
+    }
+
+    /// The track is malformed; the first reason counts. Nothing is kept.
+    pub fn set_malformed(&mut self, why: MalformedTrack) {
+        if self.malformed.is_none() {
+            self.malformed = Some(why);
+            self.clear();
+            self.streams.clear();
+        }
+    }
+
+    /// Whether a stream or datagram of `publisher` may bring anything.
+    pub(super) fn is_writable(&self) -> bool {
+        self.ended.is_none() && self.malformed.is_none()
+    }
+
+    /// Adds an inbound stream; `None`: the track is over, or there are too many.
+    pub(super) fn add_stream(
+        &mut self,
+        publisher: PublisherId,
+        header: SubgroupHeader,
+    ) -> Option<StreamId> {
+        if !self.is_writable() || self.streams.len() >= self.limits.max_streams {
+            return None;
+        }
+        let id = StreamId(self.next_stream);
+        self.next_stream += 1;
+        self.streams.insert(
+            id,
+            StreamState {
+                publisher,
+                header,
+                subgroup: None,
+                previous: None,
+                current: super::merge::Current::Nothing,
+            },
+        );
+        Some(id)
+    }
+
+    /// Whether an object may exist beside all that is known.
+    pub(super) fn check(
+        &self,
+        at: Location,
+        preference: ForwardingPreference,
+        subgroup: Option<u64>,
+        mark: &ObjectMark,
+    ) -> Result<(), MalformedTrack> {
+        if let Some(why) = &self.malformed {
+            return Err(why.clone());
+        }
+        if self.starts_anew(at) {
+            return Ok(());
+        }
+        // draft-14 §2.5 case 9
+        if self.preference.is_some_and(|known| known != preference) {
+            return Err(MalformedTrack::ForwardingPreference { at });
+        }
+        let is_end = mark.status == ObjectStatus::EndOfTrack;
+        // draft-14 §2.5 case 7
+        if let Some(end) = self.end
+            && (at > end || (at == end) != is_end)
+        {
+            return Err(MalformedTrack::AfterTrackEnd { at, end });
+        }
+        if let Some(largest) = self.largest.filter(|largest| is_end && *largest > at) {
+            return Err(MalformedTrack::AfterTrackEnd {
+                at: largest,
+                end: at,
+            });
+        }
+        // draft-14 §11.1
+        let covers = |missing: u64| {
+            self.seen_groups
+                .intersects(at.group.saturating_sub(missing), at.group)
+        };
+        if self.absent_groups.contains(at.group) || mark.gaps.groups.is_some_and(covers) {
+            return Err(MalformedTrack::Gap { at, what: "group" });
+        }
+        match self.groups.get(&at.group) {
+            Some(group) => group.check(at, subgroup, mark),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the first object after all publishers had gone belongs to a new life of the track: it does not continue
+    /// above Largest.
+    fn starts_anew(&self, at: Location) -> bool {
+        self.sealed && self.largest.is_some_and(|largest| at <= largest)
+    }
+
+    /// An object comes after the log was sealed.
+    pub(super) fn unseal(&mut self, at: Location) {
+        if self.starts_anew(at) {
+            self.clear();
+            self.largest = None;
+            self.end = None;
+            self.preference = None;
+            self.seen_groups = RangeSet::default();
+            self.absent_groups = RangeSet::default();
+        }
+        self.sealed = false;
+    }
+
+    /// Notes that an object was begun; returns its place in the order of arrival.
+    pub(super) fn arrive(&mut self, at: Location, preference: ForwardingPreference) -> u64 {
+        self.preference = Some(preference);
+        self.largest = self.largest.max(Some(at));
+        self.seen_groups
+            .insert(at.group, at.group + 1, self.limits.max_ranges);
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        arrival
+    }
+
+    /// Notes what a checked object tells beyond itself.
+    pub(super) fn learn(&mut self, at: Location, mark: &ObjectMark) {
+        if let Some(missing) = mark.gaps.groups {
+            self.absent_groups.insert(
+                at.group.saturating_sub(missing),
+                at.group,
+                self.limits.max_ranges,
+            );
+        }
+        if mark.status == ObjectStatus::EndOfTrack {
+            self.end = Some(at);
+        }
+        let max = self.limits.max_ranges;
+        self.groups.entry(at.group).or_default().learn(mark, max);
+    }
+
+    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64) -> RunId {
+        let id = RunId(self.next_run);
+        self.next_run += 1;
+        let run = Run::new(id, header, subgroup);
+        self.bytes += run.cost();
+        self.runs.insert(id, run);
+        id
+    }
+
+    /// Notes that a run changed.
+    pub(super) fn touch(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            self.changes.remove(&run.change);
+            self.next_change += 1;
+            run.change = self.next_change;
+            self.changes.insert(run.change, id);
+        }
+    }
+
+    /// Notes that pieces which cost `cost` were added to a run.
+    pub(super) fn charge(&mut self, group: u64, id: RunId, pieces: usize, cost: usize) {
+        self.bytes += cost;
+        self.fresh += pieces;
+        let group = self.note_write(group);
+        group.pieces.extend(std::iter::repeat_n(id, pieces));
+    }
+
+    pub(super) fn uncharge(&mut self, cost: usize) {
+        self.bytes = self.bytes.saturating_sub(cost);
+    }
+
+    /// Moves a group to the newest end of the order of eviction.
+    fn note_write(&mut self, id: u64) -> &mut Group {
+        let group = self.groups.entry(id).or_default();
+        let newest = self.written.last_key_value().map(|(at, _)| *at);
+        if group.written.is_none() || group.written != newest {
+            match group.written {
+                Some(at) => _ = self.written.remove(&at),
+                None => self.remembered.retain(|known| *known != id),
+            }
+            self.next_write += 1;
+            group.written = Some(self.next_write);
+            self.written.insert(self.next_write, id);
+        }
+        group
+    }
+
+    /// Takes one object that came as a datagram. What comes after the end of the track is ignored.
+    ///
+    /// # Errors
+    /// The track is malformed, by this object or before.
+    pub fn receive_datagram(
+        &mut self,
+        datagram: ObjectDatagram,
+        now: Instant,
+    ) -> Result<(), MalformedTrack> {
+        match self.publish_datagram(datagram, now) {
+            Err(WriteError::Malformed(why)) => {
+                self.set_malformed(why.clone());
+                Err(why)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Publishes one object as a datagram; its Track Alias is not looked at.
+    ///
+    /// # Errors
+    /// Nothing was published.
+    pub fn publish_datagram(
+        &mut self,
+        datagram: ObjectDatagram,
+        now: Instant,
+    ) -> Result<(), WriteError> {
+        if self.ended.is_some() {
+            return Err(WriteError::Ended);
+        }
+        let at = Location::new(datagram.group, datagram.object);
+        let gaps = datagram
+            .extensions
+            .gaps(at)
+            .map_err(|cause| MalformedTrack::Extensions { at, cause })?;
+        let status = match &datagram.body {
+            DatagramBody::Payload(_) => ObjectStatus::Normal,
+            DatagramBody::Status(status) => *status,
+        };
+        let mark = ObjectMark {
+            id: at.object,
+            start: 0,
+            head_len: 0,
+            delta_len: 0,
+            payload_len: 0,
+            status,
+            gaps,
+        };
+        self.check(at, ForwardingPreference::Datagram, None, &mark)?;
+        let group_end = datagram.end_of_group.then_some(at.object.saturating_add(1));
+        let anew = self.starts_anew(at);
+        if let Some(group) = self.groups.get(&at.group).filter(|_| !anew) {
+            if let Some(end) = group_end {
+                group.check_end(at.group, end)?;
+            }
+            if group.present.contains(at.object) || group.nonexistent.contains(at.object) {
+                return self.see_again(at, &datagram, status).map_err(Into::into);
+            }
+        }
+        let mut wire = BytesMut::new();
+        let downstream = ObjectDatagram {
+            track_alias: self.alias,
+            ..datagram.clone()
+        };
+        encode_datagram(&downstream, &mut wire)?;
+        self.unseal(at);
+        let arrival = self.arrive(at, ForwardingPreference::Datagram);
+        self.learn(at, &mark);
+        let entry = DatagramEntry {
+            at,
+            publisher_priority: datagram.publisher_priority,
+            wire: wire.freeze(),
+            received: now,
+            datagram,
+        };
+        self.bytes += entry.cost();
+        self.datagrams.insert(arrival, entry);
+        let group = self.note_write(at.group);
+        group.datagrams.push_back(arrival);
+        if group_end.is_some() {
+            group.end = group_end;
+        }
+        self.keep_budget();
+        Ok(())
+    }
+
+    /// A copy of a datagram object.
+    fn see_again(
+        &mut self,
+        at: Location,
+        datagram: &ObjectDatagram,
+        status: ObjectStatus,
+    ) -> Result<(), MalformedTrack> {
+        let known = self.datagrams.get(at);
+        let missing = self
+            .groups
+            .get(&at.group)
+            .is_some_and(|group| group.nonexistent.contains(at.object));
+        // draft-14 §8.1
+        if missing {
+            return Ok(());
+        }
+        if status == ObjectStatus::DoesNotExist {
+            let max = self.limits.max_ranges;
+            if let Some(group) = self.groups.get_mut(&at.group) {
+                group.nonexistent.insert(at.object, at.object + 1, max);
+            }
+            return Ok(());
+        }
+        let what = match known {
+            Some(known) if known.datagram.body != datagram.body => "payload or status",
+            Some(known) if known.publisher_priority != datagram.publisher_priority => "priority",
+            _ => return Ok(()),
+        };
+        Err(MalformedTrack::Contradiction { at, what })
+    }
+
+    /// Drops all content.
+    fn clear(&mut self) {
+        self.groups.clear();
+        self.runs.clear();
+        self.changes.clear();
+        self.written.clear();
+        self.remembered.clear();
+        self.datagrams = DatagramRing::default();
+        self.bytes = 0;
+        self.held_bytes = 0;
+        self.fresh = 0;
+        self.evictions += 1;
+    }
+
+    // What delivery reads.
+
+    /// Rises with every change of a run.
+    pub(super) fn last_change(&self) -> u64 {
+        self.next_change
+    }
+
+    /// Runs that changed after `change`.
+    pub(super) fn changed_since(&self, change: u64) -> impl Iterator<Item = &Run> {
+        self.changes
+            .range(change.saturating_add(1)..)
+            .filter_map(|(_, id)| self.runs.get(id))
+    }
+
+    pub(super) fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    /// Rises whenever something leaves.
+    pub(super) fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// Whether an object left that arrived at `arrival` or later; gives the group of the last one.
+    pub(super) fn evicted_since(&self, arrival: u64) -> Option<u64> {
+        self.evicted
+            .filter(|(left, _)| *left >= arrival)
+            .map(|(_, group)| group)
+    }
+
+    pub(super) fn datagrams_since(
+        &self,
+        arrival: u64,
+    ) -> impl Iterator<Item = (u64, &DatagramEntry)> {
+        self.datagrams.since(arrival)
+    }
+
+    /// Ends a run.
+    pub(super) fn close_run(&mut self, id: RunId, state: RunState) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.state = state;
+            run.leader = None;
+            let group = run.group();
+            self.touch(id);
+            self.note_write(group);
+        }
+    }
+}

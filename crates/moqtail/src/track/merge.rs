@@ -1,0 +1,621 @@
+//! Turns what streams bring into runs, for any number of publishers (draft-14 §8.2, §10.4.3).
+//!
+//! In each subgroup one stream leads: it brought the next object first. Objects of the others are compared with what is
+//! there and dropped; those that come before the leader has finished its object are held, and take over when it ends.
+//! No object is made of parts from two streams.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{
+    MalformedTrack,
+    batch::{Batch, ObjectMark},
+    log::{ForwardingPreference, StreamId, TrackLog},
+    run::{ObjectEntry, RunId, RunState, delta_bytes, header_bytes},
+};
+use crate::model::{Location, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId};
+
+/// What happens to the bytes of the object that a stream is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Current {
+    /// No object yet.
+    Nothing,
+    /// They are appended to the run.
+    Lead(RunId),
+    /// They must be those of the same object in the run. Its payload starts here in the stream.
+    Compare {
+        run: RunId,
+        object: u64,
+        payload: u64,
+    },
+    /// They wait.
+    Held(u64),
+    /// They are known already.
+    Drop,
+}
+
+/// Part of a batch that goes into a run as it is.
+struct Raw {
+    run: RunId,
+    header: bool,
+    from: u64,
+    to: u64,
+}
+
+/// Where a new object goes.
+enum Place {
+    /// To the end of a run; as it came if `raw`.
+    Append { run: RunId, raw: bool },
+    /// Into a run of its own.
+    Start,
+    /// It waits until the leader is done.
+    Hold,
+}
+
+/// One turn of one stream.
+pub(super) struct Turn<'a> {
+    pub(super) stream: StreamId,
+    pub(super) header: SubgroupHeader,
+    pub(super) subgroup: u64,
+    /// Object before the one at hand.
+    pub(super) previous: Option<u64>,
+    pub(super) batch: &'a Batch,
+    raw: Option<Raw>,
+    pub(super) now: Instant,
+}
+
+impl TrackLog {
+    /// Takes what a stream brought in one turn.
+    pub(super) fn append(
+        &mut self,
+        stream: StreamId,
+        batch: &Batch,
+        now: Instant,
+    ) -> Result<(), MalformedTrack> {
+        let Some(state) = self.streams.get(&stream) else {
+            return self.malformed().cloned().map_or(Ok(()), Err);
+        };
+        let mut turn = Turn {
+            stream,
+            header: state.header,
+            subgroup: state.subgroup.unwrap_or_default(),
+            previous: state.previous,
+            batch,
+            raw: None,
+            now,
+        };
+        let mut current = state.current;
+        let mut from = batch.start;
+        for mark in &batch.objects {
+            self.go_on(&mut turn, current, from, mark.start)?;
+            (current, from) = self.begin(&mut turn, mark)?;
+            turn.previous = Some(mark.id);
+        }
+        self.go_on(&mut turn, current, from, batch.end)?;
+        let group = turn.header.group;
+        self.flush(&mut turn);
+        if let Some(state) = self.streams.get_mut(&stream) {
+            state.current = current;
+            state.previous = turn.previous;
+        }
+        if let Current::Lead(run) = current
+            && let Some(run) = self.runs.get_mut(&run)
+        {
+            let before = run.cost();
+            run.add_slack(batch.slack);
+            let after = run.cost();
+            let id = run.id;
+            self.uncharge(before);
+            self.charge(group, id, 0, after);
+        }
+        self.settle(group, turn.subgroup)?;
+        self.keep_budget();
+        Ok(())
+    }
+
+    /// The bytes from `from` up to `to` belong to the object at hand.
+    fn go_on(
+        &mut self,
+        turn: &mut Turn<'_>,
+        current: Current,
+        from: u64,
+        to: u64,
+    ) -> Result<(), MalformedTrack> {
+        if from >= to {
+            return Ok(());
+        }
+        match current {
+            Current::Lead(run) => self.extend(turn, run, false, from, to),
+            Current::Compare {
+                run,
+                object,
+                payload,
+            } => {
+                let Some(run) = self.runs.get(&run) else {
+                    return Ok(());
+                };
+                let Some(entry) = run.entry(object) else {
+                    return Ok(());
+                };
+                let mut at = entry.payload + from.saturating_sub(payload);
+                for piece in turn.batch.bytes(false, from, to) {
+                    // draft-14 §2.5 case 8
+                    if !run.agrees(at, &piece) {
+                        return Err(MalformedTrack::Contradiction {
+                            at: Location::new(run.group(), object),
+                            what: "payload",
+                        });
+                    }
+                    at += piece.len() as u64;
+                }
+            }
+            Current::Held(object) => {
+                self.hold_more(turn, object, from, to);
+            }
+            Current::Nothing | Current::Drop => {}
+        }
+        Ok(())
+    }
+
+    /// Appends a part of the batch to a run, together with the parts before it if they go there too.
+    fn extend(&mut self, turn: &mut Turn<'_>, run: RunId, header: bool, from: u64, to: u64) {
+        if let Some(raw) = &mut turn.raw
+            && raw.run == run
+            && raw.to == from
+        {
+            raw.to = to;
+            return;
+        }
+        self.flush(turn);
+        turn.raw = Some(Raw {
+            run,
+            header,
+            from,
+            to,
+        });
+    }
+
+    /// Writes the gathered part of the batch.
+    fn flush(&mut self, turn: &mut Turn<'_>) {
+        if let Some(raw) = turn.raw.take() {
+            let pieces = turn.batch.bytes(raw.header, raw.from, raw.to);
+            self.push_all(raw.run, pieces);
+        }
+    }
+
+    pub(super) fn push_all(&mut self, id: RunId, pieces: impl Iterator<Item = Bytes>) {
+        let Some(run) = self.runs.get_mut(&id) else {
+            return;
+        };
+        let (mut cost, mut count) = (0, 0);
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            cost += run.push(piece);
+            count += 1;
+        }
+        let group = run.group();
+        self.charge(group, id, count, cost);
+        self.touch(id);
+    }
+
+    /// An object begins. Returns what happens to its bytes, and from where in the stream.
+    fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mark: &ObjectMark,
+    ) -> Result<(Current, u64), MalformedTrack> {
+        let at = Location::new(turn.header.group, mark.id);
+        self.enter(turn, at, mark)?;
+        if let Some(current) = self.begin_again(turn, at, mark)? {
+            let from = match current {
+                Current::Held(_) => mark.start,
+                _ => mark.payload(),
+            };
+            return Ok((current, from));
+        }
+        let arrival = self.arrive(at, ForwardingPreference::Subgroup);
+        match self.place(turn, mark) {
+            Place::Append { run, raw } => {
+                self.learn(at, mark);
+                let from = self.begin_in(turn, run, raw.then_some(false), mark, arrival);
+                Ok((Current::Lead(run), from))
+            }
+            Place::Start => {
+                self.learn(at, mark);
+                let (run, header) = self.start_run(turn, mark);
+                let from = self.begin_in(turn, run, header, mark, arrival);
+                Ok((Current::Lead(run), from))
+            }
+            Place::Hold => {
+                self.hold(turn, mark, arrival);
+                Ok((Current::Held(mark.id), mark.start))
+            }
+        }
+    }
+
+    /// Checks an object against all that is known, and the stream in at its subgroup with its first one.
+    fn enter(
+        &mut self,
+        turn: &mut Turn<'_>,
+        at: Location,
+        mark: &ObjectMark,
+    ) -> Result<(), MalformedTrack> {
+        let first = turn.previous.is_none();
+        if first {
+            turn.subgroup = match turn.header.subgroup {
+                SubgroupId::Zero => 0,
+                SubgroupId::FirstObject => mark.id,
+                SubgroupId::Explicit(id) => id,
+            };
+        }
+        self.check(
+            at,
+            ForwardingPreference::Subgroup,
+            Some(turn.subgroup),
+            mark,
+        )?;
+        self.unseal(at);
+        let state = self.streams.get_mut(&turn.stream);
+        if let Some(state) = state.filter(|state| state.subgroup.is_none()) {
+            state.subgroup = Some(turn.subgroup);
+            let group = self.groups.entry(at.group).or_default();
+            group.subgroups.entry(turn.subgroup).or_default().streams += 1;
+        }
+        Ok(())
+    }
+
+    /// An object that was received before; `None`: it was not.
+    fn begin_again(
+        &mut self,
+        turn: &Turn<'_>,
+        at: Location,
+        mark: &ObjectMark,
+    ) -> Result<Option<Current>, MalformedTrack> {
+        let max = self.limits.max_ranges;
+        let Some(group) = self.groups.get_mut(&at.group) else {
+            return Ok(None);
+        };
+        // draft-14 §8.1: once missing, always missing
+        if group.nonexistent.contains(mark.id) {
+            return Ok(Some(Current::Drop));
+        }
+        if !group.present.contains(mark.id) {
+            let held = group
+                .subgroups
+                .get(&turn.subgroup)
+                .is_some_and(|known| known.held.contains_key(&mark.id));
+            return Ok(held.then_some(Current::Drop));
+        }
+        if mark.status == ObjectStatus::DoesNotExist {
+            group.nonexistent.insert(mark.id, mark.id + 1, max);
+            return Ok(Some(Current::Drop));
+        }
+        let found = |subgroup: &super::group::Subgroup| {
+            subgroup.runs.iter().find_map(|id| {
+                let run = self.runs.get(id)?;
+                Some((run, *run.entry(mark.id)?))
+            })
+        };
+        let contradiction = |what| Err(MalformedTrack::Contradiction { at, what });
+        let Some((run, entry)) = group.subgroups.get(&turn.subgroup).and_then(found) else {
+            // draft-14 §8.1
+            if group.subgroups.values().any(|other| found(other).is_some()) {
+                return contradiction("subgroup");
+            }
+            return Ok(Some(Current::Drop));
+        };
+        // draft-14 §8.1
+        if entry.status != mark.status {
+            return contradiction("status");
+        }
+        if run.header.publisher_priority != turn.header.publisher_priority {
+            return contradiction("priority");
+        }
+        if entry.end - entry.payload != mark.payload_len {
+            return contradiction("payload");
+        }
+        let id = run.id;
+        if run.is_open() && !run.is_between_objects() && entry.end > run.end() {
+            self.hold(turn, mark, entry.arrival);
+            return Ok(Some(Current::Held(mark.id)));
+        }
+        Ok(Some(Current::Compare {
+            run: id,
+            object: mark.id,
+            payload: mark.payload(),
+        }))
+    }
+
+    /// Decides where a new object goes.
+    fn place(&mut self, turn: &Turn<'_>, mark: &ObjectMark) -> Place {
+        let Some(group) = self.groups.get(&turn.header.group) else {
+            return Place::Start;
+        };
+        let Some(subgroup) = group.subgroups.get(&turn.subgroup) else {
+            return Place::Start;
+        };
+        let open = || {
+            let runs = subgroup.runs.iter().rev();
+            runs.filter_map(|id| self.runs.get(id))
+                .filter(|run| run.is_open())
+        };
+        if let Some(run) = open().find(|run| run.leader == Some(turn.stream)) {
+            let raw = run.last.map(|last| last.id) == turn.previous;
+            return Place::Append { run: run.id, raw };
+        }
+        let Some(run) = open().next() else {
+            return Place::Start;
+        };
+        let (id, leader, lost) = (run.id, run.leader, run.lost);
+        let Some(last) = run.last else {
+            return Place::Start;
+        };
+        // draft-14 §10.4.3: the next object, or a new stream
+        let follows = run.is_between_objects()
+            && can_join(&run.header, &turn.header)
+            && last.id < mark.id
+            && (mark.id == last.id + 1
+                || turn.previous == Some(last.id)
+                || group.nothing_between(last.id, mark.id));
+        if follows {
+            let raw = turn.previous == Some(last.id);
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.leader = Some(turn.stream);
+            }
+            return Place::Append { run: id, raw };
+        }
+        let publisher = |stream| self.streams.get(&stream).map(|state| state.publisher);
+        match leader {
+            Some(leader) if publisher(leader) != publisher(turn.stream) && last.id < mark.id => {
+                Place::Hold
+            }
+            Some(_) => Place::Start,
+            None => {
+                self.close_run(id, RunState::Reset(lost));
+                Place::Start
+            }
+        }
+    }
+
+    /// A run for an object that cannot go on in another. Returns whether the object goes in as it came, and then
+    /// whether together with the stream header of the batch.
+    fn start_run(&mut self, turn: &mut Turn<'_>, mark: &ObjectMark) -> (RunId, Option<bool>) {
+        let as_it_came =
+            turn.previous.is_none() && turn.batch.start == mark.start && turn.batch.header_len > 0;
+        let id = self.open_run(turn.header, turn.subgroup, mark.id, Some(turn.stream));
+        if !as_it_came {
+            let header = self.runs.get(&id).map(|run| run.header);
+            let bytes = header.and_then(|header| header_bytes(&header).ok());
+            self.push_all(id, bytes.into_iter());
+        }
+        (id, as_it_came.then_some(true))
+    }
+
+    /// Opens a run whose first object is `first`.
+    pub(super) fn open_run(
+        &mut self,
+        mut header: SubgroupHeader,
+        subgroup: u64,
+        first: u64,
+        leader: Option<StreamId>,
+    ) -> RunId {
+        // draft-14 §10.4.2
+        if header.subgroup == SubgroupId::FirstObject && first != subgroup {
+            header.subgroup = SubgroupId::Explicit(subgroup);
+        }
+        let id = self.new_run(header, subgroup);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.leader = leader;
+        }
+        let group = self.groups.entry(header.group).or_default();
+        let known = group.subgroups.entry(subgroup).or_default();
+        known.runs.push(id);
+        id
+    }
+
+    /// Enters an object into the index of a run and sees to its delta; returns from where its bytes go in as they came.
+    /// `raw`: all of them do, `Some(true)` with the stream header before them.
+    fn begin_in(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: RunId,
+        raw: Option<bool>,
+        mark: &ObjectMark,
+        arrival: u64,
+    ) -> u64 {
+        let Some(with_header) = raw else {
+            self.flush(turn);
+            let delta = self.put_delta(id, mark, arrival, turn.now);
+            self.push_all(id, delta.into_iter());
+            return mark.start + u64::from(mark.delta_len);
+        };
+        let gathered = turn.raw.as_ref().filter(|raw| raw.run == id);
+        let gathered = gathered.map_or(0, |raw| {
+            let header = if raw.header { turn.batch.header_len } else { 0 };
+            raw.to - raw.from + header
+        });
+        let header = if with_header {
+            turn.batch.header_len
+        } else {
+            0
+        };
+        if let Some(run) = self.runs.get_mut(&id) {
+            let start = run.end() + gathered + header;
+            let cost = run.begin(entry(mark, start, mark.delta_len, arrival, turn.now));
+            self.charge(turn.header.group, id, 0, cost);
+        }
+        // The bytes of the header go in here, those of the payload as the object goes on.
+        self.extend(turn, id, with_header, mark.start, mark.payload());
+        mark.payload()
+    }
+
+    /// Enters an object whose delta differs from the one it came with; returns the delta.
+    pub(super) fn put_delta(
+        &mut self,
+        id: RunId,
+        mark: &ObjectMark,
+        arrival: u64,
+        now: Instant,
+    ) -> Option<Bytes> {
+        let run = self.runs.get_mut(&id)?;
+        let delta = delta_bytes(run.last.map(|last| last.id), mark.id).ok()?;
+        let delta_len = u8::try_from(delta.len()).ok()?;
+        let start = run.end();
+        let (group, cost) = (
+            run.group(),
+            run.begin(entry(mark, start, delta_len, arrival, now)),
+        );
+        self.charge(group, id, 0, cost);
+        Some(delta)
+    }
+
+    /// The stream ends with FIN, between objects.
+    pub(super) fn finish_stream(&mut self, stream: StreamId) -> Result<(), MalformedTrack> {
+        self.check_finish(stream)?;
+        let Some(state) = self.streams.remove(&stream) else {
+            return Ok(());
+        };
+        let (Some(subgroup), Some(last)) = (state.subgroup, state.previous) else {
+            return Ok(());
+        };
+        let id = state.header.group;
+        if let Some(group) = self.groups.get_mut(&id) {
+            // draft-14 §10.4.2: the last object before a FIN is the last of the group
+            if state.header.end_of_group && group.end.is_none() {
+                group.end = Some(last.saturating_add(1));
+            }
+            if let Some(known) = group.subgroups.get_mut(&subgroup) {
+                known.last = Some(last);
+                known.streams = known.streams.saturating_sub(1);
+            }
+        }
+        for run in self.open_runs(id, subgroup) {
+            if self
+                .runs
+                .get(&run)
+                .is_some_and(|run| run.leader == Some(stream))
+            {
+                self.close_run(run, RunState::Finished);
+            }
+        }
+        self.settle(id, subgroup)
+    }
+
+    /// Whether the stream may end with FIN here.
+    pub(super) fn check_finish(&self, stream: StreamId) -> Result<(), MalformedTrack> {
+        if let Some(why) = self.malformed() {
+            return Err(why.clone());
+        }
+        let Some(state) = self.streams.get(&stream) else {
+            return Ok(());
+        };
+        let (Some(subgroup), Some(last)) = (state.subgroup, state.previous) else {
+            return Ok(());
+        };
+        let Some(group) = self.groups.get(&state.header.group) else {
+            return Ok(());
+        };
+        let known = group.subgroups.get(&subgroup);
+        let in_runs = known
+            .into_iter()
+            .flat_map(|known| &known.runs)
+            .filter_map(|id| Some(self.runs.get(id)?.last?.id));
+        let held = known
+            .into_iter()
+            .flat_map(|known| known.held.keys().copied());
+        group.check_finish(
+            state.header.group,
+            subgroup,
+            last,
+            in_runs.chain(held).max(),
+            state.header.end_of_group,
+        )
+    }
+
+    /// The stream ends early.
+    pub(super) fn reset_stream(&mut self, stream: StreamId, code: StreamCode) {
+        let Some(state) = self.streams.remove(&stream) else {
+            return;
+        };
+        let Some(subgroup) = state.subgroup else {
+            return;
+        };
+        let id = state.header.group;
+        if let Some(known) = self
+            .groups
+            .get_mut(&id)
+            .and_then(|group| group.subgroups.get_mut(&subgroup))
+        {
+            known.streams = known.streams.saturating_sub(1);
+        }
+        self.drop_partial(id, subgroup, stream);
+        for id in self.open_runs(id, subgroup) {
+            let Some(run) = self
+                .runs
+                .get_mut(&id)
+                .filter(|run| run.leader == Some(stream))
+            else {
+                continue;
+            };
+            run.leader = None;
+            run.lost = code;
+            if !run.is_between_objects() {
+                self.abandon(id, code);
+            }
+        }
+        // Nothing that settles after a reset can contradict what is known.
+        if let Err(why) = self.settle(id, subgroup) {
+            self.set_malformed(why);
+        }
+    }
+
+    /// Ends a run inside an object, which nobody has any more.
+    fn abandon(&mut self, id: RunId, code: StreamCode) {
+        let Some(run) = self.runs.get_mut(&id) else {
+            return;
+        };
+        let partial = run.last.map(|last| last.id);
+        let (group, cost) = (run.group(), run.abandon_last());
+        self.uncharge(cost);
+        if let (Some(group), Some(partial)) = (self.groups.get_mut(&group), partial) {
+            group.present.remove(partial);
+        }
+        self.close_run(id, RunState::Reset(code));
+    }
+
+    pub(super) fn open_runs(&self, group: u64, subgroup: u64) -> Vec<RunId> {
+        self.groups
+            .get(&group)
+            .and_then(|group| group.subgroups.get(&subgroup))
+            .into_iter()
+            .flat_map(|known| known.runs.iter().copied())
+            .filter(|id| self.runs.get(id).is_some_and(super::run::Run::is_open))
+            .collect()
+    }
+}
+
+/// Whether objects of a stream with header `b` can stand on a stream with header `a`.
+pub(super) fn can_join(a: &SubgroupHeader, b: &SubgroupHeader) -> bool {
+    (a.extensions, a.end_of_group, a.publisher_priority)
+        == (b.extensions, b.end_of_group, b.publisher_priority)
+}
+
+fn entry(
+    mark: &ObjectMark,
+    start: u64,
+    delta_len: u8,
+    arrival: u64,
+    received: Instant,
+) -> ObjectEntry {
+    let payload = start + u64::from(delta_len) + mark.head_len - u64::from(mark.delta_len);
+    ObjectEntry {
+        id: mark.id,
+        start,
+        payload,
+        end: payload + mark.payload_len,
+        delta_len,
+        status: mark.status,
+        received,
+        arrival,
+    }
+}

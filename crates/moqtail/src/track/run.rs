@@ -1,0 +1,239 @@
+//! A run: what is delivered of one subgroup as one stream, bytes and an index of its objects.
+
+use std::{collections::VecDeque, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    chunks::{CHUNK_COST, ChunkList},
+    log::StreamId,
+};
+use crate::model::{
+    EncodeError, ObjectStatus, StreamCode, StreamHeader, SubgroupHeader, SubgroupId,
+};
+use crate::model::{encode_stream_header, put_varint};
+
+/// Name of a run within its track; rises with every run, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct RunId(pub(super) u64);
+
+/// Whether a run still grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunState {
+    /// More may come.
+    Open,
+    /// The subgroup is complete.
+    Finished,
+    /// The rest will not come this way; readers pass the code on.
+    Reset(StreamCode),
+}
+
+/// Where an object stands in its run. Offsets count from the start of the stream header.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ObjectEntry {
+    pub(super) id: u64,
+    /// First byte of the object's header.
+    pub(super) start: u64,
+    /// First byte of the payload.
+    pub(super) payload: u64,
+    /// After the last byte of the payload.
+    pub(super) end: u64,
+    /// Bytes of the Object ID Delta.
+    pub(super) delta_len: u8,
+    pub(super) status: ObjectStatus,
+    /// When the header was received.
+    pub(super) received: Instant,
+    /// Place in the order of arrival in the track.
+    pub(super) arrival: u64,
+}
+
+/// What a run and an entry of its index cost besides their bytes.
+pub(super) const RUN_COST: usize = 512;
+const ENTRY_COST: usize = size_of::<ObjectEntry>();
+
+/// One run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) id: RunId,
+    /// As it stands at the start of the bytes: downstream Track Alias, Subgroup ID given as upstream gave it.
+    pub(super) header: SubgroupHeader,
+    pub(super) subgroup: u64,
+    pub(super) state: RunState,
+    /// The stream that may append; `None`: it is gone, and another one of the subgroup may go on.
+    pub(super) leader: Option<StreamId>,
+    /// Why the leader is gone.
+    pub(super) lost: StreamCode,
+    /// When it last changed, in the order of changes of the track.
+    pub(super) change: u64,
+    /// The last object that was begun.
+    pub(super) last: Option<ObjectEntry>,
+    /// Arrival of the last object whose index entry is gone.
+    pub(super) forgotten: Option<u64>,
+    entries: VecDeque<ObjectEntry>,
+    chunks: ChunkList,
+    slack: usize,
+}
+
+impl Run {
+    pub(super) fn new(id: RunId, header: SubgroupHeader, subgroup: u64) -> Self {
+        Self {
+            id,
+            header,
+            subgroup,
+            state: RunState::Open,
+            leader: None,
+            lost: StreamCode::CANCELLED,
+            change: 0,
+            last: None,
+            forgotten: None,
+            entries: VecDeque::new(),
+            chunks: ChunkList::default(),
+            slack: 0,
+        }
+    }
+
+    pub(super) fn group(&self) -> u64 {
+        self.header.group
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state == RunState::Open
+    }
+
+    /// Offset after the last byte.
+    pub(super) fn end(&self) -> u64 {
+        self.chunks.end()
+    }
+
+    /// Offset of the first byte that is kept.
+    pub(super) fn base(&self) -> u64 {
+        self.chunks.base()
+    }
+
+    /// Whether the last object that was begun is complete.
+    pub(super) fn is_between_objects(&self) -> bool {
+        self.last.is_none_or(|last| last.end <= self.end())
+    }
+
+    /// Memory that the run holds.
+    pub(super) fn cost(&self) -> usize {
+        RUN_COST + self.slack
+    }
+
+    /// Appends bytes and returns what they cost.
+    pub(super) fn push(&mut self, bytes: Bytes) -> usize {
+        let cost = bytes.len() + CHUNK_COST;
+        self.chunks.push(bytes);
+        cost
+    }
+
+    /// Counts allocated bytes that are not used yet.
+    pub(super) fn add_slack(&mut self, slack: isize) {
+        self.slack = self.slack.saturating_add_signed(slack);
+    }
+
+    /// Adds an object to the index and returns what that costs.
+    pub(super) fn begin(&mut self, entry: ObjectEntry) -> usize {
+        self.last = Some(entry);
+        self.entries.push_back(entry);
+        ENTRY_COST
+    }
+
+    /// Takes the last object out of the index, because it will not be completed; returns what it cost.
+    pub(super) fn abandon_last(&mut self) -> usize {
+        self.last = None;
+        self.entries.pop_back().map_or(0, |_| ENTRY_COST)
+    }
+
+    /// Lets the oldest piece go, and index entries with it; returns what they cost.
+    pub(super) fn trim_front(&mut self) -> Option<usize> {
+        let mut cost = self.chunks.pop_front()? + CHUNK_COST;
+        while let Some(entry) = self
+            .entries
+            .front()
+            .filter(|entry| entry.end <= self.chunks.base())
+        {
+            self.forgotten = Some(entry.arrival);
+            self.entries.pop_front();
+            cost += ENTRY_COST;
+        }
+        Some(cost)
+    }
+
+    pub(super) fn read(&self, from: u64, to: u64) -> impl Iterator<Item = Bytes> + '_ {
+        self.chunks.read(from, to)
+    }
+
+    /// Whether the bytes at `offset` are `expected`, as far as they are here.
+    pub(super) fn agrees(&self, offset: u64, expected: &[u8]) -> bool {
+        self.chunks.agrees(offset, expected)
+    }
+
+    /// Index entry of an object.
+    pub(super) fn entry(&self, id: u64) -> Option<&ObjectEntry> {
+        let at = self.entries.binary_search_by_key(&id, |entry| entry.id);
+        self.entries.get(at.ok()?)
+    }
+
+    /// The object that holds the byte at `offset`.
+    pub(super) fn entry_at(&self, offset: u64) -> Option<&ObjectEntry> {
+        let at = self.entries.partition_point(|entry| entry.end <= offset);
+        self.entries.get(at)
+    }
+
+    /// The first object that `passes`, where objects that pass are the last ones; and the one before it.
+    pub(super) fn first_passing(
+        &self,
+        passes: impl Fn(&ObjectEntry) -> bool,
+    ) -> Option<(&ObjectEntry, Option<&ObjectEntry>)> {
+        let at = match self.entries.back() {
+            // The usual cases: all of a new run, or the newest object of an old one.
+            _ if self.entries.front().is_some_and(&passes) => 0,
+            _ => self.entries.partition_point(|entry| !passes(entry)),
+        };
+        let before = at
+            .checked_sub(1)
+            .and_then(|before| self.entries.get(before));
+        Some((self.entries.get(at)?, before))
+    }
+
+    /// Whether nothing before `entry` was ever in the run, so that the stream can start with the run's own header.
+    pub(super) fn starts_with(&self, entry: &ObjectEntry) -> bool {
+        self.forgotten.is_none()
+            && self.chunks.base() == 0
+            && self
+                .entries
+                .front()
+                .is_some_and(|first| first.id == entry.id)
+    }
+
+    /// The header for a stream that starts with `entry`, which is not the first of the run: the Subgroup ID is explicit
+    /// where it was that of the first object, and the first delta is the Object ID itself. The object continues after
+    /// its own delta.
+    pub(super) fn late_header(&self, entry: &ObjectEntry) -> Result<Bytes, EncodeError> {
+        let mut header = self.header;
+        // draft-14 §10.4.2: another first object would mean another subgroup
+        if header.subgroup == SubgroupId::FirstObject {
+            header.subgroup = SubgroupId::Explicit(self.subgroup);
+        }
+        let mut out = BytesMut::with_capacity(48);
+        encode_stream_header(&StreamHeader::Subgroup(header), &mut out)?;
+        put_varint(&mut out, "Object ID Delta", entry.id)?;
+        Ok(out.freeze())
+    }
+}
+
+/// The stream header as bytes.
+pub(super) fn header_bytes(header: &SubgroupHeader) -> Result<Bytes, EncodeError> {
+    let mut out = BytesMut::with_capacity(40);
+    encode_stream_header(&StreamHeader::Subgroup(*header), &mut out)?;
+    Ok(out.freeze())
+}
+
+/// The Object ID Delta of an object that follows `previous`, or begins its stream.
+pub(super) fn delta_bytes(previous: Option<u64>, id: u64) -> Result<Bytes, EncodeError> {
+    let delta = previous.map_or(id, |previous| id.saturating_sub(previous).saturating_sub(1));
+    let mut out = BytesMut::with_capacity(8);
+    put_varint(&mut out, "Object ID Delta", delta)?;
+    Ok(out.freeze())
+}

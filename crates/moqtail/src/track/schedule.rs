@@ -1,0 +1,336 @@
+//! What is sent next (draft-14 §7.2).
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::{SubscriptionId, run::RunId};
+use crate::model::GroupOrder;
+
+/// Something to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Item {
+    Run(RunId),
+    /// A datagram, by its arrival.
+    Datagram(u64),
+}
+
+/// Order among the items of one subscription; the smallest is the most urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) publisher_priority: u8,
+    group: u64,
+    /// Subgroup ID, or Object ID of a datagram.
+    subgroup: u64,
+    pub(super) item: Item,
+}
+
+impl Rank {
+    pub(super) fn new(
+        publisher_priority: u8,
+        order: GroupOrder,
+        group: u64,
+        subgroup: u64,
+        item: Item,
+    ) -> Self {
+        Self {
+            publisher_priority,
+            group: match order {
+                GroupOrder::Ascending => group,
+                GroupOrder::Descending => u64::MAX - group,
+            },
+            subgroup,
+            item,
+        }
+    }
+}
+
+/// Where an item waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// It can be sent right away.
+    Open,
+    /// It needs a stream of its own first.
+    Unopened,
+}
+
+/// Order among subscriptions: each stands for its most urgent item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    subscriber_priority: u8,
+    publisher_priority: u8,
+    /// Equals take turns: who was served longest ago comes first.
+    turn: u64,
+    subscription: SubscriptionId,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    heads: BTreeSet<Head>,
+    ranks: BTreeMap<SubscriptionId, BTreeSet<Rank>>,
+}
+
+/// Priority and turn of a subscription.
+type Standing = (u8, u64);
+
+impl Queue {
+    fn head(&self, subscription: SubscriptionId, standing: Standing) -> Option<Head> {
+        let best = self.ranks.get(&subscription)?.first()?;
+        Some(Head {
+            subscriber_priority: standing.0,
+            publisher_priority: best.publisher_priority,
+            turn: standing.1,
+            subscription,
+        })
+    }
+
+    /// Changes the items of a subscription, or its standing from `old` to `new`.
+    fn change(
+        &mut self,
+        subscription: SubscriptionId,
+        old: Standing,
+        new: Standing,
+        f: impl FnOnce(&mut BTreeSet<Rank>),
+    ) {
+        let before = self.head(subscription, old);
+        let ranks = self.ranks.entry(subscription).or_default();
+        f(ranks);
+        if ranks.is_empty() {
+            self.ranks.remove(&subscription);
+        }
+        let after = self.head(subscription, new);
+        if before != after {
+            before.map(|head| self.heads.remove(&head));
+            after.map(|head| self.heads.insert(head));
+        }
+    }
+
+    fn first(&self) -> Option<(Head, Rank)> {
+        let head = *self.heads.first()?;
+        let rank = *self.ranks.get(&head.subscription)?.first()?;
+        Some((head, rank))
+    }
+}
+
+/// All items of a session that can be sent.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    open: Queue,
+    unopened: Queue,
+    standings: BTreeMap<SubscriptionId, Standing>,
+    turns: u64,
+}
+
+impl Schedule {
+    fn lane(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Open => &mut self.open,
+            Lane::Unopened => &mut self.unopened,
+        }
+    }
+
+    fn standing(&self, subscription: SubscriptionId) -> Standing {
+        self.standings
+            .get(&subscription)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn restand(&mut self, subscription: SubscriptionId, new: Standing) {
+        let old = self.standing(subscription);
+        for queue in [&mut self.open, &mut self.unopened] {
+            queue.change(subscription, old, new, |_| {});
+        }
+        self.standings.insert(subscription, new);
+    }
+
+    /// Adds a subscription, or changes its priority.
+    pub(super) fn set_priority(&mut self, subscription: SubscriptionId, priority: u8) {
+        let (_, turn) = self.standing(subscription);
+        self.restand(subscription, (priority, turn));
+    }
+
+    /// The subscription had its turn.
+    pub(super) fn served(&mut self, subscription: SubscriptionId) {
+        self.turns += 1;
+        let (priority, _) = self.standing(subscription);
+        self.restand(subscription, (priority, self.turns));
+    }
+
+    pub(super) fn insert(&mut self, subscription: SubscriptionId, lane: Lane, rank: Rank) {
+        let standing = self.standing(subscription);
+        self.lane(lane)
+            .change(subscription, standing, standing, |ranks| {
+                ranks.insert(rank);
+            });
+    }
+
+    pub(super) fn remove(&mut self, subscription: SubscriptionId, lane: Lane, rank: Rank) {
+        let standing = self.standing(subscription);
+        self.lane(lane)
+            .change(subscription, standing, standing, |ranks| {
+                ranks.remove(&rank);
+            });
+    }
+
+    /// Forgets a subscription.
+    pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId) {
+        let standing = self.standing(subscription);
+        for queue in [&mut self.open, &mut self.unopened] {
+            queue.change(subscription, standing, standing, BTreeSet::clear);
+        }
+        self.standings.remove(&subscription);
+    }
+
+    /// The most urgent item; those that need a stream only if there is `credit`.
+    pub(super) fn first(&self, credit: bool) -> Option<(SubscriptionId, Lane, Rank)> {
+        let open = self.open.first();
+        let unopened = self.unopened.first().filter(|_| credit);
+        let lane = match (&open, &unopened) {
+            (None, None) => return None,
+            (Some(_), None) => Lane::Open,
+            (None, Some(_)) => Lane::Unopened,
+            (Some((a, in_open)), Some((b, in_unopened))) => {
+                let order = if a.subscription == b.subscription {
+                    in_open.cmp(in_unopened)
+                } else {
+                    a.cmp(b)
+                };
+                match order {
+                    Ordering::Greater => Lane::Unopened,
+                    _ => Lane::Open,
+                }
+            }
+        };
+        let (head, rank) = match lane {
+            Lane::Open => open?,
+            Lane::Unopened => unopened?,
+        };
+        Some((head.subscription, lane, rank))
+    }
+
+    /// The items of one subscription, the most urgent first within each lane.
+    pub(super) fn of(&self, subscription: SubscriptionId) -> impl Iterator<Item = Rank> + '_ {
+        [&self.open, &self.unopened]
+            .into_iter()
+            .filter_map(move |queue| queue.ranks.get(&subscription))
+            .flatten()
+            .copied()
+    }
+}
+
+/// The transport's priority for a stream: by subscriber and publisher priority, then by `slot`, where smaller slots go
+/// first.
+pub(super) fn transport_priority(subscriber: u8, publisher: u8, slot: i32) -> i32 {
+    let urgency = 0xffff - ((i32::from(subscriber) << 8) | i32::from(publisher));
+    (urgency << 15) - slot.clamp(-MAX_SLOT, MAX_SLOT)
+}
+
+/// Slots go from minus this to this.
+pub(super) const MAX_SLOT: i32 = 16_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SubscriptionId = SubscriptionId(1);
+    const B: SubscriptionId = SubscriptionId(2);
+
+    fn run(priority: u8, order: GroupOrder, group: u64, subgroup: u64) -> Rank {
+        let item = Item::Run(RunId(group * 10 + subgroup));
+        Rank::new(priority, order, group, subgroup, item)
+    }
+
+    /// Takes everything, each item as a turn.
+    fn drain(schedule: &mut Schedule) -> Vec<(u64, Rank)> {
+        let mut all = Vec::new();
+        while let Some((subscription, lane, rank)) = schedule.first(true) {
+            schedule.remove(subscription, lane, rank);
+            schedule.served(subscription);
+            all.push((subscription.0, rank));
+        }
+        all
+    }
+
+    /// S7.2-01 to S7.2-04.
+    #[test]
+    fn the_rules_of_the_draft_decide_in_their_order() {
+        let mut schedule = Schedule::default();
+        schedule.set_priority(A, 10);
+        schedule.set_priority(B, 20);
+        let asc = GroupOrder::Ascending;
+        let expected = [
+            (1, run(1, asc, 9, 9)),
+            (1, run(5, asc, 1, 0)),
+            (1, run(5, asc, 1, 1)),
+            (1, run(5, asc, 2, 0)),
+            (2, run(0, asc, 0, 0)),
+        ];
+        for (at, (subscription, rank)) in expected.iter().rev().enumerate() {
+            let lane = if at % 2 == 0 {
+                Lane::Open
+            } else {
+                Lane::Unopened
+            };
+            schedule.insert(SubscriptionId(*subscription), lane, *rank);
+        }
+        assert_eq!(drain(&mut schedule), expected);
+    }
+
+    /// S7.2-03.
+    #[test]
+    fn descending_puts_the_newest_group_first() {
+        let mut schedule = Schedule::default();
+        let desc = GroupOrder::Descending;
+        for group in [1, 3, 2] {
+            schedule.insert(A, Lane::Open, run(0, desc, group, 0));
+        }
+        let groups: Vec<_> = drain(&mut schedule);
+        assert_eq!(groups, [3, 2, 1].map(|group| (1, run(0, desc, group, 0))));
+    }
+
+    /// S7.2-06.
+    #[test]
+    fn equals_take_turns() {
+        let mut schedule = Schedule::default();
+        let asc = GroupOrder::Ascending;
+        for group in 0..3 {
+            schedule.insert(A, Lane::Open, run(0, asc, group, 0));
+            schedule.insert(B, Lane::Unopened, run(0, asc, 100 + group, 0));
+        }
+        let order: Vec<_> = drain(&mut schedule).iter().map(|(who, _)| *who).collect();
+        assert_eq!(order, [1, 2, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn without_credit_only_open_streams_are_served() {
+        let mut schedule = Schedule::default();
+        let asc = GroupOrder::Ascending;
+        schedule.insert(A, Lane::Unopened, run(0, asc, 0, 0));
+        assert_eq!(schedule.first(false), None);
+        schedule.insert(B, Lane::Open, run(9, asc, 0, 0));
+        assert_eq!(schedule.first(false).map(|first| first.0), Some(B));
+        assert_eq!(schedule.first(true).map(|first| first.0), Some(A));
+        schedule.drop_subscription(A);
+        schedule.drop_subscription(B);
+        assert_eq!(schedule.first(true), None);
+        assert!(schedule.open.heads.is_empty() && schedule.unopened.heads.is_empty());
+    }
+
+    /// S7.1-01: 0 is the most urgent, and larger numbers go first in the transport.
+    #[test]
+    fn transport_priorities_keep_the_order() {
+        let order = [
+            transport_priority(0, 0, -MAX_SLOT),
+            transport_priority(0, 0, 0),
+            transport_priority(0, 0, i32::MAX),
+            transport_priority(0, 1, i32::MIN),
+            transport_priority(1, 0, 0),
+            transport_priority(255, 255, 0),
+            transport_priority(255, 255, 5),
+        ];
+        assert!(order.is_sorted_by(|a, b| a > b), "{order:?}");
+        assert!(order[0] < i32::MAX);
+    }
+}
