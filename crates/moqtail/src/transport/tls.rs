@@ -60,10 +60,9 @@ pub enum TlsError {
     Unusable(String),
 }
 
-impl From<rustls::Error> for TlsError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Unusable(error.to_string())
-    }
+/// A rustls error about what was configured.
+pub(super) fn unusable(error: rustls::Error) -> TlsError {
+    TlsError::Unusable(error.to_string())
 }
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -88,7 +87,8 @@ pub(super) fn sha256(provider: &CryptoProvider, data: &[u8]) -> Option<[u8; 32]>
 /// Server side for raw QUIC and WebTransport on one port. QUIC is TLS 1.3 only.
 pub(super) fn server(certificate: Arc<Certificate>) -> Result<QuicServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![ALPN_HTTP3.into(), ALPN.into()];
@@ -101,7 +101,8 @@ pub(super) fn client(
     alpn: &str,
 ) -> Result<QuicClientConfig, TlsError> {
     let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();

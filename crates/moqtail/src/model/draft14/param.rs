@@ -1,7 +1,7 @@
 //! Key-Value-Pairs, setup parameters, version-specific parameters and tokens (draft-14 §1.4.2, §9.2, §9.3.2).
 
 use super::coding::{Reader, Stop, Wire, Writer, invalid, owned};
-use super::control::MessageType;
+use super::message_type::MessageType;
 use crate::model::{
     AuthToken, DecodeErrorKind, EncodeError, KeyValuePair, MAX_VALUE_LEN, Parameter, Parameters,
     SetupParameter, SetupParameters,
