@@ -22,6 +22,7 @@
 //! Input is not trusted. Lengths and counts it claims are checked against [`Limits`] and never
 //! used to allocate; how deep boxes nest is not up to the input.
 
+mod aac;
 mod boxes;
 mod catalog;
 mod codec;

@@ -92,9 +92,8 @@ impl Client {
         config: ClientConfig,
     ) -> Result<Self, ConnectError> {
         let role = Role::Client {
-            authority: url
-                .map(|url| url.authority().to_owned())
-                .unwrap_or_default(),
+            // Without a URL the peer is in this process.
+            authority: url.map_or("localhost", MoqtUrl::authority).to_owned(),
             path: url
                 .map(|url| url.path_and_query().to_owned())
                 .unwrap_or_default(),

@@ -4,6 +4,9 @@
 //! the comparison with another codec.
 
 pub mod arbitrary;
+mod session;
+
+pub use session::{session_messages, session_operations};
 
 use std::fmt::Debug;
 

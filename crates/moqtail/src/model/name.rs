@@ -177,7 +177,7 @@ impl fmt::Debug for NamespacePrefix {
 /// use moqtail::model::FullTrackName;
 ///
 /// let track: FullTrackName = "live/cam#video".parse()?;
-/// assert_eq!(track.name(), b"video"[..]);
+/// assert_eq!(track.name()[..], b"video"[..]);
 /// assert_eq!(track.to_string(), "live/cam#video");
 /// # Ok::<(), moqtail::model::NameError>(())
 /// ```

@@ -145,16 +145,9 @@ impl Guard<'_> {
 
     /// The bytes break the draft or the data model.
     fn fail(&mut self, error: &IngestError) {
-        let Some(ingest) = self.ingest.take() else {
-            return;
-        };
-        self.track.write(|log| {
-            // draft-14 §10.4.3: downstream the subgroup stays incomplete
-            ingest.reset(log, StreamCode::INTERNAL_ERROR);
-            if let IngestError::Malformed(why) = error {
-                log.set_malformed(why.clone());
-            }
-        });
+        if let Some(ingest) = self.ingest.take() {
+            self.track.write(|log| ingest.fail(log, error));
+        }
     }
 
     fn finish(mut self) -> IngestEnd {

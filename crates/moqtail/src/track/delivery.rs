@@ -237,6 +237,11 @@ impl<S: Source> Delivery<S> {
         self.refused_datagrams
     }
 
+    /// Bytes taken out of logs and not yet taken by the transport.
+    pub fn staged(&self) -> usize {
+        self.shared.staged
+    }
+
     /// The log of a subscription changed.
     pub fn changed(&mut self, id: SubscriptionId) {
         self.dirty.insert(id);

@@ -169,6 +169,15 @@ impl StreamIngest {
         Ok(())
     }
 
+    /// What was read breaks the draft or the data model; readers see a reset, or the end of the track.
+    pub fn fail(self, log: &mut TrackLog, error: &IngestError) {
+        // draft-14 §10.4.3: downstream the subgroup stays incomplete
+        log.reset_stream(self.stream, StreamCode::INTERNAL_ERROR);
+        if let IngestError::Malformed(why) = error {
+            log.set_malformed(why.clone());
+        }
+    }
+
     /// The stream ended early; readers see a reset with `code` unless another stream goes on.
     pub fn reset(self, log: &mut TrackLog, code: StreamCode) {
         log.reset_stream(self.stream, code);

@@ -26,6 +26,8 @@ mod ranges;
 mod run;
 mod schedule;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use delivery::{Delivery, DeliveryEvent};

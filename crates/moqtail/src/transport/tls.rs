@@ -96,28 +96,34 @@ pub(super) fn server(certificate: Arc<Certificate>) -> Result<QuicServerConfig, 
 }
 
 /// Client side that offers one protocol.
-pub(super) fn client(trust: &Trust, alpn: &str) -> Result<QuicClientConfig, TlsError> {
+pub(super) fn client(
+    verifier: Arc<dyn ServerCertVerifier>,
+    alpn: &str,
+) -> Result<QuicClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.into()];
+    QuicClientConfig::try_from(config).map_err(|error| TlsError::Unusable(error.to_string()))
+}
+
+/// Reads what is to be trusted.
+pub(super) fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let provider = provider();
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let pinned = |allowed| {
         Arc::new(Pinned {
             provider: provider.clone(),
             allowed,
         })
     };
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+    Ok(match trust {
         Trust::System => web_pki(system_roots()?, &provider)?,
         Trust::Roots(pem) => web_pki(roots(pem)?, &provider)?,
         Trust::Fingerprints(fingerprints) => pinned(Some(fingerprints.clone())),
         Trust::Insecure => pinned(None),
-    };
-    let mut config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.into()];
-    QuicClientConfig::try_from(config).map_err(|error| TlsError::Unusable(error.to_string()))
+    })
 }
 
 fn web_pki(
@@ -256,9 +262,7 @@ mod tests {
 
     #[test]
     fn roots_without_a_certificate_are_refused() {
-        assert!(matches!(
-            client(&Trust::Roots(b"nothing".into()), ALPN),
-            Err(TlsError::Pem { .. })
-        ));
+        let nothing = Trust::Roots(b"nothing".into());
+        assert!(matches!(verifier(&nothing), Err(TlsError::Pem { .. })));
     }
 }

@@ -162,6 +162,10 @@ impl ControlDecoder {
         match decode_frame(&self.bytes, self.options) {
             Ok((message, len)) => {
                 self.bytes.advance(len);
+                if self.bytes.is_empty() {
+                    // A session that is at rest keeps no memory of its largest message.
+                    self.bytes = BytesMut::new();
+                }
                 Ok(Some(message))
             }
             Err(Stop::Short { .. }) => Ok(None),

@@ -43,13 +43,13 @@ fn read_datagram(r: &mut Reader<'_>, bytes: &Bytes) -> Result<ObjectDatagram, St
     let extensions = if has(EXTENSIONS) {
         let offset = r.offset();
         // The datagram itself is the limit.
-        let range = read_extensions(r, usize::MAX)?;
+        let (start, end) = read_extensions(r, usize::MAX)?;
         // draft-14 §10.3.1
-        if range.is_empty() {
+        if start == end {
             let kind = DecodeErrorKind::InvalidValue(0);
             return Err(invalid("Extension Headers Length", offset, kind));
         }
-        Extensions(bytes.slice(range))
+        Extensions(bytes.slice(start..end))
     } else {
         Extensions::default()
     };

@@ -1,10 +1,8 @@
 //! Extension headers of objects (draft-14 §10.2.1.2, §11).
 
-use std::ops::Range;
-
 use bytes::{Bytes, BytesMut};
 
-use super::coding::{Reader, Stop, Writer, all_or_nothing, invalid};
+use super::coding::{Reader, Stop, Writer, invalid, put_varint};
 use super::param::{PairValue, read_pair, write_pair};
 use crate::model::{
     DecodeError, DecodeErrorKind, EncodeError, Extensions, Gaps, KeyValuePair, Location,
@@ -177,8 +175,8 @@ fn check(bytes: &[u8], base: u64) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Reads Extension Headers Length and that many bytes of pairs; gives their range.
-pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<Range<usize>, Stop> {
+/// Reads Extension Headers Length and that many bytes of pairs; gives where they start and end.
+pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<(usize, usize), Stop> {
     let offset = r.offset();
     let len = r.varint("Extension Headers Length")?;
     if len > max as u64 {
@@ -195,7 +193,7 @@ pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<Range<us
     let bytes = r.take(FIELD, len)?;
     // draft-14 §10.2.1.2: the pairs must end where the length says
     check(bytes, base).map_err(|stop| Stop::Invalid(stop.at_end()))?;
-    Ok(start..start + len)
+    Ok((start, start + len))
 }
 
 /// Writes Extension Headers Length and the pairs.
@@ -203,10 +201,7 @@ pub(super) fn write_extensions(
     out: &mut BytesMut,
     extensions: &Extensions,
 ) -> Result<(), EncodeError> {
-    all_or_nothing(out, |out| {
-        let mut w = Writer::new(out);
-        w.varint("Extension Headers Length", extensions.0.len() as u64)?;
-        w.bytes(&extensions.0);
-        Ok(())
-    })
+    put_varint(out, "Extension Headers Length", extensions.0.len() as u64)?;
+    out.extend_from_slice(&extensions.0);
+    Ok(())
 }

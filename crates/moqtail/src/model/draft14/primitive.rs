@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::coding::{Reader, Stop, Wire, Writer, invalid, owned};
 use crate::model::{
     DecodeErrorKind, EncodeError, FetchErrorCode, Filter, FullTrackName, GroupOrder, Location,
@@ -237,7 +239,7 @@ impl Wire for NamespacePrefix {
             joined.extend_from_slice(bytes);
             ranges.push(start..joined.len());
         }
-        let joined = bytes::Bytes::from(joined);
+        let joined = Bytes::from(joined.into_boxed_slice());
         Self::new(ranges.into_iter().map(|range| joined.slice(range))).map_err(fault)
     }
 

@@ -333,7 +333,7 @@ impl Connection for QuicConnection {
         } else {
             0
         };
-        let count = count.min(shared.max_incoming_uni) + own;
+        let count = count.min(shared.max_incoming_uni).saturating_add(own);
         shared.conn.set_max_concurrent_uni_streams(count.into());
     }
 

@@ -1,0 +1,270 @@
+//! Budgets: what leaves the log, and what becomes of readers that still wanted it.
+
+use std::time::Duration;
+
+use super::support::*;
+use crate::model::{
+    DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, StreamCode, TrackAlias,
+};
+use crate::track::{DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits};
+
+fn small() -> TrackLimits {
+    TrackLimits {
+        max_bytes: 100_000,
+        max_remembered_groups: 4,
+        ..TrackLimits::default()
+    }
+}
+
+/// The oldest groups leave, the newest stays, the budget holds after every step.
+#[test]
+fn whole_groups_leave() {
+    let world = World::with(small(), DeliveryLimits::default());
+    for group in 0..100 {
+        world.send(
+            header(group, 0),
+            &[object(0, &[1; 10_000]), object(1, &[2; 10_000])],
+        );
+        assert!(world.log.borrow().bytes() <= 100_000);
+    }
+    let log = world.log.borrow();
+    let kept: Vec<_> = log
+        .groups
+        .iter()
+        .filter(|(_, group)| group.written.is_some())
+        .map(|(id, _)| *id)
+        .collect();
+    assert_eq!(kept, [96, 97, 98, 99]);
+    assert!(log.groups.len() <= 8, "{}", log.groups.len());
+    assert!(log.runs.len() == 4);
+}
+
+/// An endless group does not grow without end, whether of one stream or of many; readers that keep up lose nothing.
+#[test]
+fn the_newest_group_is_trimmed_from_its_front() {
+    let mut world = World::with(small(), DeliveryLimits::default());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut endless = world.publish(header(0, 0));
+    for id in 0..200 {
+        endless.object(2 * id, &[1; 5_000]);
+        world.send(header(0, id + 1), &[object(2 * id + 1, &[2; 3_000])]);
+        world.run();
+        assert!(world.log.borrow().bytes() <= 110_000);
+    }
+    assert_eq!(world.received().len(), 400);
+    assert!(world.ended().is_none());
+    assert!(world.log.borrow().runs.len() < 30);
+    assert!(world.log.borrow().groups[&0].subgroups.len() < 30);
+}
+
+/// An object over the whole budget flows through and is not kept.
+#[test]
+fn an_object_over_the_budget_is_forwarded() {
+    let mut world = World::with(small(), DeliveryLimits::default());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut upstream = world.publish(header(0, 0));
+    let payload: Vec<u8> = (0..1_000_000_u32).map(|i| i as u8).collect();
+    let mut rest = upstream.begin(0, &payload, 1);
+    world.run();
+    while !rest.is_empty() {
+        let tail = rest.split_off(rest.len().min(8_000));
+        upstream.bytes(&rest).unwrap();
+        rest = tail;
+        world.run();
+        assert!(world.log.borrow().bytes() <= 110_000);
+    }
+    upstream.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(0).objects(), [object(0, &payload)]);
+    assert_eq!(world.stream(0).state, State::Finished);
+}
+
+/// A stream that goes on after its group has left is not disturbed, and late copies stay copies.
+#[test]
+fn an_old_stream_goes_on_after_its_group_has_left() {
+    let mut world = World::with(small(), DeliveryLimits::default());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut old = world.publish(header(0, 0));
+    old.object(0, b"first");
+    world.run();
+    for group in 1..20 {
+        world.send(header(group, 0), &[object(0, &[1; 20_000])]);
+        world.run();
+    }
+    old.object(1, b"second");
+    old.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(0).ids(), [0, 1]);
+    assert_eq!(world.stream(0).state, State::Finished);
+    let second = world.second_publisher();
+    let mut copy = world.publish_as(second, header(0, 0));
+    copy.object(0, b"first");
+    copy.object(1, b"second");
+    copy.finish().unwrap();
+    let mut copy = world.publish_as(second, header(18, 0));
+    copy.object(0, &[1; 20_000]);
+    copy.finish().unwrap();
+    world.run();
+    assert_eq!(world.wire.streams.len(), 20);
+}
+
+/// S9.2.1.2-07, S9.12-18: without a timeout a reader that is too slow is ended, and nobody else is disturbed.
+#[test]
+fn a_slow_reader_ends_too_far_behind() {
+    for lag_bytes in [50_000, u64::MAX] {
+        let delivery = DeliveryLimits {
+            lag_bytes,
+            ..DeliveryLimits::default()
+        };
+        let mut world = World::with(small(), delivery);
+        world.subscribe(SUB, params(from_start())).unwrap();
+        world.wire.window = 1000;
+        for group in 0..20 {
+            world.send(header(group, 0), &[object(0, &[1; 10_000])]);
+            world.run();
+        }
+        let opened = world.wire.streams.len() as u64;
+        assert_eq!(
+            world.ended(),
+            Some((PublishDoneCode::TOO_FAR_BEHIND, opened))
+        );
+        let reset = State::Reset(StreamCode::CANCELLED);
+        assert!(
+            world
+                .wire
+                .streams
+                .iter()
+                .all(|stream| stream.state == reset)
+        );
+        // The log goes on, and a new reader gets new objects.
+        world.wire.window = usize::MAX;
+        world
+            .subscribe(SubscriptionId(2), params(from_start()))
+            .unwrap();
+        world.send(header(30, 0), &[object(0, b"x")]);
+        world.run();
+        assert_eq!(world.wire.streams.last().unwrap().state, State::Finished);
+    }
+}
+
+/// S9.2.1.2-05: with a timeout, or where the operator allows it, old groups are skipped; never with FIN.
+#[test]
+fn a_slow_reader_skips_groups_where_it_may() {
+    for negotiated in [true, false] {
+        let delivery = DeliveryLimits {
+            lag_bytes: 25_000,
+            skip_groups: !negotiated,
+            ..DeliveryLimits::default()
+        };
+        let mut world = World::with(TrackLimits::default(), delivery);
+        let timeout = negotiated.then_some(Duration::from_secs(100));
+        let params = SubscriptionParams {
+            delivery_timeout: timeout,
+            ..params(from_start())
+        };
+        world.subscribe(SUB, params).unwrap();
+        world.wire.window = 100;
+        for group in 0..10 {
+            world.send(header(group, 0), &[object(0, &[1; 10_000])]);
+            world.run();
+        }
+        assert_eq!(world.ended(), None);
+        let code = match negotiated {
+            true => StreamCode::DELIVERY_TIMEOUT,
+            false => StreamCode::CANCELLED,
+        };
+        assert_eq!(world.stream(0).state, State::Reset(code));
+        let last = world.wire.streams.len() - 1;
+        world.open_window(last, usize::MAX);
+        assert_eq!(world.stream(last).state, State::Finished);
+        assert_eq!(decode(&world.stream(last).bytes).0.group, 9);
+        let whole = world.wire.streams.iter().filter(|stream| {
+            stream.state == State::Finished && stream.objects().iter().any(|object| !object.whole)
+        });
+        assert_eq!(whole.count(), 0);
+    }
+}
+
+/// One blocked reader beside one that is not.
+#[test]
+fn a_stalled_stream_holds_nobody_back() {
+    let mut world = World::subscribed();
+    world
+        .subscribe(SubscriptionId(2), params(from_start()))
+        .unwrap();
+    world.wire.window = 0;
+    world.send(header(0, 0), &[object(0, &[1; 100_000])]);
+    world.run();
+    world.wire.window = usize::MAX;
+    for group in 1..50 {
+        world.send(header(group, 0), &[object(0, &[1; 1000])]);
+        world.run();
+    }
+    let finished = |stream: &&Stream| stream.state == State::Finished;
+    assert_eq!(world.wire.streams.iter().filter(finished).count(), 98);
+    world.open_window(0, usize::MAX);
+    world.open_window(1, usize::MAX);
+    assert!(
+        world
+            .wire
+            .streams
+            .iter()
+            .all(|stream| stream.state == State::Finished)
+    );
+}
+
+/// Datagrams: a ring by number and bytes.
+#[test]
+fn old_datagrams_leave() {
+    let limits = TrackLimits {
+        max_datagrams: 10,
+        ..small()
+    };
+    let world = World::with(limits, DeliveryLimits::default());
+    for id in 0..1000 {
+        let datagram = ObjectDatagram {
+            track_alias: TrackAlias(1),
+            group: id / 7,
+            object: id % 7,
+            object_id_absent: false,
+            publisher_priority: 0,
+            end_of_group: false,
+            extensions: Extensions::default(),
+            body: DatagramBody::Payload(bytes::Bytes::from(vec![1; 500])),
+        };
+        world
+            .log
+            .borrow_mut()
+            .receive_datagram(datagram, world.now)
+            .unwrap();
+    }
+    let log = world.log.borrow();
+    assert_eq!(log.datagrams.len(), 10);
+    assert!(log.groups.len() <= 8, "{}", log.groups.len());
+    assert!(log.bytes() < 10_000);
+}
+
+/// Everything that is counted is given back.
+#[test]
+fn an_empty_log_holds_nothing() {
+    let limits = TrackLimits {
+        max_bytes: 0,
+        ..small()
+    };
+    let world = World::with(limits, DeliveryLimits::default());
+    for group in 0..10 {
+        let mut a = world.publish(header(group, 0));
+        a.object(0, &[1; 5000]);
+        a.objects(&[object(1, b"x"), object(2, &[3; 9000])])
+            .unwrap();
+        a.begin(3, b"partial", 2);
+        a.reset(StreamCode::CANCELLED);
+        world.send(header(group, 1), &[object(9, &[1; 100])]);
+    }
+    let mut log = world.log.borrow_mut();
+    log.keep_budget();
+    log.keep_budget();
+    assert_eq!(log.bytes(), 0);
+    assert!(log.runs.is_empty());
+    assert_eq!(log.held_bytes, 0);
+}

@@ -1,0 +1,358 @@
+//! Several publishers of one track, and several streams of one subgroup (draft-14 §8.2, §10.4.3).
+
+use super::support::*;
+use crate::model::{KeyValuePair, Location, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId};
+use crate::track::{DeliveryLimits, IngestError, TrackLimits};
+
+const RESET: StreamCode = StreamCode::SESSION_CLOSED;
+
+fn objects(ids: std::ops::Range<u64>) -> Vec<Object> {
+    ids.map(|id| object(id, format!("payload of {id}").as_bytes()))
+        .collect()
+}
+
+/// S8.2-01, S8.2-02.
+#[test]
+fn copies_of_a_second_publisher_are_dropped() {
+    let mut world = World::subscribed();
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+    for id in 0..10 {
+        let (first, second) = if id % 3 == 0 {
+            (&mut b, &mut a)
+        } else {
+            (&mut a, &mut b)
+        };
+        first.objects(&objects(id..id + 1)).unwrap();
+        world.run();
+        second.objects(&objects(id..id + 1)).unwrap();
+        world.run();
+    }
+    a.finish().unwrap();
+    world.run();
+    b.finish().unwrap();
+    world.run();
+    assert_eq!(world.wire.streams.len(), 1);
+    let expected = encode(
+        &SubgroupHeader {
+            track_alias: ALIAS,
+            ..header(0, 0)
+        },
+        &objects(0..10),
+    );
+    assert_eq!(world.stream(0).bytes, expected);
+    assert_eq!(world.stream(0).state, State::Finished);
+}
+
+/// S8.4.1-01: the leader is lost between objects; the follower goes on, on the same stream.
+#[test]
+fn a_follower_goes_on_where_the_leader_ended() {
+    for follower_is_ahead in [false, true] {
+        let mut world = World::subscribed();
+        let mut a = world.publish(header(0, 0));
+        let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+        a.objects(&objects(0..4)).unwrap();
+        b.objects(&objects(0..2)).unwrap();
+        if follower_is_ahead {
+            b.objects(&objects(2..4)).unwrap();
+        }
+        world.run();
+        a.reset(RESET);
+        world.run();
+        assert_eq!(world.stream(0).state, State::Open);
+        let from = if follower_is_ahead { 4 } else { 2 };
+        b.objects(&objects(from..7)).unwrap();
+        b.finish().unwrap();
+        world.run();
+        assert_eq!(world.wire.streams.len(), 1);
+        assert_eq!(world.stream(0).objects(), objects(0..7));
+        assert_eq!(world.stream(0).state, State::Finished);
+    }
+}
+
+/// S10.4.3-12: a subgroup that nobody continues is reset with the code of upstream.
+#[test]
+fn without_a_follower_the_reset_is_passed_on() {
+    for inside in [false, true] {
+        let mut world = World::subscribed();
+        let mut a = world.publish(header(0, 0));
+        a.objects(&objects(0..2)).unwrap();
+        if inside {
+            a.begin(2, b"partial", 3);
+        }
+        world.run();
+        a.reset(RESET);
+        world.run();
+        assert_eq!(world.stream(0).state, State::Reset(RESET));
+        assert_eq!(world.log.borrow().malformed(), None);
+        // The object may come again, whole.
+        world.send(header(0, 0), &[object(2, b"whole")]);
+        world.run();
+        assert_eq!(world.stream(1).objects(), [object(2, b"whole")]);
+    }
+}
+
+/// The last follower leaves without having gone on.
+#[test]
+fn an_orphan_is_reset_when_its_followers_are_gone() {
+    let mut world = World::subscribed();
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+    a.objects(&objects(0..4)).unwrap();
+    b.objects(&objects(0..1)).unwrap();
+    world.run();
+    a.reset(RESET);
+    world.run();
+    assert_eq!(world.stream(0).state, State::Open);
+    b.reset(StreamCode::CANCELLED);
+    world.run();
+    assert_eq!(world.stream(0).state, State::Reset(RESET));
+}
+
+/// No object is made of parts from two publishers.
+#[test]
+fn a_partial_object_is_never_spliced() {
+    let whole = vec![5; 1000];
+    for held in [0, 400, 1000] {
+        let mut world = World::subscribed();
+        let mut a = world.publish(header(0, 0));
+        let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+        a.objects(&objects(0..1)).unwrap();
+        a.begin(1, &whole, 500);
+        b.objects(&objects(0..1)).unwrap();
+        let rest = b.begin(1, &whole, held);
+        world.run();
+        assert_eq!(world.wire.streams.len(), 1);
+        a.reset(RESET);
+        world.run();
+        assert_eq!(world.stream(0).state, State::Reset(RESET));
+        b.bytes(&rest).unwrap();
+        b.object(2, b"after");
+        b.finish().unwrap();
+        world.run();
+        assert_eq!(world.wire.streams.len(), 2);
+        let expected = [object(1, &whole), object(2, b"after")];
+        assert_eq!(world.stream(1).objects(), expected);
+        assert_eq!(world.stream(1).state, State::Finished);
+    }
+}
+
+/// Objects beyond the one the leader is in wait for it, and go in when their turn comes.
+#[test]
+fn a_follower_that_is_ahead_waits_for_the_object_of_the_leader() {
+    let slow = vec![1; 1000];
+    let mut world = World::subscribed();
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+    let rest = a.begin(0, &slow, 10);
+    b.object(0, &slow);
+    b.object(1, b"one");
+    let more = b.begin(2, b"two is partial", 3);
+    world.run();
+    assert_eq!(world.wire.streams.len(), 1);
+    assert_eq!(world.stream(0).ids(), [0]);
+    a.bytes(&rest).unwrap();
+    world.run();
+    assert_eq!(world.stream(0).ids(), [0, 1, 2]);
+    b.bytes(&more).unwrap();
+    a.object(1, b"one");
+    a.object(2, b"two is partial");
+    a.object(3, b"three");
+    a.finish().unwrap();
+    world.run();
+    let expected = [
+        object(0, &slow),
+        object(1, b"one"),
+        object(2, b"two is partial"),
+        object(3, b"three"),
+    ];
+    assert_eq!(world.wire.streams.len(), 1);
+    assert_eq!(world.stream(0).objects(), expected);
+    assert_eq!(world.stream(0).state, State::Finished);
+}
+
+/// S2.5-08 across publishers, also for objects that waited.
+#[test]
+fn publishers_that_disagree_make_the_track_malformed() {
+    let world = World::new();
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+    let rest = a.begin(0, b"aaaa", 2);
+    b.object(0, b"aaab");
+    let error = a.bytes(&rest).unwrap_err();
+    assert!(matches!(error, IngestError::Malformed(_)), "{error}");
+    assert!(world.log.borrow().malformed().is_some());
+}
+
+/// What waits is bounded; then it becomes a stream of its own.
+#[test]
+fn held_objects_are_bounded() {
+    let limits = TrackLimits {
+        max_held_bytes: 1000,
+        ..TrackLimits::default()
+    };
+    let mut world = World::with(limits, DeliveryLimits::default());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+    let slow = vec![1; 5000];
+    let rest = a.begin(0, &slow, 10);
+    b.object(0, &slow);
+    b.object(1, &[2; 2000]);
+    b.object(2, b"two");
+    world.run();
+    assert_eq!(world.wire.streams.len(), 2);
+    assert_eq!(world.stream(1).ids(), [1, 2]);
+    a.bytes(&rest).unwrap();
+    a.object(1, &[2; 2000]);
+    a.object(2, b"two");
+    a.finish().unwrap();
+    b.finish().unwrap();
+    world.run();
+    assert_eq!(world.received().len(), 3);
+    assert!(
+        world
+            .wire
+            .streams
+            .iter()
+            .all(|stream| stream.state != State::Open)
+    );
+}
+
+/// S10.4.3-07, S10.4.3-08: what is not known to be the next object goes on a new stream.
+#[test]
+fn an_object_that_may_not_be_the_next_gets_a_new_stream() {
+    let mut world = World::subscribed();
+    let mut a = world.publish(header(0, 0));
+    a.objects(&objects(0..2)).unwrap();
+    world.run();
+    a.reset(RESET);
+    world.send(header(0, 0), &objects(3..5));
+    world.run();
+    assert_eq!(world.stream(0).ids(), [0, 1]);
+    assert_eq!(world.stream(0).state, State::Reset(RESET));
+    assert_eq!(world.stream(1).ids(), [3, 4]);
+    assert_eq!(world.stream(1).state, State::Finished);
+}
+
+/// S10.4.3-07: ids between that are elsewhere or do not exist are no obstacle.
+#[test]
+fn known_gaps_do_not_part_streams() {
+    let extended = |subgroup| SubgroupHeader {
+        extensions: true,
+        ..header(0, subgroup)
+    };
+    for how in ["other subgroup", "status", "gap"] {
+        let mut world = World::subscribed();
+        let mut a = world.publish(extended(0));
+        let mut b = world.publish_as(world.second_publisher(), extended(0));
+        a.objects(&objects(0..2)).unwrap();
+        b.objects(&objects(0..1)).unwrap();
+        let other = |objects: &[Object]| world.send(extended(1), objects);
+        match how {
+            "other subgroup" => other(&objects(2..5)),
+            "status" => {
+                other(&[2, 3, 4].map(|id| status(id, ObjectStatus::DoesNotExist)));
+            }
+            _ => other(&[with_gap(5, 0x3E, 3)]),
+        }
+        a.reset(RESET);
+        b.objects(&[object(1, b"payload of 1"), object(6, b"next?")])
+            .unwrap();
+        world.run();
+        let of_subgroup: Vec<_> = world
+            .wire
+            .streams
+            .iter()
+            .filter(|stream| decode(&stream.bytes).0.subgroup == SubgroupId::Explicit(0))
+            .map(Stream::ids)
+            .collect();
+        assert_eq!(of_subgroup, [vec![0, 1, 6]], "{how}");
+    }
+}
+
+/// Two streams of one publisher: it had a reason; the second one does not wait.
+#[test]
+fn a_publisher_may_split_a_subgroup() {
+    let mut world = World::subscribed();
+    let mut a = world.publish(header(0, 0));
+    a.objects(&objects(0..2)).unwrap();
+    a.begin(2, b"slow", 1);
+    let mut b = world.publish(header(0, 0));
+    b.objects(&objects(5..6)).unwrap();
+    world.run();
+    assert_eq!(world.wire.streams.len(), 2);
+    a.reset(RESET);
+    b.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(0).state, State::Reset(RESET));
+    assert_eq!(world.stream(1).state, State::Finished);
+}
+
+/// Streams that differ in their type cannot be joined.
+#[test]
+fn streams_of_different_types_are_kept_apart() {
+    let mut world = World::subscribed();
+    let extended = SubgroupHeader {
+        extensions: true,
+        ..header(0, 0)
+    };
+    let mut with_one = object(2, b"payload of 2");
+    with_one.extensions =
+        crate::model::Extensions::from_pairs(&[KeyValuePair::Varint { key: 2, value: 5 }]).unwrap();
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), extended);
+    a.objects(&objects(0..2)).unwrap();
+    b.objects(&objects(0..2)).unwrap();
+    world.run();
+    a.reset(RESET);
+    b.objects(std::slice::from_ref(&with_one)).unwrap();
+    b.finish().unwrap();
+    world.run();
+    assert_eq!(world.received().len(), 3);
+    let last = world.wire.streams.last().unwrap();
+    assert_eq!(last.objects(), [with_one]);
+    assert_eq!(last.state, State::Finished);
+}
+
+/// A first object that was dropped as a copy: the subgroup keeps its ID.
+#[test]
+fn the_subgroup_of_the_first_object_survives_its_loss() {
+    let mut world = World::subscribed();
+    let first = SubgroupHeader {
+        subgroup: SubgroupId::FirstObject,
+        ..header(0, 0)
+    };
+    let mut a = world.publish(first);
+    a.objects(&objects(7..9)).unwrap();
+    a.begin(9, b"cut", 1);
+    a.reset(RESET);
+    let mut b = world.publish_as(world.second_publisher(), first);
+    b.objects(&objects(7..9)).unwrap();
+    b.object(9, b"cut");
+    b.finish().unwrap();
+    world.run();
+    let (header, objects) = decode(&world.wire.streams.last().unwrap().bytes);
+    assert_eq!(header.subgroup, SubgroupId::Explicit(7));
+    assert_eq!(objects, [object(9, b"cut")]);
+}
+
+/// After the last publisher has gone a new one goes on above Largest, or begins the track anew.
+#[test]
+fn a_sealed_track_goes_on_or_begins_anew() {
+    for (group, anew) in [(5, false), (0, true)] {
+        let mut world = World::subscribed();
+        world.send(header(4, 0), &objects(0..3));
+        world.run();
+        let publisher = world.publisher;
+        world.log.borrow_mut().remove_publisher(publisher);
+        world.publisher = world.second_publisher();
+        world.send(header(group, 0), &[object(0, b"new life")]);
+        world.run();
+        assert_eq!(world.log.borrow().malformed(), None);
+        let largest = Location::new(group, 0);
+        assert_eq!(world.log.borrow().largest(), Some(largest));
+        assert_eq!(world.wire.streams.len(), 2, "{anew}");
+        assert!(world.ended().is_none());
+    }
+}

@@ -1,0 +1,9 @@
+//! The data path without a network: publishers write a log, an engine delivers it to streams that are only vectors.
+
+mod deliver;
+mod join;
+mod malformed;
+mod memory;
+mod merge;
+mod random;
+mod support;
