@@ -4,6 +4,7 @@
 
 mod binary;
 mod files;
+mod media;
 mod mp4;
 mod process;
 mod relay;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use binary::moqtail;
 pub use files::{Scratch, ffmpeg, ffprobe};
+pub use media::{Codecs, FRAME_RATE, Live, Passed, playable, test_media};
 pub use mp4::{Chunk, chunks};
 pub use process::{Finished, Process};
 pub use relay::Relay;
