@@ -104,21 +104,26 @@ pub fn parse(text: &str) -> Result<Vectors> {
     Ok(vectors)
 }
 
+/// Hexadecimal digits, with white space anywhere; `61*1024` stands for 1024 bytes 61.
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect::<Option<_>>()?;
-    if !digits.len().is_multiple_of(2) {
-        return None;
+    let mut bytes = Vec::new();
+    let mut high = None;
+    for word in text.split_whitespace() {
+        let (digits, times) = word.split_once('*').unwrap_or((word, "1"));
+        for digit in digits.chars() {
+            let digit = u8::try_from(digit.to_digit(16)?).ok()?;
+            match high.take() {
+                Some(high) => bytes.push(high << 4 | digit),
+                None => high = Some(digit),
+            }
+        }
+        let times: usize = times.parse().ok()?;
+        if times != 1 {
+            let byte = *bytes.last()?;
+            bytes.resize(bytes.len() - 1 + times, byte);
+        }
     }
-    Some(
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect(),
-    )
+    high.is_none().then_some(bytes)
 }
 
 fn file_name(case: &str) -> String {
