@@ -1,7 +1,8 @@
 //! Seeds of the fuzz targets, written from the golden vectors.
 //!
-//! A vector file holds one case a line, `name | hex`; further fields are ignored, and so are blank lines and
-//! comments (`#`). A comment `# fuzz: TARGET …` says which targets the file feeds; without one it feeds all.
+//! A vector file holds one case a line, `name | hex`, in which `61*300` is the byte 61, 300 times. Further fields are
+//! ignored, and so are blank lines and comments (`#`). A comment `# fuzz: TARGET …` says which targets the file feeds;
+//! without one it feeds all.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -104,26 +105,31 @@ pub fn parse(text: &str) -> Result<Vectors> {
     Ok(vectors)
 }
 
-/// Hexadecimal digits, with white space anywhere; `61*1024` stands for 1024 bytes 61.
+/// Bytes of words such as `0aff`, or `61*300` for the same bytes 300 times.
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut high = None;
     for word in text.split_whitespace() {
         let (digits, times) = word.split_once('*').unwrap_or((word, "1"));
-        for digit in digits.chars() {
-            let digit = u8::try_from(digit.to_digit(16)?).ok()?;
-            match high.take() {
-                Some(high) => bytes.push(high << 4 | digit),
-                None => high = Some(digit),
-            }
-        }
-        let times: usize = times.parse().ok()?;
-        if times != 1 {
-            let byte = *bytes.last()?;
-            bytes.resize(bytes.len() - 1 + times, byte);
-        }
+        let part = decode_word(digits)?;
+        bytes.extend(part.repeat(times.parse().ok()?));
     }
-    high.is_none().then_some(bytes)
+    Some(bytes)
+}
+
+fn decode_word(digits: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = digits
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    Some(
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect(),
+    )
 }
 
 fn file_name(case: &str) -> String {
