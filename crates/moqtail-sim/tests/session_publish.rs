@@ -428,6 +428,26 @@ fn an_offer_that_is_never_answered_ends_when_its_streams_are_closed() {
     );
 }
 
+/// An offer that was withdrawn waits for its streams, not for its answer.
+#[test]
+fn a_withdrawn_offer_is_not_timed() {
+    let (mut peer, handle) = offering();
+    peer.endpoint
+        .call(|s, _| s.outbound_stream_opened(handle))
+        .unwrap();
+    let status = PublishDoneCode::TRACK_ENDED;
+    peer.endpoint
+        .call(|s, _| s.finish_publish(handle, status, ""))
+        .unwrap();
+    peer.advance(Duration::from_secs(60));
+    peer.assert_quiet();
+    peer.endpoint.call(|s, _| s.outbound_stream_closed(handle));
+    let ControlMessage::PublishDone(done) = peer.received_one() else {
+        panic!()
+    };
+    assert_eq!(done.status, status);
+}
+
 #[test]
 fn own_offers_carry_no_token_alias() {
     let mut peer = Scripted::client(Scripted::client_config());
