@@ -33,6 +33,15 @@ pub fn control_message(data: &[u8]) {
     }
 }
 
+/// Values made of `data` survive encoding: a control message, a stream, a datagram, and a name as text.
+pub fn value(data: &[u8]) {
+    control_value(data);
+    stream_value(data);
+    datagram_value(data);
+    let track = Source::new(data).track();
+    assert_eq!(track.to_string().parse(), Ok(track));
+}
+
 /// A value made of `data` survives encoding.
 pub fn control_value(data: &[u8]) {
     let mut source = Source::new(data);

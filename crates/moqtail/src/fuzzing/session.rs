@@ -9,10 +9,9 @@ use bytes::BytesMut;
 
 use super::arbitrary::{CONTROL_KINDS, Source};
 use crate::model::{
-    ControlDecoder, ControlMessage, DecodeOptions, Filter, FullTrackName, GroupOrder, Location,
-    Parameters, PublishDoneCode, PublishErrorCode, PublishNamespaceErrorCode, RequestId,
-    StreamHeader, SubgroupHeader, SubgroupId, SubscribeErrorCode, TrackAlias, TrackNamespace,
-    encode_control,
+    ControlDecoder, ControlMessage, Filter, FullTrackName, GroupOrder, Location, Parameters,
+    PublishDoneCode, PublishErrorCode, PublishNamespaceErrorCode, RequestId, StreamHeader,
+    SubgroupHeader, SubgroupId, SubscribeErrorCode, TrackAlias, TrackNamespace, encode_control,
 };
 use crate::session::{
     Carrier, Event, Output, PublishAnswer, PublishOptions, RequestHandle, Role, Session,

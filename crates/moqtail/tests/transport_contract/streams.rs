@@ -144,6 +144,21 @@ pub(crate) async fn dropped_streams_are_cancelled<K: Carrier>() {
     }
 }
 
+/// Who took all there was may leave before the FIN is asked for.
+pub(crate) async fn leaving_at_the_last_byte_stops_nothing<K: Carrier>() {
+    let pair = K::pair().await;
+    let mut send = send_one(&pair.client, b"all").await;
+    let mut recv = pair.server.accept_uni().await.unwrap();
+    let mut taken = 0;
+    while taken < 3 {
+        taken += read(&mut recv).await.unwrap().unwrap().len();
+    }
+    // Acknowledged, hence arrived with its FIN.
+    assert_eq!(closed(&mut send).await, Ok(()));
+    drop(recv);
+    assert_eq!(closed(&mut send).await, Ok(()));
+}
+
 pub(crate) async fn an_unread_stream_blocks_only_itself<K: Carrier>() {
     let mut limits = TransportLimits::default();
     limits.stream_window = 20_000;

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::DecodeOptions;
-use super::control::MessageType;
+use super::message_type::MessageType;
 use crate::model::{DecodeError, DecodeErrorKind, EncodeError, MAX_VARINT};
 
 /// Why a value could not be read: bytes that are not there yet are no error of the peer.
