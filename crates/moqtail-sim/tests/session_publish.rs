@@ -40,7 +40,7 @@ fn taking() -> (Scripted, RequestHandle) {
     let (mut peer, handle) = offered();
     peer.endpoint
         .call(|s, now| s.accept_publish(handle, publish_answer(), now))
-        .unwrap();
+        .expect("offer to accept");
     assert!(matches!(peer.received_one(), ControlMessage::PublishOk(_)));
     (peer, handle)
 }
@@ -52,7 +52,7 @@ fn offering() -> (Scripted, RequestHandle) {
     let handle = peer
         .endpoint
         .call(|s, now| s.publish(options, now))
-        .unwrap();
+        .expect("track to offer");
     assert!(matches!(peer.received_one(), ControlMessage::Publish(_)));
     (peer, handle)
 }
