@@ -30,7 +30,7 @@ mod error;
 mod file;
 mod fragment;
 #[doc(hidden)]
-pub mod fuzz;
+pub mod fuzzing;
 mod group;
 mod header;
 mod limits;

@@ -22,7 +22,7 @@ fn announce(peer: &mut Scripted, name: &str) -> Result<RequestHandle, CallError>
 
 fn announcing() -> (Scripted, RequestHandle) {
     let mut peer = Scripted::client(Scripted::client_config());
-    let handle = announce(&mut peer, "live").unwrap();
+    let handle = announce(&mut peer, "live").expect("namespace announced");
     assert_eq!(peer.received(), [publish_namespace(0, "live")]);
     (peer, handle)
 }

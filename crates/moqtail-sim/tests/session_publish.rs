@@ -40,7 +40,7 @@ fn taking() -> (Scripted, RequestHandle) {
     let (mut peer, handle) = offered();
     peer.endpoint
         .call(|s, now| s.accept_publish(handle, publish_answer(), now))
-        .unwrap();
+        .expect("offer to accept");
     assert!(matches!(peer.received_one(), ControlMessage::PublishOk(_)));
     (peer, handle)
 }
@@ -52,7 +52,7 @@ fn offering() -> (Scripted, RequestHandle) {
     let handle = peer
         .endpoint
         .call(|s, now| s.publish(options, now))
-        .unwrap();
+        .expect("track to offer");
     assert!(matches!(peer.received_one(), ControlMessage::Publish(_)));
     (peer, handle)
 }
@@ -426,6 +426,26 @@ fn an_offer_that_is_never_answered_ends_when_its_streams_are_closed() {
         (done.status, done.stream_count),
         (PublishDoneCode::INTERNAL_ERROR, 1)
     );
+}
+
+/// An offer that was withdrawn waits for its streams, not for its answer.
+#[test]
+fn a_withdrawn_offer_is_not_timed() {
+    let (mut peer, handle) = offering();
+    peer.endpoint
+        .call(|s, _| s.outbound_stream_opened(handle))
+        .unwrap();
+    let status = PublishDoneCode::TRACK_ENDED;
+    peer.endpoint
+        .call(|s, _| s.finish_publish(handle, status, ""))
+        .unwrap();
+    peer.advance(Duration::from_secs(60));
+    peer.assert_quiet();
+    peer.endpoint.call(|s, _| s.outbound_stream_closed(handle));
+    let ControlMessage::PublishDone(done) = peer.received_one() else {
+        panic!()
+    };
+    assert_eq!(done.status, status);
 }
 
 #[test]

@@ -279,6 +279,7 @@ fn a_closed_session_takes_no_streams() {
     let stream = peer.open_stream_without_header();
     peer.endpoint
         .call(|s, _| s.close(SessionCode::NO_ERROR, ""));
+    assert_eq!(peer.endpoint.session.deadline(), None);
     let verdict = peer
         .endpoint
         .call(|s, now| s.stream_header(stream, &subgroup(1), now));

@@ -8,6 +8,8 @@ mod ingest;
 mod limits;
 mod report;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod track;
 mod wake;
 mod writer;

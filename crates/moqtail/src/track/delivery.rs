@@ -9,8 +9,8 @@ use super::{
     Admission, AttachError, DeliveryLimits, StartInfo, SubscriptionId, SubscriptionParams,
     TrackLog, UpdateError, UpdateParams,
     filter::Range,
+    ids::RunId,
     outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written},
-    run::RunId,
     schedule::{Item, Lane, Rank, Schedule},
     subscription::{Expiry, Outcome, Resets, Shared, Subscription},
 };
@@ -54,9 +54,6 @@ enum Step {
     NoCredit,
     Gone,
 }
-
-/// Most steps in one call of [`Delivery::service`].
-const MAX_STEPS: usize = 256;
 
 /// The delivery engine of one session. `S` is how it reads the log of a track.
 ///
@@ -296,7 +293,7 @@ impl<S: Source> Delivery<S> {
             self.sync(id, now, outlet);
         }
         let mut blocked = 0;
-        for _ in 0..MAX_STEPS {
+        for _ in 0..self.shared.limits.turn_steps.max(1) {
             let Some((id, lane, rank)) = self.shared.schedule.first(self.credit) else {
                 return !self.dirty.is_empty();
             };

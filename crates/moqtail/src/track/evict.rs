@@ -1,6 +1,6 @@
 //! What leaves a log so that its budgets hold: whole groups, the one written longest ago first.
 
-use super::{log::TrackLog, run::RunId};
+use super::{ids::RunId, log::TrackLog};
 
 /// Ranges of each kind that are kept of a group whose objects have left.
 const REMEMBERED_RANGES: usize = 16;

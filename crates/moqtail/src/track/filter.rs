@@ -5,10 +5,6 @@ use std::time::Duration;
 use super::{AttachError, UpdateError};
 use crate::model::{Filter, GroupOrder, Location, TrackAlias};
 
-/// Name of a subscription in one session; chosen by the caller, never reused while the subscription is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionId(pub u64);
-
 /// A moment in the life of a track: between the arrival of two objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArrivalMark(pub(super) u64);

@@ -7,7 +7,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{MalformedTrack, batch::ObjectMark, log::StreamId, ranges::RangeSet, run::RunId};
+use super::{
+    MalformedTrack,
+    batch::ObjectMark,
+    ids::{RunId, StreamId},
+    ranges::RangeSet,
+};
 use crate::model::{Location, ObjectStatus, SubgroupHeader};
 
 /// One group.

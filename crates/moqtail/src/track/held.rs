@@ -4,9 +4,11 @@ use super::{
     MalformedTrack,
     batch::ObjectMark,
     group::Held,
-    log::{StreamId, TrackLog},
-    merge::{Current, Turn, can_join},
-    run::{RunId, RunState, header_bytes},
+    ids::{RunId, StreamId},
+    log::TrackLog,
+    merge::{Turn, can_join},
+    run::{RunState, header_bytes},
+    stream::Current,
 };
 use crate::model::Location;
 

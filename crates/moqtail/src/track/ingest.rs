@@ -8,7 +8,8 @@ use super::{
     MalformedTrack, PublisherId,
     batch::{Batch, ObjectMark, downstream},
     chunks::Packer,
-    log::{StreamId, TrackLog},
+    ids::StreamId,
+    log::TrackLog,
     run::header_bytes,
 };
 use crate::model::{DecodeError, Location, ObjectHeader, StreamCode, SubgroupHeader};

@@ -51,6 +51,8 @@ pub struct DeliveryLimits {
     pub skip_groups: bool,
     /// Delivery timeout for subscriptions that negotiated none. Default `None`.
     pub default_timeout: Option<Duration>,
+    /// Most steps of sending, each a quantum of one stream or a datagram, before other tasks have their turn. Default 256.
+    pub turn_steps: usize,
     /// How many streams in a row may be found blocked before the rest is left for later. Default 8.
     pub max_blocked_probes: usize,
     /// When the rest is tried again if nothing was woken. Default 10 ms.
@@ -72,6 +74,7 @@ impl Default for DeliveryLimits {
             lag_bytes: 16 << 20,
             skip_groups: false,
             default_timeout: None,
+            turn_steps: 256,
             max_blocked_probes: 8,
             probe_interval: Duration::from_millis(10),
             range_grace: Duration::from_secs(2),

@@ -14,18 +14,16 @@ use super::{
     batch::ObjectMark,
     datagrams::{DatagramEntry, DatagramRing},
     group::Group,
+    ids::{RunId, StreamId},
     ranges::RangeSet,
-    run::{Run, RunId, RunState},
+    run::{Run, RunState},
+    stream::{Current, StreamState},
 };
 use crate::model::encode_datagram;
 use crate::model::{
     DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
     SubgroupHeader, TrackAlias,
 };
-
-/// Name of an inbound stream within a track.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct StreamId(u64);
 
 /// How a track ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,18 +41,6 @@ pub enum ForwardingPreference {
     Subgroup,
     /// In datagrams.
     Datagram,
-}
-
-/// An inbound stream that is open.
-#[derive(Debug)]
-pub(super) struct StreamState {
-    pub(super) publisher: PublisherId,
-    pub(super) header: SubgroupHeader,
-    /// The subgroup, known from the first object on.
-    pub(super) subgroup: Option<u64>,
-    /// The last object it began.
-    pub(super) previous: Option<u64>,
-    pub(super) current: super::merge::Current,
 }
 
 /// What is known and kept of one track. All times are those of the caller.
@@ -239,7 +225,7 @@ impl TrackLog {
                 header,
                 subgroup: None,
                 previous: None,
-                current: super::merge::Current::Nothing,
+                current: Current::Nothing,
             },
         );
         Some(id)

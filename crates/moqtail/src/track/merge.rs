@@ -11,29 +11,12 @@ use bytes::Bytes;
 use super::{
     MalformedTrack,
     batch::{Batch, ObjectMark},
-    log::{ForwardingPreference, StreamId, TrackLog},
-    run::{ObjectEntry, RunId, RunState, delta_bytes, header_bytes},
+    ids::{RunId, StreamId},
+    log::{ForwardingPreference, TrackLog},
+    run::{ObjectEntry, RunState, delta_bytes, header_bytes},
+    stream::Current,
 };
 use crate::model::{Location, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId};
-
-/// What happens to the bytes of the object that a stream is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Current {
-    /// No object yet.
-    Nothing,
-    /// They are appended to the run.
-    Lead(RunId),
-    /// They must be those of the same object in the run. Its payload starts here in the stream.
-    Compare {
-        run: RunId,
-        object: u64,
-        payload: u64,
-    },
-    /// They wait.
-    Held(u64),
-    /// They are known already.
-    Drop,
-}
 
 /// Part of a batch that goes into a run as it is.
 struct Raw {

@@ -17,6 +17,7 @@ mod evict;
 mod filter;
 mod group;
 mod held;
+mod ids;
 mod ingest;
 mod limits;
 mod log;
@@ -25,6 +26,7 @@ mod outlet;
 mod ranges;
 mod run;
 mod schedule;
+mod stream;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -32,18 +34,13 @@ mod writer;
 
 pub use delivery::{Delivery, DeliveryEvent};
 pub use error::{AttachError, MalformedTrack, UpdateError, WriteError};
-pub use filter::{
-    Admission, ArrivalMark, StartInfo, SubscriptionId, SubscriptionParams, UpdateParams,
-};
+pub use filter::{Admission, ArrivalMark, StartInfo, SubscriptionParams, UpdateParams};
+pub use ids::{PublisherId, SubscriptionId};
 pub use ingest::{IngestError, PreparedTurn, StreamIngest};
 pub use limits::{DeliveryLimits, TrackLimits};
 pub use log::{ForwardingPreference, TrackEnd, TrackLog};
 pub use outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written};
 pub use writer::SubgroupWriter;
-
-/// Who feeds a track: one upstream subscription, or a local publisher. Never reused within a track.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublisherId(u64);
 
 /// What a local publisher says of a subgroup before its first object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

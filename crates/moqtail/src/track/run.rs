@@ -6,16 +6,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     chunks::{CHUNK_COST, ChunkList},
-    log::StreamId,
+    ids::{RunId, StreamId},
 };
 use crate::model::{
     EncodeError, ObjectStatus, StreamCode, StreamHeader, SubgroupHeader, SubgroupId,
 };
 use crate::model::{encode_stream_header, put_varint};
-
-/// Name of a run within its track; rises with every run, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct RunId(pub(super) u64);
 
 /// Whether a run still grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

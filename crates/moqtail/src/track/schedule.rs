@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{SubscriptionId, run::RunId};
+use super::ids::{RunId, SubscriptionId};
 use crate::model::GroupOrder;
 
 /// Something to send.
@@ -224,11 +224,11 @@ impl Schedule {
 /// first.
 pub(super) fn transport_priority(subscriber: u8, publisher: u8, slot: i32) -> i32 {
     let urgency = 0xffff - ((i32::from(subscriber) << 8) | i32::from(publisher));
-    (urgency << 15) - slot.clamp(-MAX_SLOT, MAX_SLOT)
+    (urgency << 15) - slot.clamp(-HALF_SLOTS, HALF_SLOTS)
 }
 
 /// Slots go from minus this to this.
-pub(super) const MAX_SLOT: i32 = 16_000;
+pub(super) const HALF_SLOTS: i32 = 16_000;
 
 #[cfg(test)]
 mod tests {
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn transport_priorities_keep_the_order() {
         let order = [
-            transport_priority(0, 0, -MAX_SLOT),
+            transport_priority(0, 0, -HALF_SLOTS),
             transport_priority(0, 0, 0),
             transport_priority(0, 0, i32::MAX),
             transport_priority(0, 1, i32::MIN),

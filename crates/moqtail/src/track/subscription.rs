@@ -11,9 +11,10 @@ use super::{
     ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog,
     cursor::{Cursor, Lost},
     filter::Range,
+    ids::RunId,
     outlet::StreamKey,
-    run::{ObjectEntry, Run, RunId, RunState},
-    schedule::{Item, Lane, MAX_SLOT, Rank, Schedule, transport_priority},
+    run::{ObjectEntry, Run, RunState},
+    schedule::{HALF_SLOTS, Item, Lane, Rank, Schedule, transport_priority},
 };
 use crate::model::{GroupOrder, Location, PublishDoneCode, StreamCode};
 
@@ -502,7 +503,7 @@ impl Subscription {
             .map(|(_, slot)| slot + 1);
         let slot = after.or(before).unwrap_or_default();
         self.slots.insert(rank, slot);
-        let crowded = slot.abs() > RENUMBER_AT.min(MAX_SLOT);
+        let crowded = slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
         if crowded {
             for (slot, at) in self.slots.values_mut().zip(0..) {
                 *slot = at;

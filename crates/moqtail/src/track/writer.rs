@@ -8,8 +8,9 @@ use super::{
     PublisherId, SubgroupOptions, WriteError,
     batch::{Batch, ObjectMark},
     chunks::Packer,
+    ids::StreamId,
     ingest::varint_len,
-    log::{ForwardingPreference, StreamId, TrackLog},
+    log::{ForwardingPreference, TrackLog},
     run::header_bytes,
 };
 use crate::model::SubgroupEncoder;

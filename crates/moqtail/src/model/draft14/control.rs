@@ -1,36 +1,47 @@
-//! The control stream: frames (draft-14 §9).
+//! The control stream: frames (draft-14 §9) and which value stands in which.
 
 use bytes::{Buf as _, BytesMut};
 
 use super::DecodeOptions;
 use super::coding::{Reader, Stop, Wire, Writer, all_or_nothing, invalid};
-use super::message_type::{MessageType, with_message_types};
+use super::message_type::{MessageType, for_each_message};
 use crate::model::{ControlMessage, DecodeError, DecodeErrorKind, EncodeError};
 
 /// Most bytes in the payload of a control message: Message Length has 16 bits (draft-14 §9).
 pub const MAX_MESSAGE_LEN: usize = 65535;
 
-macro_rules! payloads {
+macro_rules! dispatch {
     ($($type:literal $name:ident $variant:ident $($field:literal)?,)*) => {
-        impl MessageType {
-            fn read_payload(self, r: &mut Reader<'_>) -> Result<ControlMessage, Stop> {
-                match self {
-                    $(Self::$variant => Wire::read(r, concat!($($field)?)).map(ControlMessage::$variant),)*
-                }
+        fn type_of(message: &ControlMessage) -> MessageType {
+            match message {
+                $(ControlMessage::$variant(_) => MessageType::$variant,)*
+            }
+        }
+
+        fn read_payload(message: MessageType, r: &mut Reader<'_>) -> Result<ControlMessage, Stop> {
+            match message {
+                $(MessageType::$variant => Wire::read(r, concat!($($field)?)).map(ControlMessage::$variant),)*
+            }
+        }
+
+        fn write_payload(message: &ControlMessage, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+            match message {
+                $(ControlMessage::$variant(fields) => fields.write(w, concat!($($field)?)),)*
             }
         }
 
         impl ControlMessage {
-            fn write_payload(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+            /// Name in the draft, such as `SUBSCRIBE_OK`.
+            pub fn name(&self) -> &'static str {
                 match self {
-                    $(Self::$variant(fields) => fields.write(w, concat!($($field)?)),)*
+                    $(Self::$variant(_) => stringify!($name),)*
                 }
             }
         }
     };
 }
 
-with_message_types!(payloads);
+for_each_message!(dispatch);
 
 /// Appends the whole frame of `message` to `out`.
 ///
@@ -41,12 +52,12 @@ with_message_types!(payloads);
 pub fn encode_control(message: &ControlMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
     all_or_nothing(out, |out| {
         let mut w = Writer::new(out);
-        let message_type = MessageType::of(message);
+        let message_type = type_of(message);
         w.message = Some(message_type);
         w.varint("Message Type", message_type.number())?;
         w.bytes(&[0, 0]);
         let start = w.len();
-        message.write_payload(&mut w)?;
+        write_payload(message, &mut w)?;
         let len = w.len() - start;
         // draft-14 §9
         let length = u16::try_from(len).map_err(|_| EncodeError::TooLong {
@@ -132,9 +143,7 @@ fn decode_frame(bytes: &[u8], options: DecodeOptions) -> Result<(ControlMessage,
     r.message = Some(message);
     r.options = options;
     // draft-14 §9: the fields must end where the message ends
-    let decoded = message
-        .read_payload(&mut r)
-        .map_err(|stop| Stop::Invalid(stop.at_end()))?;
+    let decoded = read_payload(message, &mut r).map_err(|stop| Stop::Invalid(stop.at_end()))?;
     if r.remaining() > 0 {
         let kind = DecodeErrorKind::TrailingBytes(r.remaining());
         return Err(invalid("Message Payload", r.offset(), kind));

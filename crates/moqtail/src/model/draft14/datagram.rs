@@ -117,3 +117,71 @@ pub fn encode_datagram(datagram: &ObjectDatagram, out: &mut BytesMut) -> Result<
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KeyValuePair, ObjectStatus};
+
+    fn datagram(body: DatagramBody) -> ObjectDatagram {
+        ObjectDatagram {
+            track_alias: TrackAlias(1),
+            group: 2,
+            object: 0,
+            object_id_absent: false,
+            publisher_priority: 128,
+            end_of_group: false,
+            extensions: Extensions::default(),
+            body,
+        }
+    }
+
+    /// S10.3.1-02, S10.2.1.2-01: fields that no type has together are not written.
+    #[test]
+    fn impossible_datagrams_are_refused() {
+        let status = || datagram(DatagramBody::Status(ObjectStatus::DoesNotExist));
+        let pair = KeyValuePair::Varint { key: 2, value: 1 };
+        let extensions = Extensions::from_pairs(&[pair]).unwrap();
+        let impossible = [
+            ObjectDatagram {
+                end_of_group: true,
+                ..status()
+            },
+            ObjectDatagram {
+                object_id_absent: true,
+                ..status()
+            },
+            ObjectDatagram {
+                extensions,
+                ..status()
+            },
+            ObjectDatagram {
+                object: 1,
+                object_id_absent: true,
+                ..datagram(DatagramBody::Payload(Bytes::new()))
+            },
+            ObjectDatagram {
+                group: 1 << 62,
+                ..status()
+            },
+        ];
+        let mut out = BytesMut::new();
+        for datagram in impossible {
+            assert!(
+                encode_datagram(&datagram, &mut out).is_err(),
+                "{datagram:?}"
+            );
+            assert!(out.is_empty());
+        }
+        assert!(encode_datagram(&status(), &mut out).is_ok());
+    }
+
+    #[test]
+    fn payload_is_not_copied() {
+        let bytes = Bytes::from_static(&[0x00, 1, 2, 3, 128, b'h', b'i']);
+        let DatagramBody::Payload(payload) = decode_datagram(bytes.clone()).unwrap().body else {
+            panic!("no payload");
+        };
+        assert_eq!(payload.as_ptr(), bytes.slice(5..).as_ptr());
+    }
+}

@@ -1,9 +1,8 @@
-//! The table of message types (draft-14 §9, table 1).
+//! The table of control messages (draft-14 §9, table 1).
 
-use crate::model::ControlMessage;
-
-/// Calls a macro with the table. Rows: type, name in the draft, variant, name of the field if the message has just one.
-macro_rules! with_message_types {
+/// Hands all rows to the macro `$then`: type, name in the draft, variant of `ControlMessage`, and the name of the field if
+/// the message has just one.
+macro_rules! for_each_message {
     ($then:ident) => {
         $then! {
             0x20 CLIENT_SETUP ClientSetup,
@@ -39,11 +38,11 @@ macro_rules! with_message_types {
         }
     };
 }
-pub(super) use with_message_types;
+pub(super) use for_each_message;
 
 macro_rules! message_types {
     ($($type:literal $name:ident $variant:ident $($field:literal)?,)*) => {
-        /// Message types of draft-14 §9, table 1.
+        /// Type of a control message.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum MessageType {
             $($variant = $type,)*
@@ -57,26 +56,11 @@ macro_rules! message_types {
                 }
             }
 
-            pub(super) fn of(message: &ControlMessage) -> Self {
-                match message {
-                    $(ControlMessage::$variant(_) => Self::$variant,)*
-                }
-            }
-
             pub(super) fn number(self) -> u64 {
                 self as u64
-            }
-        }
-
-        impl ControlMessage {
-            /// Name in the draft, such as `SUBSCRIBE_OK`.
-            pub fn name(&self) -> &'static str {
-                match self {
-                    $(Self::$variant(_) => stringify!($name),)*
-                }
             }
         }
     };
 }
 
-with_message_types!(message_types);
+for_each_message!(message_types);

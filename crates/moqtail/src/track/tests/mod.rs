@@ -7,3 +7,4 @@ mod memory;
 mod merge;
 mod random;
 mod support;
+mod update;

@@ -535,6 +535,13 @@ pub(super) fn params(filter: Filter) -> SubscriptionParams {
     }
 }
 
+pub(super) fn with_priority(priority: u8) -> SubscriptionParams {
+    SubscriptionParams {
+        subscriber_priority: priority,
+        ..params(from_start())
+    }
+}
+
 pub(super) fn open_update() -> UpdateParams {
     UpdateParams {
         start: Location::default(),

@@ -1,0 +1,169 @@
+//! SUBSCRIBE_UPDATE while objects flow.
+
+use super::support::*;
+use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
+use crate::track::{SubscriptionId, UpdateError, UpdateParams};
+
+const A: SubscriptionId = SubscriptionId(10);
+const B: SubscriptionId = SubscriptionId(20);
+const CANCELLED: State = State::Reset(StreamCode::CANCELLED);
+
+/// S7.1-02, S7.1-03, S9.10-10: a new priority counts at once, for open streams too.
+#[test]
+fn an_update_changes_the_order_at_once() {
+    let mut world = World::new();
+    world.subscribe(A, with_priority(100)).unwrap();
+    world.subscribe(B, with_priority(101)).unwrap();
+    world.wire.window = 10;
+    world.send(header(0, 0), &[object(0, &[1; 300])]);
+    world.run();
+    assert!(world.stream(0).priority > world.stream(1).priority);
+    let update = UpdateParams {
+        subscriber_priority: 0,
+        ..open_update()
+    };
+    world.update(B, update).unwrap();
+    assert!(world.stream(0).priority < world.stream(1).priority);
+    world.wire.credit = 0;
+    world.send(header(1, 0), &[object(0, b"x")]);
+    world.run();
+    world.wire.window = usize::MAX;
+    world.give_credit(1);
+    assert!(world.stream(2).priority > world.stream(0).priority);
+}
+
+/// S5.1-07, S9.10-08: Forward 0 resets and admits nothing; Forward 1 admits what begins afterwards, on new streams that
+/// never end with FIN, because objects between are missing.
+#[test]
+fn forward_pauses_and_resumes() {
+    let mut world = World::subscribed();
+    let mut upstream = world.publish(header(0, 0));
+    upstream.object(0, b"a");
+    world.run();
+    let pause = UpdateParams {
+        forward: false,
+        ..open_update()
+    };
+    world.update(SUB, pause).unwrap();
+    assert_eq!(world.stream(0).state, CANCELLED);
+    upstream.object(1, b"b");
+    world.run();
+    let rest = upstream.begin(2, b"ccc", 1);
+    world.update(SUB, open_update()).unwrap();
+    upstream.bytes(&rest).unwrap();
+    world.run();
+    assert_eq!(world.wire.streams.len(), 1);
+    upstream.object(3, b"d");
+    world.run();
+    assert_eq!(world.stream(1).ids(), [3]);
+    upstream.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(1).state, CANCELLED);
+    world.send(header(1, 0), &[object(0, b"e")]);
+    world.run();
+    assert_eq!(world.stream(2).state, State::Finished);
+    world.received();
+    // S9.7-19: the end is told also while nothing is forwarded.
+    world.update(SUB, pause).unwrap();
+    world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
+    world.run();
+    assert_eq!(world.ended(), Some((PublishDoneCode::TRACK_ENDED, 3)));
+}
+
+/// S10.4.3-03, S9.7-22: an update that excludes the rest of a subgroup resets its stream.
+#[test]
+fn narrowing_resets_what_it_excludes() {
+    let mut world = World::subscribed();
+    let mut upstreams: Vec<_> = (0..4)
+        .map(|group| world.publish(header(group, 0)))
+        .collect();
+    for upstream in &mut upstreams {
+        upstream.object(0, b"x");
+    }
+    world.run();
+    let narrower = UpdateParams {
+        start: Location::new(1, 3),
+        end_group: Some(2),
+        ..open_update()
+    };
+    world.update(SUB, narrower).unwrap();
+    let states: Vec<_> = world
+        .wire
+        .streams
+        .iter()
+        .map(|stream| stream.state)
+        .collect();
+    assert_eq!(states, [CANCELLED, CANCELLED, State::Open, CANCELLED]);
+    for upstream in &mut upstreams {
+        for id in 1..6 {
+            upstream.object(id, b"y");
+        }
+    }
+    for upstream in upstreams {
+        upstream.finish().unwrap();
+    }
+    world.run();
+    assert_eq!(world.wire.streams.len(), 5);
+    assert_eq!(decode(&world.stream(4).bytes).0.group, 1);
+    assert_eq!(world.stream(4).ids(), [3, 4, 5]);
+    assert_eq!(world.stream(4).state, State::Finished);
+    assert_eq!(world.stream(2).ids(), [0, 1, 2, 3, 4, 5]);
+}
+
+/// A backlog that a raised start cuts through.
+#[test]
+fn narrowing_reaches_the_backlog() {
+    let mut world = World::subscribed();
+    world.wire.window = 10;
+    let objects: Vec<_> = (0..6).map(|id| object(id, &[id as u8; 20])).collect();
+    world.send(header(0, 0), &objects);
+    world.run();
+    let narrower = UpdateParams {
+        start: Location::new(0, 4),
+        ..open_update()
+    };
+    world.update(SUB, narrower).unwrap();
+    world.wire.window = usize::MAX;
+    world.run();
+    assert_eq!(world.stream(0).state, CANCELLED);
+    assert_eq!(world.stream(1).objects(), objects[4..]);
+    assert_eq!(world.stream(1).state, State::Finished);
+}
+
+/// S9.10-03, S9.10-04, S9.10-06, S9.10-09.
+#[test]
+fn updates_may_not_widen() {
+    let mut world = World::new();
+    let range = Filter::AbsoluteRange {
+        start: Location::new(5, 0),
+        end_group: 9,
+    };
+    world.subscribe(SUB, params(range)).unwrap();
+    let update = |group, object, end_group| UpdateParams {
+        start: Location::new(group, object),
+        end_group,
+        ..open_update()
+    };
+    let lowered = UpdateError::StartLowered {
+        from: Location::new(5, 0),
+        to: Location::new(4, 9),
+    };
+    assert_eq!(world.update(SUB, update(4, 9, Some(9))), Err(lowered));
+    assert_eq!(
+        world.update(SUB, update(5, 0, Some(11))),
+        Err(UpdateError::EndRaised)
+    );
+    assert_eq!(
+        world.update(SUB, update(5, 0, None)),
+        Err(UpdateError::EndRaised)
+    );
+    assert_eq!(
+        world.update(SUB, update(8, 0, Some(7))),
+        Err(UpdateError::EndBeforeStart)
+    );
+    assert_eq!(world.update(SUB, update(8, 0, Some(8))), Ok(()));
+    assert_eq!(
+        world.update(B, update(8, 0, Some(8))),
+        Err(UpdateError::Unknown)
+    );
+}
