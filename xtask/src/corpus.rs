@@ -1,7 +1,8 @@
 //! Seeds of the fuzz targets, written from the golden vectors.
 //!
-//! A vector file holds one case a line, `name | hex`; further fields are ignored, and so are blank lines and
-//! comments (`#`). A comment `# fuzz: TARGET …` says which targets the file feeds; without one it feeds all.
+//! A vector file holds one case a line, `name | hex`, in which `61*300` is the byte 61, 300 times. Further fields are
+//! ignored, and so are blank lines and comments (`#`). A comment `# fuzz: TARGET …` says which targets the file feeds;
+//! without one it feeds all.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -104,10 +105,20 @@ pub fn parse(text: &str) -> Result<Vectors> {
     Ok(vectors)
 }
 
+/// Bytes of words such as `0aff`, or `61*300` for the same bytes 300 times.
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
+    let mut bytes = Vec::new();
+    for word in text.split_whitespace() {
+        let (digits, times) = word.split_once('*').unwrap_or((word, "1"));
+        let part = decode_word(digits)?;
+        bytes.extend(part.repeat(times.parse().ok()?));
+    }
+    Some(bytes)
+}
+
+fn decode_word(digits: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = digits
         .chars()
-        .filter(|c| !c.is_whitespace())
         .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()?;
     if !digits.len().is_multiple_of(2) {

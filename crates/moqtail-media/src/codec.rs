@@ -1,13 +1,11 @@
 //! Codec strings and parameters, read from a sample entry (RFC 6381 and the codecs' own rules).
 
-use mp4_atom::esds::Esds;
 use mp4_atom::{Av1c, Avcc, Btrt, Dops, Hvcc, VpcC};
 
+use crate::aac::Esds;
 use crate::boxes::BoxRef;
 use crate::error::{Error, FourCc};
 
-/// An `esds` holds descriptors inside descriptors; its size bounds how deep they can go.
-const MAX_ESDS: u64 = 4096;
 /// Bytes of a `VisualSampleEntry` before its boxes.
 const VISUAL_HEAD: usize = 78;
 /// Bytes of an `AudioSampleEntry` before its boxes.
@@ -184,31 +182,16 @@ fn audio_head(entry: &BoxRef<'_>) -> Result<(u32, u32), Error> {
 /// `mp4a.40.N` with N the audio object type; other MPEG-4 object types are named by their code.
 fn aac(entry: &BoxRef<'_>) -> Result<CodecInfo, Error> {
     let (mut channels, mut samplerate) = audio_head(entry)?;
-    let esds = config(entry, AUDIO_HEAD, b"esds")?;
-    Error::check(
-        "an `esds` box",
-        esds.body.len() as u64,
-        "MAX_ESDS",
-        MAX_ESDS,
-    )?;
-    let esds: Esds = esds.decode()?;
-    let config = &esds.es_desc.dec_config;
-    let mut codec = format!("mp4a.{:x}", config.object_type_indication);
-    if let Some(specific) = config.dec_specific.as_ref().filter(|s| s.profile > 0) {
-        codec.push_str(&format!(".{}", specific.profile));
+    let esds = Esds::parse(config(entry, AUDIO_HEAD, b"esds")?.body)?;
+    let mut codec = format!("mp4a.{:x}", esds.object_type);
+    if let Some(audio) = esds.audio {
+        codec.push_str(&format!(".{}", audio.object_type));
         // Writers commonly leave 2 in the sample entry, so the decoder's own configuration wins.
-        // MPEG-4 channel configuration 7 means 8 channels; 0 means "described elsewhere".
-        channels = match specific.chan_conf {
-            0 => channels,
-            7 => 8,
-            n => u32::from(n),
-        };
-        if let Some(rate) = aac_rate(specific.freq_index) {
-            samplerate = rate;
-        }
+        channels = audio.channels.unwrap_or(channels);
+        samplerate = audio.samplerate.unwrap_or(samplerate);
     }
     let declared = declared_bitrate(entry, AUDIO_HEAD)?;
-    let average = (config.avg_bitrate > 0).then_some(u64::from(config.avg_bitrate));
+    let average = (esds.average_bitrate > 0).then_some(u64::from(esds.average_bitrate));
     Ok(CodecInfo {
         codec,
         media: Media::Audio {
@@ -217,15 +200,6 @@ fn aac(entry: &BoxRef<'_>) -> Result<CodecInfo, Error> {
         },
         bitrate: declared.or(average),
     })
-}
-
-/// The sample rate of an MPEG-4 sampling frequency index.
-fn aac_rate(index: u8) -> Option<u32> {
-    const RATES: [u32; 13] = [
-        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
-        8_000, 7_350,
-    ];
-    RATES.get(usize::from(index)).copied()
 }
 
 fn opus(entry: &BoxRef<'_>) -> Result<CodecInfo, Error> {

@@ -1,12 +1,11 @@
 //! Movie fragments: what a `moof` says, and writing it anew.
 
 use bytes::Bytes;
-use mp4_atom::{Mfhd, Tfdt, Tfhd, Trun, TrunEntry};
+use mp4_atom::{Mfhd, Tfdt, Tfhd, Trex, Trun, TrunEntry};
 
 use crate::boxes::{BoxRef, write_atom, write_box};
 use crate::error::{Error, TrackList, Unsuitable};
 use crate::limits::Limits;
-use crate::track::Defaults;
 
 /// `sample_is_non_sync_sample` in sample flags (ISO/IEC 14496-12 §8.8.3.1).
 const NON_SYNC: u32 = 0x0001_0000;
@@ -45,6 +44,24 @@ impl Fragment {
     /// Decode time after the last sample, in units of the track's timescale.
     pub fn end_time(&self) -> u64 {
         self.decode_time.saturating_add(self.duration)
+    }
+}
+
+/// The sample defaults of a track in a fragmented stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    pub(crate) duration: u32,
+    pub(crate) size: u32,
+    pub(crate) flags: u32,
+}
+
+impl From<Trex> for Defaults {
+    fn from(trex: Trex) -> Self {
+        Self {
+            duration: trex.default_sample_duration,
+            size: trex.default_sample_size,
+            flags: trex.default_sample_flags,
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Placement {
     /// Object ID, from 0 in each group.
     pub object: u64,
     /// Group IDs skipped since the track's previous group, for the Prior Group ID Gap extension
-    /// (draft-14 §11.2); 0 but where a track had nothing for the time of a whole group.
+    /// (draft-14 §11.1); 0 but where a track had nothing for the time of a whole group.
     pub prior_group_gap: u64,
 }
 

@@ -5,7 +5,8 @@ use mp4_atom::{Mdhd, Mvhd, Tkhd, Trex};
 
 use crate::boxes::{BoxRef, Children, write_atom, write_box};
 use crate::error::Error;
-use crate::track::{self, Defaults, Track};
+use crate::fragment::Defaults;
+use crate::track::{self, Track};
 
 /// Brands for inputs without an `ftyp` of their own that fits: ISO base media with movie
 /// fragments, and CMAF.

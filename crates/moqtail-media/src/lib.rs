@@ -22,6 +22,7 @@
 //! Input is not trusted. Lengths and counts it claims are checked against [`Limits`] and never
 //! used to allocate; how deep boxes nest is not up to the input.
 
+mod aac;
 mod boxes;
 mod catalog;
 mod codec;
@@ -29,7 +30,7 @@ mod error;
 mod file;
 mod fragment;
 #[doc(hidden)]
-pub mod fuzz;
+pub mod fuzzing;
 mod group;
 mod header;
 mod limits;

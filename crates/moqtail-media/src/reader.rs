@@ -6,11 +6,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc, TrackList, Unsuitable};
-use crate::fragment::{self, Fragment, Head, Rewrite};
+use crate::fragment::{self, Defaults, Fragment, Head, Rewrite};
 use crate::header;
 use crate::limits::Limits;
 use crate::sniff;
-use crate::track::{self, Defaults, TrackInfo, Tracks};
+use crate::track::{self, TrackInfo, Tracks};
 
 /// What [`Fmp4Reader`] found.
 #[derive(Debug, Clone, PartialEq)]

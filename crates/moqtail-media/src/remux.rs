@@ -7,11 +7,10 @@ use bytes::Bytes;
 
 use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc};
-use crate::fragment::{self, Head, Rewrite};
+use crate::fragment::{self, Defaults, Head, Rewrite};
 use crate::header::{self, SingleHeader};
 use crate::limits::Limits;
 use crate::time::MediaTime;
-use crate::track::Defaults;
 
 /// A decode time this far below the newest one of its track means that the publisher started
 /// over; less is a fragment that comes late.

@@ -6,7 +6,7 @@ use mp4_atom::{Mdhd, Tkhd, Trex};
 use crate::boxes::BoxRef;
 use crate::codec::{self, Media};
 use crate::error::{Error, FourCc};
-use crate::fragment::Fragment;
+use crate::fragment::{Defaults, Fragment};
 use crate::limits::Limits;
 
 /// What kind of media a track carries.
@@ -67,24 +67,6 @@ impl TrackInfo {
 /// Rounds to a thousandth, which keeps 29.97 and drops the noise of the division.
 pub(crate) fn round_rate(rate: f64) -> f64 {
     (rate * 1000.0).round() / 1000.0
-}
-
-/// The sample defaults of a track in a fragmented stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Defaults {
-    pub(crate) duration: u32,
-    pub(crate) size: u32,
-    pub(crate) flags: u32,
-}
-
-impl From<Trex> for Defaults {
-    fn from(trex: Trex) -> Self {
-        Self {
-            duration: trex.default_sample_duration,
-            size: trex.default_sample_size,
-            flags: trex.default_sample_flags,
-        }
-    }
 }
 
 /// A usable track of a `moov`, with the boxes it was read from.

@@ -5,8 +5,7 @@ use moqtail::{
         ClientSetup, ControlMessage, Filter, FullTrackName, GroupOrder, Location, Parameters,
         Publish, PublishDone, PublishDoneCode, PublishNamespace, PublishOk, RequestError,
         RequestId, ServerSetup, SetupParameter, SetupParameters, StreamHeader, SubgroupHeader,
-        SubgroupId, Subscribe, SubscribeOk, SubscribeUpdate, TrackAlias, TrackNamespace,
-        draft14::VERSION,
+        SubgroupId, Subscribe, SubscribeOk, SubscribeUpdate, TrackAlias, TrackNamespace, VERSION,
     },
     session::{PublishAnswer, PublishOptions, SubscribeAnswer, SubscribeOptions},
 };

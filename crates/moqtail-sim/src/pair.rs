@@ -1,7 +1,7 @@
 //! Two sessions joined by a link with delay, in virtual time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -76,6 +76,8 @@ pub struct Pair {
     next_stream: u64,
     /// What became of the streams opened by [`Pair::open_stream`].
     verdicts: BTreeMap<StreamKey, StreamVerdict>,
+    /// Streams that ended while they were parked: nobody reads them, so nobody knows yet.
+    ended_unread: BTreeSet<StreamKey>,
     /// Everything that arrived, for comparing runs.
     log: Vec<String>,
 }
@@ -99,6 +101,7 @@ impl Pair {
             control_until: BTreeMap::new(),
             next_stream: 0,
             verdicts: BTreeMap::new(),
+            ended_unread: BTreeSet::new(),
             log: Vec::new(),
         };
         pair.transmit();
@@ -142,6 +145,7 @@ impl Pair {
     /// Makes a call on one side and puts on the way what it wants to send.
     pub fn call<T>(&mut self, side: Side, call: impl FnOnce(&mut Session, Instant) -> T) -> T {
         let result = self.side(side).call(call);
+        self.read_resumed(side);
         self.transmit();
         result
     }
@@ -233,11 +237,38 @@ impl Pair {
                 self.verdicts.insert(stream, verdict);
             }
             Arrival::StreamEnded(stream) => {
-                self.side(to)
+                if self.verdicts.get(&stream) == Some(&StreamVerdict::Park)
+                    && !self
+                        .side(to)
+                        .resumed
+                        .iter()
+                        .any(|(resumed, _)| *resumed == stream)
+                {
+                    self.ended_unread.insert(stream);
+                } else {
+                    self.side(to)
+                        .call(|session, now| session.inbound_stream_ended(stream, now));
+                }
+            }
+        }
+        self.read_resumed(to);
+        self.transmit();
+    }
+
+    /// Resumed streams are read, up to their end if that has arrived.
+    fn read_resumed(&mut self, side: Side) {
+        let resumed: Vec<_> = self
+            .side(side)
+            .resumed
+            .iter()
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in resumed {
+            if self.ended_unread.remove(&stream) {
+                self.side(side)
                     .call(|session, now| session.inbound_stream_ended(stream, now));
             }
         }
-        self.transmit();
     }
 
     /// Everything that arrived so far, with its time.

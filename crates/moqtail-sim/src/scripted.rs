@@ -5,15 +5,20 @@ use std::time::Duration;
 use bytes::BytesMut;
 use moqtail::{
     model::{
-        ControlMessage, SessionCode, SetupParameter, StreamHeader,
-        draft14::{ControlDecoder, DecodeOptions, encode_control},
+        ControlDecoder, ControlMessage, DecodeOptions, Filter, SessionCode, SetupParameter,
+        StreamHeader, Subscribe, encode_control,
     },
-    session::{Carrier, Close, Event, Role, SessionConfig, StreamKey, StreamVerdict},
+    session::{
+        Carrier, Close, Event, RequestHandle, Role, SessionConfig, StreamKey, StreamVerdict,
+        SubscribeOptions,
+    },
 };
 
 use crate::{
     Endpoint,
-    messages::{client_setup, server_setup},
+    messages::{
+        client_setup, server_setup, subscribe, subscribe_answer, subscribe_ok, subscribe_options,
+    },
     start_of_time,
 };
 
@@ -95,6 +100,68 @@ impl Scripted {
         self.endpoint.events();
         self.received();
         self
+    }
+
+    /// A client session that has sent SUBSCRIBE with Request ID 0 for `live#a`.
+    ///
+    /// # Panics
+    /// The session does not send it.
+    pub fn subscribing(filter: Filter) -> (Self, RequestHandle) {
+        let mut this = Self::client(Self::client_config());
+        let options = SubscribeOptions {
+            filter,
+            ..subscribe_options("live#a")
+        };
+        let handle = this
+            .endpoint
+            .call(|s, now| s.subscribe(options, now))
+            .expect("first request");
+        assert!(matches!(this.received_one(), ControlMessage::Subscribe(_)));
+        (this, handle)
+    }
+
+    /// As [`Scripted::subscribing`], accepted with alias 1 at {7, 3}.
+    ///
+    /// # Panics
+    /// The session does not take the answer.
+    pub fn subscribed(filter: Filter) -> (Self, RequestHandle) {
+        let (mut this, handle) = Self::subscribing(filter);
+        this.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+        assert!(matches!(this.event(), Event::SubscribeAccepted(_)));
+        (this, handle)
+    }
+
+    /// A server session that was asked with Request ID 0 to serve `live#a`.
+    ///
+    /// # Panics
+    /// The session does not ask the application.
+    pub fn requested(filter: Filter) -> (Self, RequestHandle) {
+        let mut this = Self::server(Self::server_config());
+        this.send(&ControlMessage::Subscribe(Subscribe {
+            filter,
+            ..subscribe(0, "live#a")
+        }));
+        let Event::SubscribeRequested(request) = this.event() else {
+            panic!("no request")
+        };
+        (this, request.handle)
+    }
+
+    /// As [`Scripted::requested`], accepted with alias 1 at {7, 3}.
+    ///
+    /// # Panics
+    /// The session does not send the answer.
+    pub fn serving(filter: Filter) -> (Self, RequestHandle) {
+        let (mut this, handle) = Self::requested(filter);
+        let accept = this
+            .endpoint
+            .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)));
+        assert_eq!(accept, Ok(()));
+        assert!(matches!(
+            this.received_one(),
+            ControlMessage::SubscribeOk(_)
+        ));
+        (this, handle)
     }
 
     /// The peer sends a message.

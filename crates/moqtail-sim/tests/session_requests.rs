@@ -237,6 +237,26 @@ fn unfinished_requests_keep_their_credit() {
     );
 }
 
+/// S9.5-06: a peer with many requests in progress gets its last credit back in small steps.
+#[test]
+fn a_peer_that_is_almost_out_of_credit_is_not_kept_waiting() {
+    let mut peer = Scripted::server(limited(Scripted::server_config(), 16));
+    let mut limit = 32;
+    for n in 0..40 {
+        assert!(2 * n < limit, "blocked at request {n}");
+        match n {
+            0..15 => peer.send(&publish_namespace(2 * n, &format!("n{n}"))),
+            _ => peer.send(&fetch(2 * n)),
+        }
+        for message in peer.received() {
+            if let ControlMessage::MaxRequestId(granted) = message {
+                limit = granted.limit;
+            }
+        }
+    }
+    assert_eq!(peer.endpoint.session.load().peer_requests, 15);
+}
+
 /// S9.6-03
 #[test]
 fn credit_does_not_depend_on_requests_blocked() {

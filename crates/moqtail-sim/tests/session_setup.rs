@@ -6,7 +6,7 @@ use bytes::Bytes;
 use moqtail::{
     model::{
         AuthToken, ClientSetup, ControlMessage, KeyValuePair, MaxRequestId, ServerSetup,
-        SessionCode, SetupParameter, SetupParameters, draft14::VERSION,
+        SessionCode, SetupParameter, SetupParameters, VERSION,
     },
     session::{
         Blame, CallError, Carrier, Event, Role, SessionConfig, SetupRefusal, TargetParameter, Token,

@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Identity::generate(["localhost"])?,
     ))?;
     println!("relay at {}", listener.local_addr());
-    let serving = relay.serve(listener);
+    let serving = relay.serve(&listener);
     tokio::pin!(serving);
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     for group in 0.. {

@@ -1,5 +1,7 @@
 //! The examples, run as a reader would run them: a relay, a clock through it, and somebody who prints.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{

@@ -1,4 +1,4 @@
-//! Properties of the codec and of names over many values and bytes.
+//! Properties of the codec, of names and of sessions over many values and bytes.
 
 use bytes::Bytes;
 use moqtail::fuzzing;
@@ -112,6 +112,18 @@ proptest! {
         fuzzing::datagram(&out);
         fuzzing::datagram(&mutated(&out, &mutations));
         fuzzing::datagram(&seed);
+    }
+
+    /// Two sessions of ours never close each other, and leave nothing behind.
+    #[test]
+    fn sessions_of_ours_get_along(data in vec(any::<u8>(), 0..800)) {
+        fuzzing::session_operations(&data);
+    }
+
+    /// S5.1-01, S5.1-03, S6.2-04: any peer is survived within the limits, and answered once.
+    #[test]
+    fn sessions_survive_any_peer(data in vec(any::<u8>(), 0..1200)) {
+        fuzzing::session_messages(&data);
     }
 
     /// S2.4.1-04, S2.4.1-05: the text form of a name says every byte.

@@ -1,1 +1,22 @@
-//! End-to-end tests of the `moqtail` command.
+//! End-to-end tests of the `moqtail` command: the built program in processes of its own, over real sockets on loopback.
+//!
+//! Tests wait for what they expect to see and never for a time to pass; every wait has [`PATIENCE`] as its end.
+
+mod binary;
+mod files;
+mod media;
+mod mp4;
+mod process;
+mod relay;
+
+use std::time::Duration;
+
+pub use binary::moqtail;
+pub use files::{Scratch, ffmpeg, ffprobe};
+pub use media::{Codecs, FRAME_RATE, Live, Passed, playable, test_media};
+pub use mp4::{Chunk, chunks};
+pub use process::{Finished, Process};
+pub use relay::Relay;
+
+/// How long a test waits for anything at most. Generous, for machines that do other work meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -19,8 +19,15 @@ fn a_vector_file_has_a_case_a_line() {
 }
 
 #[test]
+fn long_runs_of_a_byte_are_written_short() {
+    let vectors = corpus::parse("long | 01 61*3 0203*2").expect("a valid file");
+    let bytes = vectors.cases.first().map(|(_, bytes)| &bytes[..]);
+    assert_eq!(bytes, Some(&[1, 0x61, 0x61, 0x61, 2, 3, 2, 3][..]));
+}
+
+#[test]
 fn a_broken_line_is_named() {
-    for broken in ["name", "| 00", "name | 0", "name | 0g"] {
+    for broken in ["name", "| 00", "name | 0", "name | 0g", "name | 00*x"] {
         let error = corpus::parse(&format!("a | 00\n{broken}\n")).expect_err(broken);
         assert!(error.to_string().starts_with("2: expected"), "{error}");
     }

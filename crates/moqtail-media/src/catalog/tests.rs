@@ -92,6 +92,15 @@ fn both_forms_read_back_equal() {
 }
 
 #[test]
+fn numbers_read_back_exactly() {
+    for framerate in [29.97, 23.976, 59.940_059_940_059_94, 2.997e56] {
+        let mut catalog = catalog();
+        catalog.tracks[0].framerate = Some(framerate);
+        assert_eq!(Catalog::from_json(&catalog.to_json()).unwrap(), catalog);
+    }
+}
+
+#[test]
 fn the_end_form_has_no_tracks() {
     let end = Catalog::complete(Some(5));
     let written = value(&end.to_json());

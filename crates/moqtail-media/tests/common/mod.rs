@@ -2,13 +2,19 @@
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 use std::io::Cursor;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use bytes::Bytes;
 use moqtail_media::{Error, Event, Fmp4Reader, Fragment, Init, Mp4File, Remuxer, sample};
 
 /// The sample file as one fragmented stream, one fragment per frame.
-pub(crate) fn sample_stream() -> Vec<u8> {
+pub(crate) fn sample_stream() -> Bytes {
+    static STREAM: LazyLock<Bytes> = LazyLock::new(|| make_stream().into());
+    STREAM.clone()
+}
+
+fn make_stream() -> Vec<u8> {
     let mut file = Mp4File::open(Cursor::new(sample())).unwrap();
     let tracks = file.init().tracks.clone();
     let mut remuxer = Remuxer::new(tracks.iter().map(|track| &track.init[..])).unwrap();
@@ -91,5 +97,5 @@ pub(crate) fn short_stream(fragments: usize) -> Bytes {
     let stream = sample_stream();
     // `ftyp` and `moov`, then two boxes per fragment.
     let at = (0..2 + 2 * fragments).fold(0, |at, _| at + box_at(&stream, at).1);
-    Bytes::from(stream).slice(..at)
+    stream.slice(..at)
 }

@@ -4,6 +4,9 @@
 //! the comparison with another codec.
 
 pub mod arbitrary;
+mod session;
+
+pub use session::{session_messages, session_operations};
 
 use std::fmt::Debug;
 
@@ -28,6 +31,15 @@ pub fn control_message(data: &[u8]) {
     for message in whole.0 {
         control_round_trip(&message);
     }
+}
+
+/// Values made of `data` survive encoding: a control message, a stream, a datagram, and a name as text.
+pub fn value(data: &[u8]) {
+    control_value(data);
+    stream_value(data);
+    datagram_value(data);
+    let track = Source::new(data).track();
+    assert_eq!(track.to_string().parse(), Ok(track));
 }
 
 /// A value made of `data` survives encoding.
@@ -70,7 +82,8 @@ fn decode_control(
 /// encoding.
 pub fn data_stream(data: &[u8]) {
     let whole = decode_stream(&[Bytes::copy_from_slice(data)]);
-    for size in [1, data.len() / 3 + 1] {
+    // Single bytes, but of long streams, which would take long.
+    for size in [data.len() / 4096 + 1, data.len() / 3 + 1] {
         let pieces: Vec<_> = data.chunks(size).map(Bytes::copy_from_slice).collect();
         assert_eq!(
             whole,

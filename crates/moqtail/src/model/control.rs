@@ -362,3 +362,18 @@ pub enum ControlMessage {
     /// UNSUBSCRIBE_NAMESPACE.
     UnsubscribeNamespace(NamespacePrefix),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S1.4.3-03.
+    #[test]
+    fn long_reasons_are_cut_between_characters() {
+        let reason = ReasonPhrase::new("ü".repeat(5000));
+        assert_eq!(reason.as_str(), "ü".repeat(512));
+        let reason = ReasonPhrase::new(format!("a{}", "ü".repeat(5000)));
+        assert_eq!(reason.as_str().len(), 1023);
+        assert_eq!(ReasonPhrase::new("short").as_str(), "short");
+    }
+}

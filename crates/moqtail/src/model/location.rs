@@ -74,3 +74,16 @@ pub enum Filter {
         end_group: u64,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S1.4.1-02.
+    #[test]
+    fn locations_are_ordered_by_group_then_object() {
+        assert!(Location::new(1, 9) < Location::new(2, 0));
+        assert!(Location::new(1, 8) < Location::new(1, 9));
+        assert_eq!(Location::new(1, 8), Location::new(1, 8));
+    }
+}

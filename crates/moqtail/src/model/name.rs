@@ -177,7 +177,7 @@ impl fmt::Debug for NamespacePrefix {
 /// use moqtail::model::FullTrackName;
 ///
 /// let track: FullTrackName = "live/cam#video".parse()?;
-/// assert_eq!(track.name(), b"video"[..]);
+/// assert_eq!(track.name()[..], b"video"[..]);
 /// assert_eq!(track.to_string(), "live/cam#video");
 /// # Ok::<(), moqtail::model::NameError>(())
 /// ```
@@ -263,4 +263,76 @@ fn unescape(text: &str, start: usize) -> Result<Vec<u8>, NameError> {
         rest = tail;
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(text: &str) -> TrackNamespace {
+        text.parse().unwrap()
+    }
+
+    /// S2.4.1-02.
+    #[test]
+    fn a_namespace_has_one_to_thirty_two_fields() {
+        let fields = |count| TrackNamespace::new(vec![Bytes::new(); count]);
+        assert_eq!(fields(0), Err(NameError::NoFields));
+        assert!(fields(1).is_ok());
+        assert!(fields(32).is_ok());
+        assert_eq!(fields(33), Err(NameError::TooManyFields));
+        assert!(NamespacePrefix::new([Bytes::new(); 0]).is_ok());
+    }
+
+    /// S2.4.1-03: the fields and the name count, the lengths before them do not.
+    #[test]
+    fn a_full_track_name_has_at_most_4096_bytes() {
+        let long = TrackNamespace::new([vec![0; 2000], vec![0; 2000]]).unwrap();
+        assert!(FullTrackName::new(long.clone(), vec![0; 96]).is_ok());
+        let error = FullTrackName::new(long, vec![0; 97]);
+        assert_eq!(error, Err(NameError::TooLong(4097)));
+        assert_eq!(
+            TrackNamespace::new([vec![0; 4097]]),
+            Err(NameError::TooLong(4097))
+        );
+    }
+
+    /// S2.4.1-04.
+    #[test]
+    fn names_are_compared_by_their_bytes() {
+        assert_ne!(namespace("Live"), namespace("live"));
+        assert_ne!(namespace("a/"), namespace("a"));
+        assert_ne!(namespace("a%2Fb"), namespace("a/b"));
+    }
+
+    #[test]
+    fn text_says_what_is_wrong_and_where() {
+        assert_eq!(
+            "a/b%4".parse::<TrackNamespace>(),
+            Err(NameError::BadEscape(3))
+        );
+        assert_eq!(
+            "a/b#%zz".parse::<FullTrackName>(),
+            Err(NameError::BadEscape(4))
+        );
+        assert_eq!(
+            "a%ü".parse::<TrackNamespace>(),
+            Err(NameError::BadEscape(1))
+        );
+    }
+
+    /// S9.28-04: `(b)` does not overlap `(a, b)`, although it is its end.
+    #[test]
+    fn prefixes_overlap_when_one_leads_the_other() {
+        let prefix = |text: &str| namespace(text).as_prefix().clone();
+        assert!(prefix("a").overlaps(&prefix("a/b")));
+        assert!(prefix("a/b").overlaps(&prefix("a")));
+        assert!(prefix("a/b").overlaps(&prefix("a/b")));
+        assert!(!prefix("b").overlaps(&prefix("a/b")));
+        assert!(!prefix("a/c").overlaps(&prefix("a/b")));
+        // Fields are matched whole.
+        assert!(!prefix("a").matches(&namespace("ab")));
+        assert!(prefix("a").matches(&namespace("a")));
+        assert!(prefix("a").matches(&namespace("a/b")));
+    }
 }

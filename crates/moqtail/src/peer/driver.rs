@@ -82,6 +82,7 @@ pub(crate) async fn drive<C: Connection, H: Handler<C>>(
         starting: Vec::new(),
         parked: BTreeMap::new(),
         next_stream: 0,
+        over: false,
     };
     driver.run().await
 }
@@ -120,6 +121,8 @@ struct Driver<'h, C: Connection, H> {
     starting: Vec<RequestHandle>,
     parked: BTreeMap<StreamKey, Parked<C::Recv>>,
     next_stream: u64,
+    /// The connection is closed or closing: nothing is read or written any more.
+    over: bool,
 }
 
 struct Parked<R> {
@@ -134,6 +137,9 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
         let mut heads = FuturesUnordered::new();
         loop {
             self.handle_outputs().await;
+            if self.over {
+                return connection.closed().await;
+            }
             let deadline = self.peer.lock().session.deadline();
             let room_for_heads = heads.len() < self.limits.max_pending_heads;
             tokio::select! {
@@ -147,22 +153,23 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 () = self.peer.called() => {}
                 () = sleep_until(deadline) => self.peer.lock().session.timeout(now()),
                 Some((stream, recv, head)) = heads.next() => self.head_read(stream, recv, head),
-                stream = connection.accept_uni(), if room_for_heads => {
-                    if let Ok(recv) = stream && let Some((stream, recv)) = self.stream_opened(recv) {
-                        heads.push(read_head(stream, recv));
+                stream = connection.accept_uni(), if room_for_heads => match stream {
+                    Ok(recv) => {
+                        if let Some((stream, recv)) = self.stream_opened(recv) {
+                            heads.push(read_head(stream, recv));
+                        }
                     }
-                }
-                datagram = connection.read_datagram() => {
-                    if let Ok(datagram) = datagram {
-                        self.datagram(datagram);
-                    }
-                }
-                bidi = connection.accept_bi() => {
+                    Err(_) => self.over = true,
+                },
+                datagram = connection.read_datagram() => match datagram {
+                    Ok(datagram) => self.datagram(datagram),
+                    Err(_) => self.over = true,
+                },
+                bidi = connection.accept_bi() => match bidi {
                     // draft-14 §3.3: a second bidirectional stream is a violation.
-                    if bidi.is_ok() {
-                        self.peer.lock().session.unexpected_stream();
-                    }
-                }
+                    Ok(_) => self.peer.lock().session.unexpected_stream(),
+                    Err(_) => self.over = true,
+                },
             }
         }
     }
@@ -174,7 +181,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             | Err(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Closed) => {
                 self.peer.lock().session.control_ended();
             }
-            Err(StreamError::Connection(_)) => {}
+            Err(StreamError::Connection(_)) => self.over = true,
         }
     }
 
@@ -184,7 +191,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 self.unsent.retain(|chunk| !chunk.is_empty());
                 self.peer.lock().session.control_written(count);
             }
-            Err(StreamError::Connection(_)) => self.unsent.clear(),
+            Err(StreamError::Connection(_)) => self.over = true,
             Err(_) => {
                 self.unsent.clear();
                 self.peer.lock().session.control_ended();
@@ -303,6 +310,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             Output::Close(close) => {
                 tracing::info!(code = %close.code, blame = %close.blame, reason = close.reason, "closing");
                 self.connection.close(close_code(close.code), &close.reason);
+                self.over = true;
             }
         }
     }

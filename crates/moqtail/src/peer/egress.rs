@@ -90,9 +90,14 @@ impl<C: Connection> EgressHandle<C> {
             return Err(AttachError::Closed);
         }
         let wake = SubscriptionWake::new(self.0.wake.clone(), subscription);
-        let follow = Follow::new(track.clone(), wake, params.forward);
-        core.delivery
-            .attach(subscription, follow, &params, admission)
+        let follow = Follow::new(track.clone(), wake);
+        let start = core
+            .delivery
+            .attach(subscription, follow, &params, admission)?;
+        if let Some(follow) = core.delivery.source(subscription) {
+            follow.count(params.forward);
+        }
+        Ok(start)
     }
 
     /// Begins sending: SUBSCRIBE_OK (or PUBLISH) is written.
@@ -116,7 +121,7 @@ impl<C: Connection> EgressHandle<C> {
         } = &mut *core;
         delivery.update(subscription, &params, streams)?;
         if let Some(follow) = delivery.source(subscription) {
-            follow.set_forward(params.forward);
+            follow.count(params.forward);
         }
         drop(core);
         self.0.wake.kick();

@@ -2,10 +2,7 @@
 
 use std::{
     mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{sync::watch, time::Instant};
@@ -135,43 +132,43 @@ impl Track {
     }
 }
 
-/// A subscription's hold on its track; the track counts it as interest as long as it lives.
+/// A subscription's hold on its track; the track counts it as interest from [`Follow::count`] as long as it lives.
 #[derive(Debug)]
 pub(super) struct Follow {
     track: Arc<Track>,
     wake: Arc<SubscriptionWake>,
-    /// Counted as forwarding.
-    forwarding: AtomicBool,
+    /// Forward State as it is counted; `None`: not counted yet.
+    counted: Mutex<Option<bool>>,
 }
 
 impl Follow {
-    pub(super) fn new(track: Arc<Track>, wake: Arc<SubscriptionWake>, forward: bool) -> Self {
-        track.interest.send_modify(|interest| {
-            interest.subscriptions += 1;
-            interest.forwarding += usize::from(forward);
-        });
+    pub(super) fn new(track: Arc<Track>, wake: Arc<SubscriptionWake>) -> Self {
         Self {
             track,
             wake,
-            forwarding: AtomicBool::new(forward),
+            counted: Mutex::new(None),
         }
+    }
+
+    /// The subscription is attached with this Forward State, or has changed to it. Who waits for interest may publish at
+    /// once, so this comes after the subscription admits objects.
+    pub(super) fn count(&self, forward: bool) {
+        let before = self.counted().replace(forward);
+        self.track.interest.send_if_modified(|interest| {
+            interest.subscriptions += usize::from(before.is_none());
+            interest.forwarding += usize::from(forward);
+            interest.forwarding -= usize::from(before == Some(true));
+            before != Some(forward)
+        });
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Option<bool>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session looks at the track now; later changes are told anew.
     pub(super) fn taken(&self) {
         self.wake.taken();
-    }
-
-    pub(super) fn set_forward(&self, forward: bool) {
-        if self.forwarding.swap(forward, Ordering::Relaxed) != forward {
-            self.track.interest.send_modify(|interest| {
-                if forward {
-                    interest.forwarding += 1;
-                } else {
-                    interest.forwarding -= 1;
-                }
-            });
-        }
     }
 }
 
@@ -191,10 +188,11 @@ impl Drop for Follow {
         let mut inner = self.track.lock();
         inner.waiting.retain(|wake| !Arc::ptr_eq(wake, &self.wake));
         drop(inner);
-        let forward = self.forwarding.load(Ordering::Relaxed);
-        self.track.interest.send_modify(|interest| {
-            interest.subscriptions -= 1;
-            interest.forwarding -= usize::from(forward);
-        });
+        if let Some(forward) = self.counted().take() {
+            self.track.interest.send_modify(|interest| {
+                interest.subscriptions -= 1;
+                interest.forwarding -= usize::from(forward);
+            });
+        }
     }
 }

@@ -23,7 +23,8 @@ use std::time::Duration;
 pub struct SessionLimits {
     /// Requests of the peer that may be unfinished at a time (draft-14 §9.5).
     pub max_peer_requests: u32,
-    /// Own requests that may wait for the peer's MAX_REQUEST_ID.
+    /// Own requests that may wait for the peer's MAX_REQUEST_ID. Updates wait beside them, at most one for each
+    /// subscription.
     pub max_queued_requests: usize,
     /// Control bytes given out but not yet written, in bytes.
     pub max_control_backlog: usize,

@@ -149,8 +149,10 @@ impl Dialer {
     /// There is nothing to trust, or it cannot be read.
     pub fn new(trust: &Trust, limits: TransportLimits) -> Result<Self, TlsError> {
         let transport = socket::transport(&limits);
+        let verifier = tls::verifier(trust)?;
         let config = |alpn| {
-            let mut config = quinn::ClientConfig::new(Arc::new(tls::client(trust, alpn)?));
+            let mut config =
+                quinn::ClientConfig::new(Arc::new(tls::client(verifier.clone(), alpn)?));
             config.transport_config(transport.clone());
             Ok::<_, TlsError>(config)
         };

@@ -6,6 +6,8 @@
 use quinn::VarInt;
 use web_transport_proto::{error_from_http3, error_to_http3};
 
+/// MOQT: the session ends without an error (draft-14 §3.4).
+pub(super) const NO_ERROR: u32 = 0x0;
 /// HTTP/3: a stream of a type we do not take.
 pub(super) const H3_STREAM_CREATION_ERROR: u32 = 0x103;
 /// HTTP/3: the connection ends without an error.

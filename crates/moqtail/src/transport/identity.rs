@@ -8,7 +8,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::tls::{TlsError, certificates, provider, sha256};
+use super::tls::{TlsError, certificates, provider, sha256, unusable};
 
 /// How long a generated certificate is valid. Browsers accept a fingerprint for at most 14 days.
 const VALIDITY: Duration = Duration::from_secs(10 * 24 * 3600);
@@ -87,7 +87,7 @@ impl Identity {
             .map(|der| pem::Pem::new("CERTIFICATE", der.to_vec()))
             .collect();
         let pem = pem::encode_many(&blocks).into();
-        let key = Arc::new(CertifiedKey::from_der(chain, key, &provider)?);
+        let key = Arc::new(CertifiedKey::from_der(chain, key, &provider).map_err(unusable)?);
         Ok(Self {
             key,
             pem,

@@ -16,9 +16,10 @@ pub struct TransportLimits {
     pub max_incoming_uni: u32,
     /// Bidirectional streams the peer may have open. MOQT uses one; a few more let a violation be seen. Default 4.
     pub incoming_bidi: u32,
-    /// Received bytes that one stream may hold unread before its sender must wait. Default 1 MiB.
+    /// Received bytes that one stream may hold unread before its sender must wait. Default 512 KiB.
     pub stream_window: u32,
-    /// Received bytes that all streams of a connection may hold unread. Default 8 MiB.
+    /// Received bytes that all streams of a connection may hold unread. Default 513 MiB: more than `max_incoming_uni`
+    /// streams can hold, so that streams nobody reads never take the control stream's share.
     pub connection_window: u32,
     /// The in-flight budget: bytes handed to the transport and not yet acknowledged. Default 256 kB.
     pub send_window: u32,
@@ -49,8 +50,8 @@ impl Default for TransportLimits {
             initial_incoming_uni: 64,
             max_incoming_uni: 1024,
             incoming_bidi: 4,
-            stream_window: 1 << 20,
-            connection_window: 8 << 20,
+            stream_window: 512 << 10,
+            connection_window: 513 << 20,
             send_window: 256 * 1000,
             datagram_buffer: 256 * 1000,
             parked_streams: 16,
@@ -64,3 +65,12 @@ impl Default for TransportLimits {
         }
     }
 }
+
+/// Largest datagram that the in-memory twin takes, in bytes: what a QUIC packet of common size leaves.
+pub(super) const MAX_MEMORY_DATAGRAM: usize = 1200;
+
+/// Largest HTTP/3 frame read during the WebTransport handshake, in bytes; a larger one fails it.
+pub(super) const MAX_HANDSHAKE_FRAME: u64 = 16 * 1024;
+
+/// Longest close reason sent, in bytes: what the WebTransport capsule may carry. Longer ones are cut.
+pub(super) const MAX_CLOSE_REASON: usize = 1024;

@@ -7,6 +7,7 @@
 mod client;
 mod codes;
 mod connection;
+mod escape;
 mod identity;
 mod limits;
 mod memory;

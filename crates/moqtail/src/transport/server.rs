@@ -19,6 +19,10 @@ use super::{
     socket, tls,
 };
 
+/// Bytes kept of a client that [`Listener::accept`] has not returned yet, and of all of them.
+const WAITING_CLIENT_BYTES: u64 = 64 << 10;
+const WAITING_BYTES: u64 = 16 << 20;
+
 /// How to listen.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -118,7 +122,11 @@ impl Listener {
         let certificate = Arc::new(tls::Certificate::new(identity.certified_key()));
         let crypto = tls::server(certificate.clone())?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        server.transport_config(socket::transport(&limits));
+        server
+            .transport_config(socket::transport(&limits))
+            .max_incoming(limits.handshakes)
+            .incoming_buffer_size(WAITING_CLIENT_BYTES)
+            .incoming_buffer_size_total(WAITING_BYTES);
         let endpoint = socket::bind(addr, limits.socket_buffer, false)
             .and_then(|socket| socket::endpoint(socket, Some(server)))
             .map_err(|source| ListenError::Bind { addr, source })?;

@@ -37,9 +37,14 @@ pub(super) fn endpoint(
 pub(super) fn transport(limits: &TransportLimits) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
-        .max_concurrent_uni_streams((limits.initial_incoming_uni + HTTP3_STREAMS).into())
+        .max_concurrent_uni_streams(
+            limits
+                .initial_incoming_uni
+                .saturating_add(HTTP3_STREAMS)
+                .into(),
+        )
         // One more for the request stream of WebTransport.
-        .max_concurrent_bidi_streams((limits.incoming_bidi + 1).into())
+        .max_concurrent_bidi_streams(limits.incoming_bidi.saturating_add(1).into())
         .stream_receive_window(limits.stream_window.into())
         .receive_window(limits.connection_window.into())
         .send_window(limits.send_window.into())

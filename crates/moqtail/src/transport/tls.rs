@@ -60,10 +60,9 @@ pub enum TlsError {
     Unusable(String),
 }
 
-impl From<rustls::Error> for TlsError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Unusable(error.to_string())
-    }
+/// A rustls error about what was configured.
+pub(super) fn unusable(error: rustls::Error) -> TlsError {
+    TlsError::Unusable(error.to_string())
 }
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -88,7 +87,8 @@ pub(super) fn sha256(provider: &CryptoProvider, data: &[u8]) -> Option<[u8; 32]>
 /// Server side for raw QUIC and WebTransport on one port. QUIC is TLS 1.3 only.
 pub(super) fn server(certificate: Arc<Certificate>) -> Result<QuicServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![ALPN_HTTP3.into(), ALPN.into()];
@@ -96,28 +96,35 @@ pub(super) fn server(certificate: Arc<Certificate>) -> Result<QuicServerConfig, 
 }
 
 /// Client side that offers one protocol.
-pub(super) fn client(trust: &Trust, alpn: &str) -> Result<QuicClientConfig, TlsError> {
+pub(super) fn client(
+    verifier: Arc<dyn ServerCertVerifier>,
+    alpn: &str,
+) -> Result<QuicClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.into()];
+    QuicClientConfig::try_from(config).map_err(|error| TlsError::Unusable(error.to_string()))
+}
+
+/// Reads what is to be trusted.
+pub(super) fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let provider = provider();
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let pinned = |allowed| {
         Arc::new(Pinned {
             provider: provider.clone(),
             allowed,
         })
     };
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+    Ok(match trust {
         Trust::System => web_pki(system_roots()?, &provider)?,
         Trust::Roots(pem) => web_pki(roots(pem)?, &provider)?,
         Trust::Fingerprints(fingerprints) => pinned(Some(fingerprints.clone())),
         Trust::Insecure => pinned(None),
-    };
-    let mut config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.into()];
-    QuicClientConfig::try_from(config).map_err(|error| TlsError::Unusable(error.to_string()))
+    })
 }
 
 fn web_pki(
@@ -256,9 +263,7 @@ mod tests {
 
     #[test]
     fn roots_without_a_certificate_are_refused() {
-        assert!(matches!(
-            client(&Trust::Roots(b"nothing".into()), ALPN),
-            Err(TlsError::Pem { .. })
-        ));
+        let nothing = Trust::Roots(b"nothing".into());
+        assert!(matches!(verifier(&nothing), Err(TlsError::Pem { .. })));
     }
 }

@@ -18,7 +18,8 @@ over_every_carrier! {
         for object in 0..3 {
             subgroup.object(object, &Extensions::default(), text(5, object)).unwrap();
         }
-        assert_eq!(first.take(6).await.last().unwrap().0, (5, 2));
+        // Groups travel on streams of their own, so their order is open.
+        assert_eq!(first.take(6).await.iter().map(|(at, _)| *at).max(), Some((5, 2)));
 
         let at = Location::new;
         let largest = world.viewer("video", Filter::LargestObject).await;

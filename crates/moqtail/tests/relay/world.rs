@@ -51,7 +51,7 @@ impl World {
                 let listener = Listener::bind(config).unwrap();
                 let port = listener.local_addr().port();
                 let served = relay.clone();
-                tasks.spawn(async move { served.serve(listener).await });
+                tasks.spawn(async move { served.serve(&listener).await });
                 let scheme = if carrier == TransportKind::Quic {
                     "moqt"
                 } else {

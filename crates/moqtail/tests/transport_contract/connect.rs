@@ -102,6 +102,26 @@ async fn another_certificate_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn the_system_does_not_trust_a_generated_certificate() {
+    in_time(async {
+        let (listener, _) = listen(TransportLimits::default());
+        let config = ConnectConfig::new(url("https", &listener, ""), Trust::System);
+        tokio::select! {
+            biased;
+            client = connect(config) => match client {
+                Err(ConnectError::Untrusted { .. } | ConnectError::Tls(TlsError::NoRoots(_))) => {}
+                other => panic!("{other:?}"),
+            },
+            () = async {
+                drop(listener.accept().await.unwrap().establish().await);
+                std::future::pending().await
+            } => {}
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_replaced_certificate_is_shown_from_then_on() {
     in_time(async {
         let (listener, old) = listen(TransportLimits::default());

@@ -44,6 +44,7 @@ contract! {
     streams::a_reset_after_the_fin_ends_the_stream
     streams::a_closed_stream_takes_no_more
     streams::dropped_streams_are_cancelled
+    streams::leaving_at_the_last_byte_stops_nothing
     streams::an_unread_stream_blocks_only_itself
     streams::reading_takes_no_more_than_asked
     streams::opening_waits_for_credit

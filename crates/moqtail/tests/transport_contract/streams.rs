@@ -144,6 +144,21 @@ pub(crate) async fn dropped_streams_are_cancelled<K: Carrier>() {
     }
 }
 
+/// Who took all there was may leave before the FIN is asked for.
+pub(crate) async fn leaving_at_the_last_byte_stops_nothing<K: Carrier>() {
+    let pair = K::pair().await;
+    let mut send = send_one(&pair.client, b"all").await;
+    let mut recv = pair.server.accept_uni().await.unwrap();
+    let mut taken = 0;
+    while taken < 3 {
+        taken += read(&mut recv).await.unwrap().unwrap().len();
+    }
+    // Acknowledged, hence arrived with its FIN.
+    assert_eq!(closed(&mut send).await, Ok(()));
+    drop(recv);
+    assert_eq!(closed(&mut send).await, Ok(()));
+}
+
 pub(crate) async fn an_unread_stream_blocks_only_itself<K: Carrier>() {
     let mut limits = TransportLimits::default();
     limits.stream_window = 20_000;
@@ -257,7 +272,8 @@ pub(crate) async fn every_waiting_task_gets_credit<K: Carrier>() {
     }
 }
 
-/// All streams are written before the connection gets to send, the most important last.
+/// All streams are written before the connection gets to send, the most important last. What was sent first is
+/// acknowledged first, and the acknowledgements are seen in that order however slow the machine is.
 pub(crate) async fn more_important_streams_go_first<K: Carrier>() {
     const STREAMS: u32 = 90;
     let mut limits = TransportLimits::default();
@@ -270,29 +286,29 @@ pub(crate) async fn more_important_streams_go_first<K: Carrier>() {
         };
         let mut send = send.unwrap();
         send.set_priority(priority as i32);
-        let mut data = vec![0; 1100];
-        data[..4].copy_from_slice(&priority.to_be_bytes());
-        let mut chunks = [Bytes::from(data)];
+        let mut chunks = [Bytes::from(vec![0; 1100])];
         let written = poll_once(|cx| send.poll_write(cx, &mut chunks));
         assert_eq!(written, Poll::Ready(Ok(1100)));
         send.finish();
-        sends.push(send);
+        sends.push((priority, send));
     }
     let order = Arc::new(Mutex::new(Vec::new()));
-    let mut readers = Vec::new();
-    for _ in 0..STREAMS {
-        let mut recv = pair.server.accept_uni().await.unwrap();
+    let mut tasks = Vec::new();
+    for (priority, mut send) in sends {
         let order = order.clone();
-        readers.push(tokio::spawn(async move {
-            let data = read_to_end(&mut recv).await.unwrap();
-            order
-                .lock()
-                .unwrap()
-                .push(u32::from_be_bytes(data[..4].try_into().unwrap()));
+        tasks.push(tokio::spawn(async move {
+            closed(&mut send).await.unwrap();
+            order.lock().unwrap().push(priority);
         }));
     }
-    for reader in readers {
-        reader.await.unwrap();
+    for _ in 0..STREAMS {
+        let mut recv = pair.server.accept_uni().await.unwrap();
+        tasks.push(tokio::spawn(async move {
+            drop(read_to_end(&mut recv).await.unwrap())
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
     }
     let order = order.lock().unwrap();
     let mut inversions = 0;
@@ -303,9 +319,9 @@ pub(crate) async fn more_important_streams_go_first<K: Carrier>() {
             .count();
     }
     let pairs = order.len() * (order.len() - 1) / 2;
-    // What fits into the first window of the connection may be read in another order.
+    // The end of a stream may share a packet with the next one, or be sent again.
     assert!(
-        inversions * 10 < pairs,
+        inversions * 20 < pairs,
         "{inversions} of {pairs}: {order:?}"
     );
 }

@@ -45,16 +45,12 @@ async fn silent_http3_streams_stay_open_and_block_nothing() {
         let control = raw(&pair.client, &[0x00]).await;
         still_works(&pair).await;
         still_works(&pair).await;
-        let stopped = |send: &quinn::SendStream| {
-            let stopped = send.stopped();
-            async move { stopped.await }
-        };
         tokio::select! {
             biased;
-            s = stopped(&silent) => panic!("{s:?}"),
-            s = stopped(&encoder) => panic!("{s:?}"),
-            s = stopped(&decoder) => panic!("{s:?}"),
-            s = stopped(&control) => panic!("{s:?}"),
+            s = silent.stopped() => panic!("{s:?}"),
+            s = encoder.stopped() => panic!("{s:?}"),
+            s = decoder.stopped() => panic!("{s:?}"),
+            s = control.stopped() => panic!("{s:?}"),
             () = still_works(&pair) => {}
         }
         // The silent one may still become a data stream.

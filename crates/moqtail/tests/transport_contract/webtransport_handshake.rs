@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use moqtail::transport::{
-    AcceptError, CloseReason, ConnectConfig, ConnectError, Connection, Listener, QuicConnection,
-    TransportKind, TransportLimits, Trust, connect,
+    AcceptError, CloseReason, ConnectConfig, ConnectError, Connection, Identity, Listener,
+    QuicConnection, TransportKind, TransportLimits, Trust, connect,
 };
+use tokio::task::JoinHandle;
 use web_transport_proto::{ConnectResponse, Settings};
 
 use crate::{
@@ -155,18 +156,29 @@ async fn what_is_no_webtransport_request_is_refused() {
     .await;
 }
 
-/// A client that says nothing holds up nobody, and not for ever.
+/// A QUIC connection whose client says nothing more, and the server's wait for it.
+async fn silent_client(
+    listener: &Listener,
+    identity: &Identity,
+) -> (
+    quinn::Connection,
+    JoinHandle<Result<QuicConnection, AcceptError>>,
+) {
+    let dial = raw::dial("h3", listener, identity);
+    tokio::pin!(dial);
+    let incoming = tokio::select! {
+        _ = &mut dial => panic!("connected unasked"),
+        incoming = listener.accept() => incoming.unwrap(),
+    };
+    let waiting = tokio::spawn(incoming.establish());
+    (dial.await.unwrap(), waiting)
+}
+
 #[tokio::test]
-async fn a_slow_client_waits_alone() {
+async fn a_silent_client_holds_up_nobody() {
     in_time(async {
-        let mut limits = TransportLimits::default();
-        limits.handshake_timeout = Duration::from_millis(600);
-        let (listener, identity) = listen(limits);
-        let (slow, waiting) = tokio::join!(raw::dial("h3", &listener, &identity), async {
-            let incoming = listener.accept().await.unwrap();
-            tokio::spawn(incoming.establish())
-        });
-        let slow = slow.unwrap();
+        let (listener, identity) = listen(TransportLimits::default());
+        let (_silent, waiting) = silent_client(&listener, &identity).await;
         for _ in 0..3 {
             let client = connect(ConnectConfig::new(
                 url("https", &listener, ""),
@@ -176,11 +188,23 @@ async fn a_slow_client_waits_alone() {
             uni(&client.unwrap(), &server.unwrap()).await;
         }
         assert!(!waiting.is_finished());
+        waiting.abort();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_client_is_not_waited_for_for_ever() {
+    in_time(async {
+        let mut limits = TransportLimits::default();
+        limits.handshake_timeout = Duration::from_secs(1);
+        let (listener, identity) = listen(limits);
+        let (silent, waiting) = silent_client(&listener, &identity).await;
         assert!(matches!(
             waiting.await.unwrap(),
             Err(AcceptError::Timeout(_))
         ));
-        slow.closed().await;
+        silent.closed().await;
     })
     .await;
 }

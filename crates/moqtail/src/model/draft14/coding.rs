@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::DecodeOptions;
-use super::control::MessageType;
+use super::message_type::MessageType;
 use crate::model::{DecodeError, DecodeErrorKind, EncodeError, MAX_VARINT};
 
 /// Why a value could not be read: bytes that are not there yet are no error of the peer.
@@ -143,6 +143,11 @@ impl<'a> Reader<'a> {
         let rest = self.rest();
         self.at = self.bytes.len();
         rest
+    }
+
+    /// The bytes read since [`consumed`](Self::consumed) was `begin`.
+    pub(super) fn since(&self, begin: usize) -> &'a [u8] {
+        self.bytes.get(begin..self.at).unwrap_or_default()
     }
 
     /// A length (i) of at most `max`, then so many bytes.

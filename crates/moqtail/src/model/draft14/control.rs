@@ -1,45 +1,32 @@
-//! The control stream: frames (draft-14 §9) and the table of message types.
+//! The control stream: frames (draft-14 §9) and which value stands in which.
 
 use bytes::{Buf as _, BytesMut};
 
 use super::DecodeOptions;
 use super::coding::{Reader, Stop, Wire, Writer, all_or_nothing, invalid};
+use super::message_type::{MessageType, for_each_message};
 use crate::model::{ControlMessage, DecodeError, DecodeErrorKind, EncodeError};
 
 /// Most bytes in the payload of a control message: Message Length has 16 bits (draft-14 §9).
 pub const MAX_MESSAGE_LEN: usize = 65535;
 
-/// Rows: type, name in the draft, variant, name of the field if the message has just one.
-macro_rules! control_messages {
+macro_rules! dispatch {
     ($($type:literal $name:ident $variant:ident $($field:literal)?,)*) => {
-        /// Message types of draft-14 §9, table 1.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum MessageType {
-            $($variant = $type,)*
+        fn type_of(message: &ControlMessage) -> MessageType {
+            match message {
+                $(ControlMessage::$variant(_) => MessageType::$variant,)*
+            }
         }
 
-        impl MessageType {
-            fn from_number(number: u64) -> Option<Self> {
-                match number {
-                    $($type => Some(Self::$variant),)*
-                    _ => None,
-                }
+        fn read_payload(message: MessageType, r: &mut Reader<'_>) -> Result<ControlMessage, Stop> {
+            match message {
+                $(MessageType::$variant => Wire::read(r, concat!($($field)?)).map(ControlMessage::$variant),)*
             }
+        }
 
-            fn of(message: &ControlMessage) -> Self {
-                match message {
-                    $(ControlMessage::$variant(_) => Self::$variant,)*
-                }
-            }
-
-            fn number(self) -> u64 {
-                self as u64
-            }
-
-            fn read_payload(self, r: &mut Reader<'_>) -> Result<ControlMessage, Stop> {
-                match self {
-                    $(Self::$variant => Wire::read(r, concat!($($field)?)).map(ControlMessage::$variant),)*
-                }
+        fn write_payload(message: &ControlMessage, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+            match message {
+                $(ControlMessage::$variant(fields) => fields.write(w, concat!($($field)?)),)*
             }
         }
 
@@ -50,48 +37,11 @@ macro_rules! control_messages {
                     $(Self::$variant(_) => stringify!($name),)*
                 }
             }
-
-            fn write_payload(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
-                match self {
-                    $(Self::$variant(fields) => fields.write(w, concat!($($field)?)),)*
-                }
-            }
         }
     };
 }
 
-control_messages! {
-    0x20 CLIENT_SETUP ClientSetup,
-    0x21 SERVER_SETUP ServerSetup,
-    0x10 GOAWAY Goaway,
-    0x15 MAX_REQUEST_ID MaxRequestId,
-    0x1A REQUESTS_BLOCKED RequestsBlocked,
-    0x3 SUBSCRIBE Subscribe,
-    0x4 SUBSCRIBE_OK SubscribeOk,
-    0x5 SUBSCRIBE_ERROR SubscribeError,
-    0x2 SUBSCRIBE_UPDATE SubscribeUpdate,
-    0xA UNSUBSCRIBE Unsubscribe "Request ID",
-    0xB PUBLISH_DONE PublishDone,
-    0x1D PUBLISH Publish,
-    0x1E PUBLISH_OK PublishOk,
-    0x1F PUBLISH_ERROR PublishError,
-    0x16 FETCH Fetch,
-    0x18 FETCH_OK FetchOk,
-    0x19 FETCH_ERROR FetchError,
-    0x17 FETCH_CANCEL FetchCancel "Request ID",
-    0xD TRACK_STATUS TrackStatus,
-    0xE TRACK_STATUS_OK TrackStatusOk,
-    0xF TRACK_STATUS_ERROR TrackStatusError,
-    0x6 PUBLISH_NAMESPACE PublishNamespace,
-    0x7 PUBLISH_NAMESPACE_OK PublishNamespaceOk "Request ID",
-    0x8 PUBLISH_NAMESPACE_ERROR PublishNamespaceError,
-    0x9 PUBLISH_NAMESPACE_DONE PublishNamespaceDone "Track Namespace",
-    0xC PUBLISH_NAMESPACE_CANCEL PublishNamespaceCancel,
-    0x11 SUBSCRIBE_NAMESPACE SubscribeNamespace,
-    0x12 SUBSCRIBE_NAMESPACE_OK SubscribeNamespaceOk "Request ID",
-    0x13 SUBSCRIBE_NAMESPACE_ERROR SubscribeNamespaceError,
-    0x14 UNSUBSCRIBE_NAMESPACE UnsubscribeNamespace "Track Namespace Prefix",
-}
+for_each_message!(dispatch);
 
 /// Appends the whole frame of `message` to `out`.
 ///
@@ -102,12 +52,12 @@ control_messages! {
 pub fn encode_control(message: &ControlMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
     all_or_nothing(out, |out| {
         let mut w = Writer::new(out);
-        let message_type = MessageType::of(message);
+        let message_type = type_of(message);
         w.message = Some(message_type);
         w.varint("Message Type", message_type.number())?;
         w.bytes(&[0, 0]);
         let start = w.len();
-        message.write_payload(&mut w)?;
+        write_payload(message, &mut w)?;
         let len = w.len() - start;
         // draft-14 §9
         let length = u16::try_from(len).map_err(|_| EncodeError::TooLong {
@@ -162,6 +112,10 @@ impl ControlDecoder {
         match decode_frame(&self.bytes, self.options) {
             Ok((message, len)) => {
                 self.bytes.advance(len);
+                if self.bytes.is_empty() {
+                    // A session that is at rest keeps no memory of its largest message.
+                    self.bytes = BytesMut::new();
+                }
                 Ok(Some(message))
             }
             Err(Stop::Short { .. }) => Ok(None),
@@ -189,9 +143,7 @@ fn decode_frame(bytes: &[u8], options: DecodeOptions) -> Result<(ControlMessage,
     r.message = Some(message);
     r.options = options;
     // draft-14 §9: the fields must end where the message ends
-    let decoded = message
-        .read_payload(&mut r)
-        .map_err(|stop| Stop::Invalid(stop.at_end()))?;
+    let decoded = read_payload(message, &mut r).map_err(|stop| Stop::Invalid(stop.at_end()))?;
     if r.remaining() > 0 {
         let kind = DecodeErrorKind::TrailingBytes(r.remaining());
         return Err(invalid("Message Payload", r.offset(), kind));

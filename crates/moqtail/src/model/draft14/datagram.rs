@@ -43,13 +43,13 @@ fn read_datagram(r: &mut Reader<'_>, bytes: &Bytes) -> Result<ObjectDatagram, St
     let extensions = if has(EXTENSIONS) {
         let offset = r.offset();
         // The datagram itself is the limit.
-        let range = read_extensions(r, usize::MAX)?;
+        let (start, end) = read_extensions(r, usize::MAX)?;
         // draft-14 §10.3.1
-        if range.is_empty() {
+        if start == end {
             let kind = DecodeErrorKind::InvalidValue(0);
             return Err(invalid("Extension Headers Length", offset, kind));
         }
-        Extensions(bytes.slice(range))
+        Extensions(bytes.slice(start..end))
     } else {
         Extensions::default()
     };
@@ -116,4 +116,72 @@ pub fn encode_datagram(datagram: &ObjectDatagram, out: &mut BytesMut) -> Result<
             DatagramBody::Status(status) => write_status(out, *status, has_extensions),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KeyValuePair, ObjectStatus};
+
+    fn datagram(body: DatagramBody) -> ObjectDatagram {
+        ObjectDatagram {
+            track_alias: TrackAlias(1),
+            group: 2,
+            object: 0,
+            object_id_absent: false,
+            publisher_priority: 128,
+            end_of_group: false,
+            extensions: Extensions::default(),
+            body,
+        }
+    }
+
+    /// S10.3.1-02, S10.2.1.2-01: fields that no type has together are not written.
+    #[test]
+    fn impossible_datagrams_are_refused() {
+        let status = || datagram(DatagramBody::Status(ObjectStatus::DoesNotExist));
+        let pair = KeyValuePair::Varint { key: 2, value: 1 };
+        let extensions = Extensions::from_pairs(&[pair]).unwrap();
+        let impossible = [
+            ObjectDatagram {
+                end_of_group: true,
+                ..status()
+            },
+            ObjectDatagram {
+                object_id_absent: true,
+                ..status()
+            },
+            ObjectDatagram {
+                extensions,
+                ..status()
+            },
+            ObjectDatagram {
+                object: 1,
+                object_id_absent: true,
+                ..datagram(DatagramBody::Payload(Bytes::new()))
+            },
+            ObjectDatagram {
+                group: 1 << 62,
+                ..status()
+            },
+        ];
+        let mut out = BytesMut::new();
+        for datagram in impossible {
+            assert!(
+                encode_datagram(&datagram, &mut out).is_err(),
+                "{datagram:?}"
+            );
+            assert!(out.is_empty());
+        }
+        assert!(encode_datagram(&status(), &mut out).is_ok());
+    }
+
+    #[test]
+    fn payload_is_not_copied() {
+        let bytes = Bytes::from_static(&[0x00, 1, 2, 3, 128, b'h', b'i']);
+        let DatagramBody::Payload(payload) = decode_datagram(bytes.clone()).unwrap().body else {
+            panic!("no payload");
+        };
+        assert_eq!(payload.as_ptr(), bytes.slice(5..).as_ptr());
+    }
 }

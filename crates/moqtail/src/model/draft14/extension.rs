@@ -1,10 +1,8 @@
 //! Extension headers of objects (draft-14 §10.2.1.2, §11).
 
-use std::ops::Range;
-
 use bytes::{Bytes, BytesMut};
 
-use super::coding::{Reader, Stop, Writer, all_or_nothing, invalid};
+use super::coding::{Reader, Stop, Writer, invalid, put_varint};
 use super::param::{PairValue, read_pair, write_pair};
 use crate::model::{
     DecodeError, DecodeErrorKind, EncodeError, Extensions, Gaps, KeyValuePair, Location,
@@ -177,8 +175,8 @@ fn check(bytes: &[u8], base: u64) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Reads Extension Headers Length and that many bytes of pairs; gives their range.
-pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<Range<usize>, Stop> {
+/// Reads Extension Headers Length and that many bytes of pairs; gives where they start and end.
+pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<(usize, usize), Stop> {
     let offset = r.offset();
     let len = r.varint("Extension Headers Length")?;
     if len > max as u64 {
@@ -195,7 +193,7 @@ pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<Range<us
     let bytes = r.take(FIELD, len)?;
     // draft-14 §10.2.1.2: the pairs must end where the length says
     check(bytes, base).map_err(|stop| Stop::Invalid(stop.at_end()))?;
-    Ok(start..start + len)
+    Ok((start, start + len))
 }
 
 /// Writes Extension Headers Length and the pairs.
@@ -203,10 +201,127 @@ pub(super) fn write_extensions(
     out: &mut BytesMut,
     extensions: &Extensions,
 ) -> Result<(), EncodeError> {
-    all_or_nothing(out, |out| {
-        let mut w = Writer::new(out);
-        w.varint("Extension Headers Length", extensions.0.len() as u64)?;
-        w.bytes(&extensions.0);
-        Ok(())
-    })
+    put_varint(out, "Extension Headers Length", extensions.0.len() as u64)?;
+    out.extend_from_slice(&extensions.0);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(key: u64, value: u64) -> KeyValuePair {
+        KeyValuePair::Varint { key, value }
+    }
+
+    fn immutable(pairs: &[KeyValuePair]) -> KeyValuePair {
+        KeyValuePair::Bytes {
+            key: IMMUTABLE_EXTENSIONS,
+            value: Extensions::from_pairs(pairs).unwrap().as_bytes().clone(),
+        }
+    }
+
+    fn extensions(pairs: &[KeyValuePair]) -> Extensions {
+        Extensions::from_pairs(pairs).unwrap()
+    }
+
+    /// S10.2.1.2-03: whatever the order and the repetition.
+    #[test]
+    fn pairs_come_back_in_order_and_share_the_bytes() {
+        let value = Bytes::from_static(b"value");
+        let odd = KeyValuePair::Bytes { key: 0x7f, value };
+        let pairs = [odd.clone(), number(2, 1), odd, number(0, 5)];
+        let extensions = extensions(&pairs);
+        let read: Vec<_> = extensions.pairs().collect();
+        assert_eq!(read, pairs);
+        let Some(KeyValuePair::Bytes { value, .. }) = extensions.pairs().next() else {
+            panic!("the first pair has bytes");
+        };
+        let kept = extensions.as_bytes().as_ptr_range();
+        assert!(kept.contains(&value.as_ptr()), "the value was copied");
+    }
+
+    /// S11.1-01, S11.3-01, S11.2-01: also inside Immutable Extensions.
+    #[test]
+    fn gaps_are_found_wherever_they_stand() {
+        let outer = extensions(&[
+            number(PRIOR_GROUP_ID_GAP, 2),
+            number(PRIOR_OBJECT_ID_GAP, 3),
+        ]);
+        let inner = extensions(&[
+            number(2, 9),
+            immutable(&[
+                number(PRIOR_GROUP_ID_GAP, 2),
+                number(PRIOR_OBJECT_ID_GAP, 3),
+            ]),
+        ]);
+        for extensions in [outer, inner] {
+            assert_eq!(extensions.prior_group_gap(), Ok(Some(2)));
+            assert_eq!(extensions.prior_object_gap(), Ok(Some(3)));
+            let gaps = Gaps {
+                groups: Some(2),
+                objects: Some(3),
+            };
+            assert_eq!(extensions.gaps(Location::new(10, 10)), Ok(gaps));
+        }
+        let none = extensions(&[number(2, 9)]);
+        assert_eq!(none.gaps(Location::new(0, 0)), Ok(Gaps::default()));
+    }
+
+    /// S11.1-02, S11.3-02: told twice, also once inside and once outside.
+    #[test]
+    fn repeated_gaps_are_malformed() {
+        for key in [PRIOR_GROUP_ID_GAP, PRIOR_OBJECT_ID_GAP] {
+            let twice = extensions(&[number(key, 1), number(key, 1)]);
+            let apart = extensions(&[number(key, 1), immutable(&[number(key, 1)])]);
+            for extensions in [twice, apart] {
+                let gaps = extensions.gaps(Location::new(10, 10));
+                assert_eq!(gaps, Err(MalformedExtensions::RepeatedGap));
+            }
+        }
+    }
+
+    /// S11.1-02, S11.3-02.
+    #[test]
+    fn gaps_below_zero_are_malformed() {
+        let too_large = Err(MalformedExtensions::GapTooLarge);
+        let groups = extensions(&[number(PRIOR_GROUP_ID_GAP, 5)]);
+        assert!(groups.gaps(Location::new(5, 0)).is_ok());
+        assert_eq!(groups.gaps(Location::new(4, 9)), too_large);
+        let objects = extensions(&[number(PRIOR_OBJECT_ID_GAP, 5)]);
+        assert!(objects.gaps(Location::new(0, 5)).is_ok());
+        assert_eq!(objects.gaps(Location::new(9, 4)), too_large);
+    }
+
+    /// S11.2-05.
+    #[test]
+    fn broken_and_nested_immutable_extensions_are_malformed() {
+        let nested = extensions(&[immutable(&[immutable(&[])])]);
+        let error = nested.gaps(Location::default());
+        assert_eq!(error, Err(MalformedExtensions::NestedImmutable));
+        let value = Bytes::from_static(&[0x02]);
+        let broken = extensions(&[KeyValuePair::Bytes {
+            key: IMMUTABLE_EXTENSIONS,
+            value,
+        }]);
+        let error = broken.gaps(Location::default());
+        assert!(
+            matches!(error, Err(MalformedExtensions::BrokenImmutable(_))),
+            "{error:?}"
+        );
+        assert!(broken.immutable().all(|inner| inner.is_err()));
+    }
+
+    #[test]
+    fn pairs_that_no_peer_could_read_are_not_built() {
+        let bytes = |key, len| KeyValuePair::Bytes {
+            key,
+            value: Bytes::from(vec![0; len]),
+        };
+        assert!(Extensions::from_pairs(&[number(1, 0)]).is_err());
+        assert!(Extensions::from_pairs(&[bytes(2, 0)]).is_err());
+        assert!(Extensions::from_pairs(&[bytes(1, 65_535)]).is_ok());
+        assert!(Extensions::from_pairs(&[bytes(1, 65_536)]).is_err());
+        assert!(Extensions::from_bytes(Bytes::from_static(&[2])).is_err());
+    }
 }

@@ -3,22 +3,14 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::coding::{all_or_nothing, put_varint};
-use super::object::{
-    ObjectHead, ObjectItem, ObjectLimits, ObjectReader, read_fields, write_fields,
-};
-use crate::model::{DecodeError, EncodeError, FetchObjectHeader, ObjectHeader};
+use super::object::{ObjectItem, ObjectLimits, ObjectReader, read_fields, write_fields};
+use crate::model::{DecodeError, EncodeError, FetchObjectHeader};
 
 /// Cuts a fetch stream, after its header, into objects. Splits of the bytes make no difference but in how payloads are
 /// cut; payloads are shared, not copied. The first error is final.
 #[derive(Debug)]
 pub struct FetchDecoder {
     objects: ObjectReader,
-}
-
-impl ObjectHead for FetchObjectHeader {
-    fn fields(&mut self) -> &mut ObjectHeader {
-        &mut self.object
-    }
 }
 
 impl FetchDecoder {
@@ -39,20 +31,23 @@ impl FetchDecoder {
         &mut self,
         input: &mut Bytes,
     ) -> Result<Option<ObjectItem<FetchObjectHeader>>, DecodeError> {
-        self.objects.next(input, |r, limits| {
-            let group = r.varint("Group ID")?;
-            let subgroup = r.varint("Subgroup ID")?;
-            let object = r.varint("Object ID")?;
-            let publisher_priority = r.byte("Publisher Priority")?;
-            let (object, extensions) = read_fields(r, limits, object, true)?;
-            let header = FetchObjectHeader {
+        self.objects.next(
+            input,
+            |r, limits| {
+                let group = r.varint("Group ID")?;
+                let subgroup = r.varint("Subgroup ID")?;
+                let object = r.varint("Object ID")?;
+                let publisher_priority = r.byte("Publisher Priority")?;
+                let fields = read_fields(r, limits, object, true)?;
+                Ok(((group, subgroup, publisher_priority), fields))
+            },
+            |(group, subgroup, publisher_priority), object| FetchObjectHeader {
                 group,
                 subgroup,
                 publisher_priority,
                 object,
-            };
-            Ok((header, extensions))
-        })
+            },
+        )
     }
 
     /// Bytes of the stream taken since the end of its header; after an error, where the object with the error starts.

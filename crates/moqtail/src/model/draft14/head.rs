@@ -1,7 +1,5 @@
 //! Reading what stands before a payload when it may come in pieces.
 
-use std::ops::Range;
-
 use bytes::{Buf as _, Bytes};
 
 use super::coding::{Reader, Stop};
@@ -10,11 +8,14 @@ use crate::model::{DecodeError, DecodeErrorKind};
 /// Keeps the start of a head until the rest has come. A head that lies whole in one piece is read where it lies.
 #[derive(Debug, Default)]
 pub(super) struct HeadBuffer {
+    /// Not empty only while a head is unfinished.
     partial: Vec<u8>,
     /// Least number of further bytes with which reading can go on, and the field that waits for them.
     missing: usize,
     field: &'static str,
     field_offset: u64,
+    /// The first error, which is final.
+    failed: Option<DecodeError>,
 }
 
 /// A head that was read.
@@ -34,6 +35,9 @@ impl HeadBuffer {
 
     /// The error if no more bytes can come.
     pub(super) fn at_end(&self) -> Result<(), DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         if self.partial.is_empty() {
             return Ok(());
         }
@@ -46,35 +50,32 @@ impl HeadBuffer {
 
     /// Takes one head off the front of `input`; `None`: all of `input` was taken and more is needed.
     ///
-    /// `read` gives the value and the range of the head's bytes to keep. It may run several times on a growing start of
-    /// the head. `base` is the offset of the head's first byte.
+    /// `read` gives the value, and start and end of the head's bytes to keep. It may run several times on a growing start
+    /// of the head. `base` is the offset of the head's first byte.
     #[inline]
     pub(super) fn read<T>(
         &mut self,
         input: &mut Bytes,
         base: u64,
-        read: impl Fn(&mut Reader<'_>) -> Result<(T, Range<usize>), Stop>,
+        read: impl Fn(&mut Reader<'_>) -> Result<(T, (usize, usize)), Stop>,
     ) -> Result<Option<Head<T>>, DecodeError> {
-        if !self.partial.is_empty() {
+        if !self.partial.is_empty() || self.failed.is_some() {
             return self.read_pieces(input, base, read);
-        }
-        if input.is_empty() {
-            return Ok(None);
         }
         let mut reader = Reader::new(input, base);
         match read(&mut reader) {
-            Ok((value, range)) => {
+            Ok((value, (start, end))) => {
                 let len = reader.consumed();
-                let kept = if range.is_empty() {
+                let kept = if start == end {
                     Bytes::new()
                 } else {
-                    input.slice(range)
+                    input.slice(start..end)
                 };
                 input.advance(len);
                 Ok(Some(Head { value, kept, len }))
             }
             Err(stop) => {
-                self.wait(stop)?;
+                self.stopped(stop)?;
                 self.partial.extend_from_slice(input);
                 input.clear();
                 Ok(None)
@@ -88,8 +89,11 @@ impl HeadBuffer {
         &mut self,
         input: &mut Bytes,
         base: u64,
-        read: impl Fn(&mut Reader<'_>) -> Result<(T, Range<usize>), Stop>,
+        read: impl Fn(&mut Reader<'_>) -> Result<(T, (usize, usize)), Stop>,
     ) -> Result<Option<Head<T>>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         loop {
             let piece = input.split_to(self.missing.min(input.len()));
             self.partial.extend_from_slice(&piece);
@@ -98,22 +102,23 @@ impl HeadBuffer {
                 return Ok(None);
             }
             match read(&mut Reader::new(&self.partial, base)) {
-                Ok((value, range)) => {
+                Ok((value, (start, end))) => {
                     let len = self.partial.len();
-                    let kept = if range.is_empty() {
+                    let kept = if start == end {
                         self.partial.clear();
                         Bytes::new()
                     } else {
-                        Bytes::from(std::mem::take(&mut self.partial)).slice(range)
+                        Bytes::from(std::mem::take(&mut self.partial)).slice(start..end)
                     };
                     return Ok(Some(Head { value, kept, len }));
                 }
-                Err(stop) => self.wait(stop)?,
+                Err(stop) => self.stopped(stop)?,
             }
         }
     }
 
-    fn wait(&mut self, stop: Stop) -> Result<(), DecodeError> {
+    #[cold]
+    fn stopped(&mut self, stop: Stop) -> Result<(), DecodeError> {
         match stop {
             Stop::Short {
                 field,
@@ -125,7 +130,11 @@ impl HeadBuffer {
                 self.missing = missing;
                 Ok(())
             }
-            Stop::Invalid(error) => Err(error),
+            Stop::Invalid(error) => {
+                self.partial = Vec::new();
+                self.failed = Some(error.clone());
+                Err(error)
+            }
         }
     }
 }

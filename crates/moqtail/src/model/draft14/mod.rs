@@ -7,6 +7,7 @@ mod extension;
 mod fetch;
 mod fetch_object;
 mod head;
+mod message_type;
 mod namespace;
 mod object;
 mod param;

@@ -1,12 +1,10 @@
 //! What the objects of subgroup streams and fetch streams have in common (draft-14 §10.2.1, §10.4).
 
-use std::ops::Range;
-
 use bytes::{Bytes, BytesMut};
 
 use super::coding::{Reader, Stop, invalid, put_varint};
 use super::extension::{read_extensions, write_extensions};
-use super::head::HeadBuffer;
+use super::head::{Head, HeadBuffer};
 use crate::model::{
     DecodeError, DecodeErrorKind, EncodeError, Extensions, MAX_VARINT, ObjectHeader, ObjectStatus,
 };
@@ -46,15 +44,14 @@ pub enum ObjectItem<H> {
     End,
 }
 
-/// A header that gets its extensions when its bytes are whole.
-pub(super) trait ObjectHead {
-    fn fields(&mut self) -> &mut ObjectHeader;
-}
-
-impl ObjectHead for ObjectHeader {
-    fn fields(&mut self) -> &mut ObjectHeader {
-        self
-    }
+/// Fields of an object as they lie in the bytes of its head.
+#[derive(Clone, Copy)]
+pub(super) struct Fields {
+    object: u64,
+    payload_len: u64,
+    status: ObjectStatus,
+    /// Where the extensions are.
+    extensions: (usize, usize),
 }
 
 /// Cuts the bytes of a stream into headers and payloads, however they are split.
@@ -64,8 +61,8 @@ pub(super) struct ObjectReader {
     /// Payload that is still to come; `None` between objects.
     payload: Option<u64>,
     head: HeadBuffer,
+    /// Bytes taken before an unfinished head.
     position: u64,
-    failed: Option<DecodeError>,
 }
 
 impl ObjectReader {
@@ -75,7 +72,6 @@ impl ObjectReader {
             payload: None,
             head: HeadBuffer::default(),
             position: 0,
-            failed: None,
         }
     }
 
@@ -86,9 +82,6 @@ impl ObjectReader {
 
     /// Whether the bytes end between two objects.
     pub(super) fn finish(&self) -> Result<(), DecodeError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
         // draft-14 §10.4
         match self.payload {
             Some(left) if left > 0 => Err(DecodeError {
@@ -100,12 +93,14 @@ impl ObjectReader {
         }
     }
 
-    /// The next item; `read` reads a header and gives the range of its extensions.
+    /// The next item. `read` reads what stands before the fields that all objects have, and these; `build` makes the
+    /// header of them.
     #[inline]
-    pub(super) fn next<H: ObjectHead>(
+    pub(super) fn next<P, H>(
         &mut self,
         input: &mut Bytes,
-        read: impl Fn(&mut Reader<'_>, &ObjectLimits) -> Result<(H, Range<usize>), Stop>,
+        read: impl Fn(&mut Reader<'_>, &ObjectLimits) -> Result<(P, Fields), Stop>,
+        build: impl FnOnce(P, ObjectHeader) -> H,
     ) -> Result<Option<ObjectItem<H>>, DecodeError> {
         match self.payload {
             Some(0) => {
@@ -119,51 +114,45 @@ impl ObjectReader {
                 self.position += len as u64;
                 Ok(Some(ObjectItem::Payload(input.split_to(len))))
             }
-            None => self.next_header(input, read),
-        }
-    }
-
-    #[inline]
-    fn next_header<H: ObjectHead>(
-        &mut self,
-        input: &mut Bytes,
-        read: impl Fn(&mut Reader<'_>, &ObjectLimits) -> Result<(H, Range<usize>), Stop>,
-    ) -> Result<Option<ObjectItem<H>>, DecodeError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
-        let limits = &self.limits;
-        match self.head.read(input, self.position, |r| read(r, limits)) {
-            Ok(None) => Ok(None),
-            Ok(Some(head)) => {
-                let (mut header, wire_len) = (head.value, head.len);
-                let fields = header.fields();
-                fields.extensions = Extensions(head.kept);
+            None => {
+                let limits = &self.limits;
+                let head = self.head.read(input, self.position, |r| {
+                    let (prefix, fields) = read(r, limits)?;
+                    Ok(((prefix, fields), fields.extensions))
+                })?;
+                let Some(Head { value, kept, len }) = head else {
+                    return Ok(None);
+                };
+                let (prefix, fields) = value;
                 self.payload = Some(fields.payload_len);
-                self.position += wire_len as u64;
-                Ok(Some(ObjectItem::Header { header, wire_len }))
-            }
-            Err(error) => {
-                self.head = HeadBuffer::default();
-                self.failed = Some(error.clone());
-                Err(error)
+                self.position += len as u64;
+                let header = ObjectHeader {
+                    object: fields.object,
+                    extensions: Extensions(kept),
+                    status: fields.status,
+                    payload_len: fields.payload_len,
+                };
+                Ok(Some(ObjectItem::Header {
+                    header: build(prefix, header),
+                    wire_len: len,
+                }))
             }
         }
     }
 }
 
-/// Reads `[Extension Headers Length, extensions], Object Payload Length, [Object Status]`; the extensions stay a range.
+/// Reads `[Extension Headers Length, extensions], Object Payload Length, [Object Status]`.
 #[inline]
 pub(super) fn read_fields(
     r: &mut Reader<'_>,
     limits: &ObjectLimits,
     object: u64,
     has_extensions: bool,
-) -> Result<(ObjectHeader, Range<usize>), Stop> {
+) -> Result<Fields, Stop> {
     let extensions = if has_extensions {
         read_extensions(r, limits.max_extensions_len)?
     } else {
-        0..0
+        (0, 0)
     };
     let offset = r.offset();
     let payload_len = r.varint("Object Payload Length")?;
@@ -178,17 +167,16 @@ pub(super) fn read_fields(
         ));
     }
     let status = if payload_len == 0 {
-        read_status(r, !extensions.is_empty())?
+        read_status(r, extensions.0 < extensions.1)?
     } else {
         ObjectStatus::Normal
     };
-    let header = ObjectHeader {
+    Ok(Fields {
         object,
-        extensions: Extensions::default(),
-        status,
         payload_len,
-    };
-    Ok((header, extensions))
+        status,
+        extensions,
+    })
 }
 
 /// Writes what [`read_fields`] reads.

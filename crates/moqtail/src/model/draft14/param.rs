@@ -1,7 +1,7 @@
 //! Key-Value-Pairs, setup parameters, version-specific parameters and tokens (draft-14 §1.4.2, §9.2, §9.3.2).
 
 use super::coding::{Reader, Stop, Wire, Writer, invalid, owned};
-use super::control::MessageType;
+use super::message_type::MessageType;
 use crate::model::{
     AuthToken, DecodeErrorKind, EncodeError, KeyValuePair, MAX_VALUE_LEN, Parameter, Parameters,
     SetupParameter, SetupParameters,
@@ -373,4 +373,83 @@ fn token_pair(key: u64, token: &AuthToken) -> Result<KeyValuePair, EncodeError> 
         key,
         value: out.freeze(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+
+    use super::*;
+    use crate::model::draft14::{ControlDecoder, encode_control};
+    use crate::model::{
+        ControlMessage, FetchOk, GroupOrder, Location, RequestId, ServerSetup, SetupParameter,
+    };
+
+    fn fetch_ok(parameters: Vec<Parameter>) -> ControlMessage {
+        ControlMessage::FetchOk(FetchOk {
+            request_id: RequestId(0),
+            group_order: GroupOrder::Ascending,
+            end_of_track: false,
+            end: Location::new(0, 1),
+            parameters: Parameters(parameters),
+        })
+    }
+
+    fn setup(parameters: Vec<SetupParameter>) -> ControlMessage {
+        ControlMessage::ServerSetup(ServerSetup {
+            version: 1,
+            parameters: SetupParameters(parameters),
+        })
+    }
+
+    fn unknown(key: u64, value: u64) -> Parameter {
+        Parameter::Unknown(KeyValuePair::Varint { key, value })
+    }
+
+    fn refused(message: &ControlMessage) -> bool {
+        let mut out = BytesMut::new();
+        let result = encode_control(message, &mut out);
+        assert!(result.is_ok() || out.is_empty());
+        result.is_err()
+    }
+
+    /// S9.2-01: a known parameter stands once, a token may repeat, an unknown one is the application's.
+    #[test]
+    fn parameters_are_not_repeated() {
+        let cache = Parameter::MaxCacheDuration(1);
+        assert!(refused(&fetch_ok(vec![cache.clone(), cache])));
+        assert!(!refused(&fetch_ok(vec![
+            unknown(0x7e, 1),
+            unknown(0x7e, 1)
+        ])));
+        let limit = SetupParameter::MaxRequestId(1);
+        assert!(refused(&setup(vec![limit.clone(), limit])));
+        let token = SetupParameter::AuthorizationToken(AuthToken::UseAlias { alias: 1 });
+        assert!(!refused(&setup(vec![token.clone(), token])));
+    }
+
+    /// S9.2.1-01: FETCH_OK has no DELIVERY TIMEOUT; what is known is not written as unknown.
+    #[test]
+    fn parameters_are_written_where_they_are_defined() {
+        assert!(refused(&fetch_ok(vec![Parameter::DeliveryTimeout(1)])));
+        assert!(!refused(&fetch_ok(vec![unknown(0x02, 1)])));
+        assert!(refused(&fetch_ok(vec![unknown(0x04, 1)])));
+        assert!(refused(&fetch_ok(vec![unknown(0x7f, 1)])));
+        let path = KeyValuePair::Bytes {
+            key: setup_type::PATH,
+            value: Bytes::new(),
+        };
+        assert!(refused(&setup(vec![SetupParameter::Unknown(path)])));
+    }
+
+    /// S9.2-05: only the length of the message limits their number.
+    #[test]
+    fn many_unknown_parameters_are_accepted() {
+        let message = fetch_ok((0..10_000).map(|value| unknown(0x7e, value)).collect());
+        let mut out = BytesMut::new();
+        encode_control(&message, &mut out).unwrap();
+        let mut decoder = ControlDecoder::default();
+        decoder.push(&out);
+        assert_eq!(decoder.next(), Ok(Some(message)));
+    }
 }

@@ -38,7 +38,7 @@ impl StreamHeaderDecoder {
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Option<StreamHeader>, DecodeError> {
         let header = self
             .head
-            .read(input, 0, |r| Ok((read_stream_header(r)?, 0..0)))?;
+            .read(input, 0, |r| Ok((read_stream_header(r)?, (0, 0))))?;
         Ok(header.map(|head| head.value))
     }
 

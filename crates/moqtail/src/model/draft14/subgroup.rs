@@ -40,17 +40,20 @@ impl SubgroupDecoder {
         input: &mut Bytes,
     ) -> Result<Option<ObjectItem<ObjectHeader>>, DecodeError> {
         let (previous, extensions) = (self.previous, self.header.extensions);
-        let item = self.objects.next(input, |r, limits| {
-            let offset = r.offset();
-            let delta = r.varint("Object ID Delta")?;
-            let object = next_object(previous, delta).ok_or_else(|| too_far(offset, delta))?;
-            read_fields(r, limits, object, extensions)
-        })?;
-        if let Some(ObjectItem::Header { header, .. }) = &item {
-            self.first.get_or_insert(header.object);
-            self.previous = Some(header.object);
-        }
-        Ok(item)
+        self.objects.next(
+            input,
+            |r, limits| {
+                let offset = r.offset();
+                let delta = r.varint("Object ID Delta")?;
+                let object = next_object(previous, delta).ok_or_else(|| too_far(offset, delta))?;
+                Ok(((), read_fields(r, limits, object, extensions)?))
+            },
+            |(), header| {
+                self.first.get_or_insert(header.object);
+                self.previous = Some(header.object);
+                header
+            },
+        )
     }
 
     /// Bytes of the stream taken since the end of its header; after an error, where the object with the error starts.

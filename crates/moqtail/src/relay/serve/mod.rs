@@ -57,7 +57,7 @@ impl Relay {
 
     /// Accepts connections of `listener` until it is closed or [`Relay::shutdown`] is called, each in a task of its own.
     /// Dropping the future ends its sessions.
-    pub async fn serve(&self, listener: Listener) {
+    pub async fn serve(&self, listener: &Listener) {
         let mut sessions = JoinSet::new();
         let mut closing = self.shared.closing.subscribe();
         loop {

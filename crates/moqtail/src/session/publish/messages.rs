@@ -102,6 +102,9 @@ impl Publications {
         let id = update.subscription;
         let (own, peer) = (RequestKind::Publish, RequestKind::Subscribe);
         // draft-14 §9.10
+        if id == update.request_id {
+            return Err(SessionError::UpdateUnknown(id));
+        }
         let referred = cx
             .requests
             .subscription(id, MESSAGE, own, peer)

@@ -179,8 +179,13 @@ impl Subscriptions {
             stream_count,
             event,
         });
-        if subscription.state == State::Active {
-            self.drain_if_done(cx, handle, now);
+        match subscription.state {
+            State::Active => self.drain_if_done(cx, handle, now),
+            // The publisher may offer the track anew before this offer is answered.
+            State::Offered => {
+                self.tracks.remove(&subscription.track);
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! | SUBSCRIBE_OK | | Active | | | second answer | second answer |
 //! | SUBSCRIBE_ERROR | | ended | | | second answer | second answer |
 //! | PUBLISH_DONE | | violation | noted | noted | Draining | violation |
-//! | PUBLISH, same track | Held | Held | refused | refused | refused | Offered |
+//! | PUBLISH, same track | Held | Held | refused | refused, Offered if noted | refused | Offered |
 //! | GOAWAY | ended | | | | | |
 //! | accept | | | | Active, Draining if noted | | |
 //! | reject | | | | ended | | |
@@ -140,7 +140,7 @@ impl Subscription {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     all: BTreeMap<RequestHandle, Subscription>,
-    /// The one of each track that is neither held nor draining.
+    /// The one of each track that is not held, and for which PUBLISH_DONE has not come.
     tracks: BTreeMap<FullTrackName, RequestHandle>,
 }
 
@@ -251,7 +251,9 @@ impl Subscriptions {
             return;
         };
         subscription.state = State::Offered;
-        self.tracks.insert(subscription.track.clone(), handle);
+        if subscription.done.is_none() {
+            self.tracks.insert(subscription.track.clone(), handle);
+        }
         if let Some(request) = subscription.offer.take() {
             cx.out.event(Event::PublishRequested(*request));
         }

@@ -21,13 +21,10 @@ use bytes::Bytes;
 
 use super::{
     CloseReason, Connection, ConnectionError, ConnectionStats, DatagramError, TransportKind,
-    TransportLimits,
+    TransportLimits, codes::NO_ERROR, limits::MAX_MEMORY_DATAGRAM,
 };
 use link::{End, Link, Shape, Side, State};
 pub use stream::{MemoryRecv, MemorySend};
-
-/// Largest datagram the twin takes, in bytes: what a QUIC packet of common size leaves.
-const MAX_DATAGRAM: usize = 1200;
 
 /// One end of a pair of connections inside this process.
 ///
@@ -221,10 +218,10 @@ impl Connection for MemoryConnection {
         let (link, side) = (self.link(), self.side());
         let mut state = link.lock();
         state.check_open(side)?;
-        if payload.len() > MAX_DATAGRAM {
+        if payload.len() > MAX_MEMORY_DATAGRAM {
             return Err(DatagramError::TooLarge {
                 size: payload.len(),
-                max: MAX_DATAGRAM,
+                max: MAX_MEMORY_DATAGRAM,
             });
         }
         if payload.is_empty() {
@@ -246,7 +243,7 @@ impl Connection for MemoryConnection {
     }
 
     fn max_datagram_size(&self) -> Option<usize> {
-        Some(MAX_DATAGRAM)
+        Some(MAX_MEMORY_DATAGRAM)
     }
 
     fn read_datagram(&self) -> impl Future<Output = Result<Bytes, ConnectionError>> + Send {
@@ -299,7 +296,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.close(0, "");
+        self.close(NO_ERROR, "");
     }
 }
 

@@ -217,8 +217,10 @@ impl RecvStream for MemoryRecv {
         if pipe.read_done || pipe.stopped.is_some() {
             return;
         }
-        pipe.stopped = Some(code);
         pipe.read_done = true;
+        if !pipe.has_arrived() {
+            pipe.stopped = Some(code);
+        }
         pipe.clear();
         pipe.wake_sender();
         self.link.settle(&mut state, self.id);

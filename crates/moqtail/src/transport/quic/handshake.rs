@@ -7,10 +7,7 @@ use tokio::io::AsyncReadExt;
 use web_transport_proto::{ConnectError, ConnectRequest, ConnectResponse, Frame, Settings, VarInt};
 
 use super::{offer, web::Web};
-use crate::transport::{ALPN, codes::H3_NO_ERROR, prefix::SESSION_ID};
-
-/// Largest HTTP/3 frame read during the handshake, in bytes.
-const MAX_FRAME: u64 = 16 * 1024;
+use crate::transport::{ALPN, codes::H3_NO_ERROR, limits::MAX_HANDSHAKE_FRAME, prefix::SESSION_ID};
 
 /// How long a refused client may take to read the answer.
 const REFUSAL_GRACE: Duration = Duration::from_secs(1);
@@ -172,9 +169,9 @@ async fn read_headers(recv: &mut quinn::RecvStream) -> io::Result<Vec<u8>> {
     loop {
         let typ = Frame(varint(recv).await?);
         let size = varint(recv).await?.into_inner();
-        if size > MAX_FRAME {
+        if size > MAX_HANDSHAKE_FRAME {
             return Err(io::Error::other(format!(
-                "frame of {size} bytes is over {MAX_FRAME}"
+                "frame of {size} bytes is over {MAX_HANDSHAKE_FRAME}"
             )));
         }
         let mut payload = Vec::new();

@@ -107,6 +107,13 @@ impl Inbound {
         }
     }
 
+    /// Lets other tasks go on reading heads, for a task that takes a stream and may not come back soon.
+    pub(super) fn hand_over(&self) {
+        if !self.reading.is_empty() {
+            self.tasks.wake_all();
+        }
+    }
+
     /// The next stream whose head is complete. Any number of tasks may wait.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrived> {
         self.tasks.register(cx.waker());

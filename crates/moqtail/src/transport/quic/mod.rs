@@ -24,6 +24,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{
     CloseReason, Connection, ConnectionError, ConnectionStats, DatagramError, TransportKind,
     TransportLimits,
+    codes::NO_ERROR,
     prefix::{BIDI_HEAD, SESSION_ID, UNI_HEAD},
 };
 pub(super) use handshake::HandshakeError;
@@ -61,7 +62,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.close(0, "");
+        self.shared.close(NO_ERROR, "");
     }
 }
 
@@ -155,9 +156,7 @@ impl QuicConnection {
         Self(Arc::new(Handle { shared }))
     }
 
-    /// The connection underneath, for measurements and options that have no name here. Opening, accepting or closing
-    /// through it breaks the session.
-    pub fn quinn_connection(&self) -> &quinn::Connection {
+    pub(in crate::transport) fn quinn(&self) -> &quinn::Connection {
         &self.0.shared.conn
     }
 
@@ -333,7 +332,7 @@ impl Connection for QuicConnection {
         } else {
             0
         };
-        let count = count.min(shared.max_incoming_uni) + own;
+        let count = count.min(shared.max_incoming_uni).saturating_add(own);
         shared.conn.set_max_concurrent_uni_streams(count.into());
     }
 

@@ -12,11 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 
 use super::web::Web;
 use crate::transport::{
-    CloseReason, ConnectionError, codes::CodeSpace, codes::H3_NO_ERROR, wakers::WakerSet,
+    CloseReason, ConnectionError, codes::CodeSpace, codes::H3_NO_ERROR, limits::MAX_CLOSE_REASON,
+    wakers::WakerSet,
 };
-
-/// Longest close reason sent, in bytes: what the WebTransport capsule may carry.
-const MAX_REASON: usize = 1024;
 
 /// Held as long as the connection: its place among a listener's connections, or the socket it was dialled from.
 #[derive(Debug)]
@@ -142,7 +140,7 @@ impl Shared {
 }
 
 fn truncate(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(MAX_REASON)]
+    &reason[..reason.floor_char_boundary(MAX_CLOSE_REASON)]
 }
 
 type OpenFuture =

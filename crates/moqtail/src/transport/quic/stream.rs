@@ -203,8 +203,6 @@ enum Ended {
 }
 
 /// Receiving half of a stream of a [`QuicConnection`](super::QuicConnection).
-///
-/// Read up to the end: a stream dropped before its FIN was read is stopped, even if all payload was taken.
 #[derive(Debug)]
 pub struct QuicRecv {
     shared: Arc<Shared>,
@@ -280,6 +278,10 @@ impl RecvStream for QuicRecv {
 
 impl Drop for QuicRecv {
     fn drop(&mut self) {
-        self.stop(CANCELLED);
+        // A reader that knows the length may leave without asking for the FIN; that is no reason to stop the sender.
+        let last = self.poll_read(&mut Context::from_waker(Waker::noop()), usize::MAX);
+        if !matches!(last, Poll::Ready(Ok(None))) {
+            self.stop(CANCELLED);
+        }
     }
 }

@@ -181,11 +181,16 @@ where
                 accept.set(again());
                 let (send, recv) = split(stream);
                 if let Some(arrived) = inbound.add(send, recv, cx) {
+                    inbound.hand_over();
                     return Poll::Ready(Ok(arrived));
                 }
             }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => return inbound.poll(cx).map(Ok),
+            Poll::Pending => {
+                let arrived = ready!(inbound.poll(cx));
+                inbound.hand_over();
+                return Poll::Ready(Ok(arrived));
+            }
         }
     }
 }

@@ -1,0 +1,532 @@
+//! The command line. The option structs are the tables of the configuration file as well, see `config.rs`.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use moqtail::model::TrackNamespace;
+use serde::Deserialize;
+
+use crate::{
+    errors::{CliError, plain},
+    values::{FilterArg, Fingerprint, HttpAddr, ListenAddr, Span},
+};
+
+const EXAMPLES: &str = "\
+Start here:
+  moqtail demo                                          a relay, a publisher and a viewer in one program
+
+Three terminals:
+  moqtail relay                                         a relay on localhost:4443
+  moqtail publish https://localhost:4443 live/film film.mp4 --loop
+  moqtail subscribe moqt://localhost:4443 live/film --out - | ffplay -
+
+A URL is https:// for WebTransport or moqt:// for raw QUIC; both reach the same UDP port.
+Every option can also be set by MOQTAIL_<OPTION> in the environment or in a TOML file (--config), in this order.
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  moqtail publish https://localhost:4443 live/film film.mp4 --loop
+  ffmpeg -i INPUT -c copy -f mp4 -movflags cmaf+separate_moof+delay_moov+skip_trailer+frag_every_frame - \\
+    | moqtail publish https://localhost:4443 live/cam -
+  vmstat -n 1 | moqtail publish moqt://localhost:4443 site/7 --lines --track load";
+
+const SUBSCRIBE_EXAMPLES: &str = "\
+Examples:
+  moqtail subscribe moqt://localhost:4443 live/cam --out - | ffplay -
+  moqtail subscribe https://localhost:4443 live/cam --out recording.mp4
+  moqtail subscribe moqt://localhost:4443 site/7 --track load --format jsonl --count 10
+  moqtail subscribe moqt://localhost:4443 site/7 --track load --filter range 5,0 9";
+
+/// Media over QUIC: relay, publish and watch live broadcasts (MOQT draft 14).
+#[derive(Debug, Parser)]
+#[command(name = "moqtail", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GlobalOptions {
+    /// Log more on standard error: -v what happens, -vv messages, -vvv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Read options from this TOML file (tables: relay, client, publish, subscribe)
+    #[arg(
+        long,
+        global = true,
+        env = "MOQTAIL_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a relay that publishers and viewers connect to
+    Relay(RelayArgs),
+    /// Publish media or lines of text to a relay
+    #[command(after_help = PUBLISH_EXAMPLES)]
+    Publish(PublishArgs),
+    /// Receive a broadcast or a track from a relay
+    #[command(after_help = SUBSCRIBE_EXAMPLES)]
+    Subscribe(SubscribeArgs),
+    /// Run a relay, a looping sample broadcast and a viewer, and show what passes
+    Demo(DemoArgs),
+}
+
+/// Arguments of `moqtail relay`.
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    #[command(flatten)]
+    pub(crate) options: RelayOptions,
+    /// Check arguments, environment, configuration file and certificate, then exit
+    #[arg(long)]
+    pub(crate) check_config: bool,
+}
+
+/// Options of `moqtail relay`, and the table `[relay]`.
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct RelayOptions {
+    /// Where to listen for QUIC and WebTransport (UDP); may be given several times [default: localhost:4443]
+    #[arg(
+        long,
+        env = "MOQTAIL_LISTEN",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) listen: Option<Vec<ListenAddr>>,
+    /// Certificate chain (PEM), reloaded when the file changes [default: a generated one]
+    #[arg(long, env = "MOQTAIL_CERT", value_name = "PEM", hide_env_values = true)]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, env = "MOQTAIL_KEY", value_name = "PEM", hide_env_values = true)]
+    pub(crate) key: Option<PathBuf>,
+    /// Where to serve /certificate.sha256 and /health over HTTP (TCP), or `off` [default: as --listen]
+    #[arg(
+        long,
+        env = "MOQTAIL_HTTP",
+        value_name = "HOST:PORT",
+        hide_env_values = true
+    )]
+    pub(crate) http: Option<HttpAddr>,
+    /// Accept this deviation from the draft, known from widely used peers
+    #[arg(
+        long,
+        env = "MOQTAIL_TOLERATE",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) tolerate: Option<Vec<Tolerance>>,
+}
+
+/// A deviation from the draft that can be tolerated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Tolerance {
+    /// SUBSCRIBE_NAMESPACE with an empty prefix
+    EmptyNamespacePrefix,
+}
+
+/// How a client trusts a relay, and the table `[client]`.
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[command(
+    next_help_heading = "Trust (default: the system's roots; on localhost the relay's own fingerprint)"
+)]
+pub(crate) struct ClientOptions {
+    /// Trust certificates of this authority (PEM)
+    #[arg(long, env = "MOQTAIL_CA", value_name = "PEM", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust the certificate with this SHA-256 only
+    #[arg(
+        long,
+        env = "MOQTAIL_FINGERPRINT",
+        value_name = "HEX",
+        hide_env_values = true
+    )]
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// Trust any certificate; for tests only
+    #[arg(
+        long,
+        env = "MOQTAIL_INSECURE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        hide_env_values = true
+    )]
+    pub(crate) insecure: Option<bool>,
+}
+
+/// Arguments of `moqtail publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// The relay: https://HOST[:PORT] for WebTransport, moqt://HOST[:PORT] for raw QUIC
+    pub(crate) url: String,
+    /// Name of the broadcast, such as live/cam
+    #[arg(value_name = "BROADCAST")]
+    pub(crate) namespace: TrackNamespace,
+    /// An MP4 file (played at its own speed), or - for fragmented MP4 on standard input
+    #[arg(required_unless_present = "lines", conflicts_with = "lines")]
+    pub(crate) input: Option<PathBuf>,
+    /// Publish each line of standard input as an object of --track
+    #[arg(long, requires = "track")]
+    pub(crate) lines: bool,
+    /// Name of the track for --lines
+    #[arg(long, value_name = "NAME", requires = "lines")]
+    pub(crate) track: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: PublishOptions,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// Options of `moqtail publish`, and the table `[publish]`.
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct PublishOptions {
+    /// Start the file again when it ends
+    #[arg(
+        long = "loop",
+        env = "MOQTAIL_LOOP",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        hide_env_values = true
+    )]
+    #[serde(rename = "loop")]
+    pub(crate) repeat: Option<bool>,
+    /// Send lines as datagrams: quick, but lost ones are not repeated
+    #[arg(
+        long,
+        env = "MOQTAIL_DATAGRAM",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        hide_env_values = true
+    )]
+    pub(crate) datagram: Option<bool>,
+    /// Lines in one group; a viewer that joins starts at a group [default: 1]
+    #[arg(
+        long,
+        env = "MOQTAIL_GROUP_LINES",
+        value_name = "N",
+        hide_env_values = true
+    )]
+    pub(crate) group_lines: Option<u32>,
+    /// Publisher priority, 0 is the most urgent [default: 128]
+    #[arg(
+        long,
+        env = "MOQTAIL_PRIORITY",
+        value_name = "0-255",
+        hide_env_values = true
+    )]
+    pub(crate) priority: Option<u8>,
+    /// How long to hold the first object for a viewer that is already waiting [default: 3s]
+    #[arg(
+        long,
+        env = "MOQTAIL_HOLD",
+        value_name = "TIME",
+        hide_env_values = true
+    )]
+    pub(crate) hold: Option<Span>,
+    /// Fail at once when the relay cannot be reached
+    #[arg(
+        long,
+        env = "MOQTAIL_NO_WAIT",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        hide_env_values = true
+    )]
+    pub(crate) no_wait: Option<bool>,
+}
+
+/// Arguments of `moqtail subscribe`.
+#[derive(Debug, Args)]
+pub(crate) struct SubscribeArgs {
+    /// The relay: https://HOST[:PORT] for WebTransport, moqt://HOST[:PORT] for raw QUIC
+    pub(crate) url: String,
+    /// Name of the broadcast, such as live/cam
+    #[arg(value_name = "BROADCAST")]
+    pub(crate) namespace: TrackNamespace,
+    /// With --out alone: only these media tracks. Else: the one track whose objects are printed
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) track: Vec<String>,
+    /// Where to write: a file, or - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write the objects of --track in this form [default without --out: jsonl]
+    #[arg(long, requires = "track")]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) options: SubscribeOptions,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// How `moqtail subscribe` writes the objects of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON object per line: group, object, bytes and the text (or base64)
+    Jsonl,
+    /// Payloads one after the other, nothing between them
+    Raw,
+    /// Payloads, each followed by a line end
+    Lines,
+}
+
+/// Options of `moqtail subscribe`, and the table `[subscribe]`.
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SubscribeOptions {
+    /// Where to start: next-group | largest | start G,O | range G,O G [default: next-group for media, else largest]
+    #[arg(
+        long,
+        env = "MOQTAIL_FILTER",
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
+    pub(crate) filter: Option<FilterArg>,
+    /// Subscriber priority, 0 is the most urgent [default: 128]
+    #[arg(
+        long,
+        env = "MOQTAIL_PRIORITY",
+        value_name = "0-255",
+        hide_env_values = true
+    )]
+    pub(crate) priority: Option<u8>,
+    /// Exit after this many objects
+    #[arg(long, env = "MOQTAIL_COUNT", value_name = "N", hide_env_values = true)]
+    pub(crate) count: Option<u64>,
+    /// Exit after this time, such as 10s or 2m
+    #[arg(
+        long,
+        env = "MOQTAIL_TIMEOUT",
+        value_name = "TIME",
+        hide_env_values = true
+    )]
+    pub(crate) timeout: Option<Span>,
+    /// Fail at once when the relay or the broadcast is not there
+    #[arg(
+        long,
+        env = "MOQTAIL_NO_WAIT",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true,
+        hide_env_values = true
+    )]
+    pub(crate) no_wait: Option<bool>,
+}
+
+/// Arguments of `moqtail demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the relay listens [default: localhost:4443, or a free port if that is taken]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<ListenAddr>,
+    /// Name of the sample broadcast
+    #[arg(long, value_name = "BROADCAST", default_value = "live/demo")]
+    pub(crate) name: TrackNamespace,
+}
+
+/// How reading the command line ended without a command to run.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// `--help` or `--version`: the text to print.
+    Show(String),
+    /// Wrong usage.
+    Failed(CliError),
+}
+
+/// Reads the command line.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
+    Cli::try_parse_from(join_filter(args)).map_err(|error| match error.kind() {
+        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
+            Stop::Show(error.render().to_string())
+        }
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Stop::Failed(CliError::Usage(
+                "No command given. Start with `moqtail demo`, or see `moqtail --help`".into(),
+            ))
+        }
+        _ => Stop::Failed(CliError::Usage(usage_line(&error.render().to_string()))),
+    })
+}
+
+/// The first paragraph of a usage error on one line, with where to read on.
+fn usage_line(text: &str) -> String {
+    let mut paragraphs = text.split("\n\n");
+    let cause = paragraphs.next().unwrap_or_default();
+    let cause = plain(cause.strip_prefix("error: ").unwrap_or(cause));
+    let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
+    let command = usage
+        .and_then(|usage| usage.split_whitespace().nth(1))
+        .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+        .map_or_else(String::new, |word| format!(" {word}"));
+    let mut letters = cause.chars();
+    let cause: String = letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .chain(letters)
+        .collect();
+    format!("{cause}. See `moqtail{command} --help`")
+}
+
+/// `--filter start G,O` is written as three words; clap wants its value in one.
+fn join_filter(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut joined = Vec::new();
+    while let Some(arg) = args.next() {
+        let is_filter = arg == "--filter";
+        joined.push(arg);
+        if !is_filter {
+            continue;
+        }
+        let Some(mut value) = args.next() else {
+            continue;
+        };
+        let more = match value.to_str() {
+            Some("start") => 1,
+            Some("range") => 2,
+            _ => 0,
+        };
+        for word in args.by_ref().take(more) {
+            value.push(" ");
+            value.push(word);
+        }
+        joined.push(value);
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use moqtail::model::{Filter, Location};
+
+    use super::*;
+
+    fn parse_words(line: &str) -> Result<Cli, Stop> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn usage_error(line: &str) -> String {
+        match parse_words(line) {
+            Err(Stop::Failed(error)) => error.to_string(),
+            other => panic!("expected a usage error, got {other:?}"),
+        }
+    }
+
+    fn subscribe(line: &str) -> SubscribeArgs {
+        match parse_words(line) {
+            Ok(Cli {
+                command: Command::Subscribe(args),
+                ..
+            }) => args,
+            other => panic!("expected subscribe, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_command_and_the_first_step() {
+        let Err(Stop::Show(help)) = parse_words("moqtail --help") else {
+            panic!("no help")
+        };
+        for word in [
+            "relay",
+            "publish",
+            "subscribe",
+            "demo",
+            "moqtail demo",
+            "Exit codes",
+        ] {
+            assert!(help.contains(word), "{word} is missing in\n{help}");
+        }
+    }
+
+    #[test]
+    fn filter_takes_its_locations_as_words_of_their_own() {
+        let args = subscribe("moqtail subscribe moqt://a n --track t --filter start 5,1 --count 2");
+        let start = Location::new(5, 1);
+        assert_eq!(
+            args.options.filter,
+            Some(FilterArg(Filter::AbsoluteStart { start }))
+        );
+        assert_eq!(args.options.count, Some(2));
+
+        let args = subscribe("moqtail subscribe --filter range 5,1 9 moqt://a n --track t");
+        let range = Filter::AbsoluteRange {
+            start,
+            end_group: 9,
+        };
+        assert_eq!(args.options.filter, Some(FilterArg(range)));
+        assert_eq!(args.url, "moqt://a");
+
+        let args = subscribe("moqtail subscribe --filter largest moqt://a n --track t");
+        assert_eq!(args.options.filter, Some(FilterArg(Filter::LargestObject)));
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_names_the_help_to_read() {
+        assert_eq!(
+            usage_error("moqtail relay --nonsense"),
+            "Unexpected argument '--nonsense' found. See `moqtail relay --help`."
+        );
+        assert_eq!(
+            usage_error("moqtail publish"),
+            "The following required arguments were not provided: <URL> <BROADCAST> <INPUT>. \
+             See `moqtail publish --help`."
+        );
+        assert_eq!(
+            usage_error("moqtail"),
+            "No command given. Start with `moqtail demo`, or see `moqtail --help`."
+        );
+        assert!(
+            usage_error("moqtail subscribe moqt://a n --filter start")
+                .lines()
+                .count()
+                == 1
+        );
+    }
+
+    #[test]
+    fn lines_need_a_track_and_exclude_a_file() {
+        assert!(usage_error("moqtail publish moqt://a n --lines").contains("--track"));
+        assert!(
+            usage_error("moqtail publish moqt://a n f.mp4 --lines --track t").contains("--lines")
+        );
+        assert!(parse_words("moqtail publish moqt://a n --lines --track t").is_ok());
+        assert!(parse_words("moqtail publish moqt://a n -").is_ok());
+    }
+
+    #[test]
+    fn a_switch_can_be_turned_off_again() {
+        let args = subscribe("moqtail subscribe moqt://a n --no-wait --insecure=false");
+        assert_eq!(args.options.no_wait, Some(true));
+        assert_eq!(args.client.insecure, Some(false));
+    }
+}

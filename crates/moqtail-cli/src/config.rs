@@ -1,0 +1,176 @@
+//! The configuration file: TOML with one table per kind of command. Flags win over the environment, and both over the file.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::{
+    args::{ClientOptions, PublishOptions, RelayOptions, SubscribeOptions},
+    errors::{CliError, plain},
+};
+
+/// The file as a whole; a missing table is an empty one.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ConfigFile {
+    pub(crate) relay: RelayOptions,
+    pub(crate) client: ClientOptions,
+    pub(crate) publish: PublishOptions,
+    pub(crate) subscribe: SubscribeOptions,
+}
+
+impl ConfigFile {
+    /// Reads `path`; without a path there is nothing configured.
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self, CliError> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let failed = |reason| CliError::Config {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(plain(error)))?;
+        Self::parse(&text).map_err(failed)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| match error.span() {
+            Some(span) => {
+                let before = text.get(..span.start).unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                format!("line {line}: {}", plain(error.message()))
+            }
+            None => plain(error.message()),
+        })
+    }
+}
+
+/// Options of which the ones not set can be taken from a weaker source.
+pub(crate) trait Options {
+    /// These options, completed by `weaker`.
+    fn or(self, weaker: Self) -> Self;
+}
+
+macro_rules! options {
+    ($($name:ident { $($field:ident),* $(,)? })*) => {
+        $(impl Options for $name {
+            fn or(self, weaker: Self) -> Self {
+                Self { $($field: self.$field.or(weaker.$field),)* }
+            }
+        })*
+    };
+}
+
+options! {
+    RelayOptions { listen, cert, key, http, tolerate }
+    ClientOptions { ca, fingerprint, insecure }
+    PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
+    SubscribeOptions { filter, priority, count, timeout, no_wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use moqtail::model::Filter;
+
+    use super::*;
+    use crate::{
+        args::Tolerance,
+        values::{FilterArg, HttpAddr, ListenAddr, Span},
+    };
+
+    #[test]
+    fn every_key_is_read() {
+        let config = ConfigFile::parse(
+            r#"
+            [relay]
+            listen = ["localhost:1", "0.0.0.0:2"]
+            cert = "cert.pem"
+            key = "key.pem"
+            http = "off"
+            tolerate = ["empty-namespace-prefix"]
+            [client]
+            ca = "ca.pem"
+            fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
+            insecure = false
+            [publish]
+            loop = true
+            datagram = true
+            group-lines = 5
+            priority = 3
+            hold = "1s"
+            no-wait = true
+            [subscribe]
+            filter = "largest"
+            priority = 4
+            count = 5
+            timeout = "6s"
+            no-wait = false
+            "#,
+        )
+        .unwrap();
+        assert_eq!(
+            config.relay.listen.as_ref().unwrap().first(),
+            Some(&ListenAddr::localhost(1))
+        );
+        assert_eq!(config.relay.http, Some(HttpAddr::Off));
+        assert_eq!(
+            config.relay.tolerate,
+            Some(vec![Tolerance::EmptyNamespacePrefix])
+        );
+        assert_eq!(config.client.insecure, Some(false));
+        assert!(config.client.fingerprint.is_some());
+        assert_eq!(config.publish.repeat, Some(true));
+        assert_eq!(config.publish.hold, Some(Span(Duration::from_secs(1))));
+        assert_eq!(
+            config.subscribe.filter,
+            Some(FilterArg(Filter::LargestObject))
+        );
+        assert_eq!(config.subscribe.count, Some(5));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        for (text, key) in [
+            ("[relay]\nlisten = []\nlissen = []\n", "lissen"),
+            ("[realy]\n", "realy"),
+            ("[publish]\nno_wait = true\n", "no_wait"),
+        ] {
+            let error = ConfigFile::parse(text).unwrap_err();
+            assert!(error.contains(key) && error.starts_with("line "), "{error}");
+            assert_eq!(error.lines().count(), 1);
+        }
+        let error = ConfigFile::parse("[relay]\nhttp = \"nowhere\"\n").unwrap_err();
+        assert!(
+            error.contains("line 2") && error.contains("HOST:PORT"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let flags = SubscribeOptions {
+            priority: Some(1),
+            ..SubscribeOptions::default()
+        };
+        let file = SubscribeOptions {
+            priority: Some(2),
+            count: Some(3),
+            ..SubscribeOptions::default()
+        };
+        let both = flags.or(file);
+        assert_eq!((both.priority, both.count), (Some(1), Some(3)));
+    }
+
+    #[test]
+    fn a_missing_file_is_a_configuration_error() {
+        let error = ConfigFile::load(Some(Path::new("/nonexistent/moqtail.toml"))).unwrap_err();
+        assert_eq!(error.exit_code(), crate::errors::USAGE);
+        assert!(
+            error
+                .to_string()
+                .starts_with("Configuration /nonexistent/moqtail.toml: ")
+        );
+    }
+}

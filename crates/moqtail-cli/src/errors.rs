@@ -1,0 +1,286 @@
+//! What can go wrong, as one line each: the cause, then what to do about it.
+
+use std::{io, path::PathBuf};
+
+/// Process exit code for a command that did what it was asked.
+pub(crate) const DONE: u8 = 0;
+/// Process exit code for a command that failed.
+pub(crate) const FAILED: u8 = 1;
+/// Process exit code for arguments, environment or configuration that cannot be used.
+pub(crate) const USAGE: u8 = 2;
+
+/// A failure of the command. `Display` is one line of two sentences: the cause and the next step.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// Arguments that contradict each other or a value that cannot be read.
+    #[error("{0}.")]
+    Usage(String),
+    /// The configuration file cannot be used.
+    #[error("Configuration {path}: {reason}. Correct the file or leave `--config` out.")]
+    Config { path: PathBuf, reason: String },
+    /// A listener's UDP or TCP port is taken.
+    #[error(
+        "{protocol} port {address} is in use. Stop the other program, or choose a port with `{option}`."
+    )]
+    PortInUse {
+        protocol: &'static str,
+        address: String,
+        option: &'static str,
+    },
+    /// A listener cannot be opened for any other reason.
+    #[error(
+        "Cannot listen on {address}: {reason}. Choose an address of this machine with `{option}`."
+    )]
+    Listen {
+        address: String,
+        reason: String,
+        option: &'static str,
+    },
+    /// A PEM file of the relay or the client cannot be used.
+    #[error("Cannot use {path}: {reason}. Give {wanted}.")]
+    Pem {
+        path: PathBuf,
+        reason: String,
+        wanted: &'static str,
+    },
+
+    /// The host name has no address.
+    #[error("No address found for {host}: {reason}. Check the host name in the URL.")]
+    Resolve { host: String, reason: String },
+    /// Nothing answered, so there is no relay or not on that port.
+    #[error(
+        "No relay answers at {authority} over UDP. Start one with `moqtail relay`, or check host and port."
+    )]
+    NoRelay { authority: String },
+    /// The relay's certificate was not accepted.
+    #[error("The certificate of {authority} is not trusted: {reason}. {next}")]
+    Certificate {
+        authority: String,
+        reason: String,
+        next: &'static str,
+    },
+    /// The server speaks QUIC but none of our application protocols.
+    #[error(
+        "The server at {authority} does not speak MOQT draft 14 (ALPN {alpn} refused). Check the port, or try {other}."
+    )]
+    Alpn {
+        authority: String,
+        alpn: &'static str,
+        other: &'static str,
+    },
+    /// The HTTP/3 server answered the WebTransport request with an error.
+    #[error(
+        "The server at {authority} refused WebTransport: {reason}. Check the path of the URL, or try moqt:// for raw QUIC."
+    )]
+    WebTransport { authority: String, reason: String },
+    /// The relay ended the session on purpose.
+    #[error("The relay at {authority} ended the session: {reason}. {next}")]
+    SessionEnded {
+        authority: String,
+        reason: String,
+        next: &'static str,
+    },
+    /// A connection failed in a way that has no more precise line.
+    #[error("Cannot connect to {authority}: {reason}. Run again with `-v` to see more.")]
+    Connect { authority: String, reason: String },
+
+    /// No publisher has announced the broadcast, and waiting was ruled out.
+    #[error(
+        "Broadcast {broadcast} not found at {authority}. Start its publisher, or leave `--no-wait` out to wait for it."
+    )]
+    NotFound {
+        broadcast: String,
+        authority: String,
+    },
+    /// The relay refused a subscription or a publication for good.
+    #[error("The relay at {authority} refused {what}: {reason}. {next}")]
+    Refused {
+        authority: String,
+        what: String,
+        reason: String,
+        next: &'static str,
+    },
+    /// The broadcast has no track that was asked for.
+    #[error("Broadcast {broadcast} has no track {track}. It has: {available}.")]
+    NoSuchTrack {
+        broadcast: String,
+        track: String,
+        available: String,
+    },
+    /// The broadcast's catalog or media cannot be used.
+    #[error("Cannot play {broadcast}: {reason}. {next}")]
+    Unplayable {
+        broadcast: String,
+        reason: String,
+        next: &'static str,
+    },
+    /// `--timeout` passed before what was asked for had come.
+    #[error(
+        "Only {received} came within {limit}. Check that the publisher is sending, or give a longer `--timeout`."
+    )]
+    TimedOut { received: String, limit: String },
+
+    /// The input cannot be read.
+    #[error("Cannot read {input}: {reason}. Check the path and its permissions.")]
+    Input { input: String, reason: String },
+    /// The input ended before there was anything to publish.
+    #[error("{input} ended before the first media fragment. Check the command that writes it.")]
+    EmptyInput { input: String },
+    /// The input is no MP4 that can be published.
+    #[error("{input} cannot be published: {reason}. {next}")]
+    NotMp4 {
+        input: String,
+        reason: String,
+        next: &'static str,
+    },
+    /// An object does not fit where it should go.
+    #[error("Line {line} has {size} bytes, more than {limit}. {next}")]
+    LineTooLong {
+        line: u64,
+        size: usize,
+        limit: usize,
+        next: &'static str,
+    },
+
+    /// The disk of the output file is full.
+    #[error("No space left for {output}. Free some space or write elsewhere with `--out`.")]
+    DiskFull { output: String },
+    /// The reader of the output went away.
+    #[error(
+        "The program reading {output} has closed it. Start that program again, or write to a file with `--out FILE`."
+    )]
+    ClosedPipe { output: String },
+    /// The output cannot be written for any other reason.
+    #[error("Cannot write {output}: {reason}. Check the path and its permissions.")]
+    Output { output: String, reason: String },
+    /// The runtime could not be set up.
+    #[error("Cannot start: {reason}. Check the limits of this process (`ulimit -a`).")]
+    Start { reason: String },
+}
+
+impl CliError {
+    /// The exit code this failure ends the process with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config { .. } => USAGE,
+            _ => FAILED,
+        }
+    }
+
+    /// The failure of opening a listener on `address`.
+    pub(crate) fn from_bind(
+        protocol: &'static str,
+        address: impl ToString,
+        option: &'static str,
+        error: &io::Error,
+    ) -> Self {
+        let address = address.to_string();
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::PortInUse {
+                protocol,
+                address,
+                option,
+            },
+            _ => Self::Listen {
+                address,
+                reason: plain(error),
+                option,
+            },
+        }
+    }
+
+    /// The failure of writing to `output`.
+    pub(crate) fn from_write(output: &str, error: &io::Error) -> Self {
+        let output = output.to_owned();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { output },
+            io::ErrorKind::BrokenPipe => Self::ClosedPipe { output },
+            _ => Self::Output {
+                output,
+                reason: plain(error),
+            },
+        }
+    }
+
+    /// The failure of reading `input`.
+    pub(crate) fn from_read(input: &str, error: &io::Error) -> Self {
+        Self::Input {
+            input: input.to_owned(),
+            reason: plain(error),
+        }
+    }
+}
+
+/// An error's text on one line without the final full stop, as a part of a sentence.
+pub(crate) fn plain(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    while line.ends_with('.') {
+        line.pop();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_error_names_its_cause_and_the_next_step() {
+        let full = CliError::from_write("film.mp4", &io::ErrorKind::StorageFull.into());
+        assert_eq!(
+            full.to_string(),
+            "No space left for film.mp4. Free some space or write elsewhere with `--out`."
+        );
+        let closed = CliError::from_write("standard output", &io::ErrorKind::BrokenPipe.into());
+        assert!(
+            closed
+                .to_string()
+                .starts_with("The program reading standard output has closed it.")
+        );
+        assert_eq!(closed.exit_code(), FAILED);
+    }
+
+    #[test]
+    fn a_taken_port_is_told_from_an_address_of_another_machine() {
+        let taken = CliError::from_bind(
+            "UDP",
+            "127.0.0.1:4443",
+            "--listen",
+            &io::ErrorKind::AddrInUse.into(),
+        );
+        assert_eq!(
+            taken.to_string(),
+            "UDP port 127.0.0.1:4443 is in use. Stop the other program, or choose a port with `--listen`."
+        );
+        let foreign = CliError::from_bind(
+            "UDP",
+            "192.0.2.1:4443",
+            "--listen",
+            &io::ErrorKind::AddrNotAvailable.into(),
+        );
+        assert!(
+            foreign
+                .to_string()
+                .starts_with("Cannot listen on 192.0.2.1:4443: ")
+        );
+    }
+
+    #[test]
+    fn what_the_user_wrote_wrongly_exits_with_2() {
+        assert_eq!(CliError::Usage("no".to_owned()).exit_code(), USAGE);
+        let config = CliError::Config {
+            path: "a.toml".into(),
+            reason: "no".to_owned(),
+        };
+        assert_eq!(config.exit_code(), USAGE);
+    }
+
+    #[test]
+    fn foreign_errors_become_part_of_one_line() {
+        assert_eq!(
+            plain("unknown field\n  at line 3.\n"),
+            "unknown field at line 3"
+        );
+    }
+}

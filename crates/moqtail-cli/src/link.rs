@@ -1,0 +1,493 @@
+//! The way to a relay: whom to trust, connecting, waiting for it, and what went wrong.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use moqtail::{
+    client::{Client, ClientConfig, ConnectError},
+    model::SessionCode,
+    transport::{self, CloseReason, MoqtUrl, Scheme, TransportKind, Trust},
+};
+
+use crate::{
+    args::ClientOptions,
+    backoff::Backoff,
+    errors::{CliError, plain},
+    fingerprint,
+    logging::say,
+};
+
+/// Longest time of one attempt where more follow.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Silence after which a packet is sent, and after which the relay counts as gone: what is live should not wait for long
+/// for a relay that died without a word.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(6);
+
+/// A session that lasted no longer than this is not followed by the next one at once.
+const SHORT_SESSION: Duration = Duration::from_secs(2);
+
+/// How often a fetched fingerprint may fail in a row: a relay that starts anew has another certificate.
+const STALE_FINGERPRINTS: u32 = 3;
+
+/// One relay, and how to get to it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    url: MoqtUrl,
+    trust: ClientOptions,
+    wait: bool,
+    quiet: bool,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    /// The session that was opened last.
+    client: Option<Client>,
+    /// When that was.
+    opened: Option<Instant>,
+    /// Where the relay asked to go.
+    moved: Option<MoqtUrl>,
+}
+
+/// Whom to trust, and where that came from.
+struct Trusted {
+    trust: Trust,
+    /// Asked from the relay on this machine just now.
+    fetched: bool,
+    /// Why it could not be asked.
+    fetch_error: Option<String>,
+}
+
+/// A failed attempt.
+struct Failure {
+    error: CliError,
+    kind: FailureKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    /// A relay may come up.
+    Waitable,
+    /// The fingerprint may be that of a relay that just ended.
+    Stale,
+    /// Trying again changes nothing.
+    Final,
+}
+
+impl Link {
+    /// The relay at `url`. With `wait` it is waited for while it cannot be reached.
+    pub(crate) fn new(url: &str, trust: ClientOptions, wait: bool) -> Result<Self, CliError> {
+        let url = url.parse().map_err(|error| {
+            CliError::Usage(format!(
+                "`{url}` is no URL of a relay: {}. Write moqt://HOST:PORT or https://HOST:PORT",
+                plain(error)
+            ))
+        })?;
+        Ok(Self {
+            url,
+            trust,
+            wait,
+            quiet: false,
+            current: Mutex::default(),
+        })
+    }
+
+    /// The same without telling the person at the terminal about waiting and connecting.
+    pub(crate) fn quiet(self) -> Self {
+        Self {
+            quiet: true,
+            ..self
+        }
+    }
+
+    /// Tells the person at the terminal.
+    pub(crate) fn tell(&self, line: impl std::fmt::Display) {
+        match self.quiet {
+            true => tracing::debug!("{line}"),
+            false => say(line),
+        }
+    }
+
+    /// Host and port, as errors name the relay.
+    pub(crate) fn authority(&self) -> &str {
+        self.url.authority()
+    }
+
+    /// The URL.
+    pub(crate) fn url(&self) -> &MoqtUrl {
+        &self.url
+    }
+
+    /// Connects, or waits and tries again where that can help. Cancel safe.
+    pub(crate) async fn connect(&self) -> Result<Client, CliError> {
+        let mut backoff = Backoff::new();
+        let opened = self.current().opened;
+        if opened.is_some_and(|opened| opened.elapsed() < SHORT_SESSION) {
+            backoff.wait().await;
+        }
+        let mut told = String::new();
+        let mut stale = 0;
+        loop {
+            let Failure { error, kind } = match self.attempt().await {
+                Ok(client) => {
+                    if !told.is_empty() {
+                        self.tell(format_args!("Connected to {}.", self.authority()));
+                    }
+                    let mut current = self.current();
+                    current.client = Some(client.clone());
+                    current.opened = Some(Instant::now());
+                    drop(current);
+                    tracing::info!(
+                        relay = %self.authority(),
+                        transport = transport_name(client.transport()),
+                        "connected, MOQT draft 14"
+                    );
+                    return Ok(client);
+                }
+                Err(failure) => failure,
+            };
+            stale = if kind == FailureKind::Stale {
+                stale + 1
+            } else {
+                0
+            };
+            let final_now = kind == FailureKind::Final || stale > STALE_FINGERPRINTS;
+            if final_now || (!self.wait && kind == FailureKind::Waitable) {
+                return Err(error);
+            }
+            let line = error.to_string();
+            if kind == FailureKind::Waitable && line != told {
+                self.tell(format_args!("Waiting: {line}"));
+                told = line;
+            }
+            backoff.wait().await;
+        }
+    }
+
+    async fn attempt(&self) -> Result<Client, Failure> {
+        let trusted = self.trusted().await.map_err(Failure::last)?;
+        let mut config = ClientConfig::default().trust(trusted.trust.clone());
+        config.transport.keep_alive = KEEP_ALIVE;
+        config.transport.idle_timeout = IDLE;
+        if self.wait {
+            config.transport.connect_timeout = ATTEMPT;
+        }
+        let moved = self.current().moved.clone();
+        Client::connect(moved.as_ref().unwrap_or(&self.url), config)
+            .await
+            .map_err(|error| self.failure(error, &trusted))
+    }
+
+    async fn trusted(&self) -> Result<Trusted, CliError> {
+        let plain_trust = |trust| Trusted {
+            trust,
+            fetched: false,
+            fetch_error: None,
+        };
+        if self.trust.insecure == Some(true) {
+            return Ok(plain_trust(Trust::Insecure));
+        }
+        if let Some(fingerprint) = self.trust.fingerprint {
+            return Ok(plain_trust(Trust::Fingerprints(vec![fingerprint.0])));
+        }
+        if let Some(path) = &self.trust.ca {
+            return read_ca(path).map(plain_trust);
+        }
+        if !fingerprint::is_loopback(self.url.host()) {
+            return Ok(plain_trust(Trust::System));
+        }
+        Ok(
+            match fingerprint::fetch(self.url.host(), self.url.port()).await {
+                Ok(fingerprint) => Trusted {
+                    trust: Trust::Fingerprints(vec![fingerprint.0]),
+                    fetched: true,
+                    fetch_error: None,
+                },
+                Err(error) => Trusted {
+                    trust: Trust::System,
+                    fetched: false,
+                    fetch_error: Some(error.to_string()),
+                },
+            },
+        )
+    }
+
+    fn failure(&self, error: ConnectError, trusted: &Trusted) -> Failure {
+        let authority = self.authority().to_owned();
+        match error {
+            ConnectError::Setup(reason) => self.session_failure(&reason),
+            ConnectError::Transport(error) => self.transport_failure(error, trusted),
+            error => Failure::last(CliError::Connect {
+                authority,
+                reason: plain(error),
+            }),
+        }
+    }
+
+    fn transport_failure(&self, error: transport::ConnectError, trusted: &Trusted) -> Failure {
+        use transport::ConnectError as E;
+        let authority = self.authority().to_owned();
+        let text = plain(&error);
+        match error {
+            E::Refused(_) | E::Timeout { .. } => Failure::waitable(CliError::NoRelay { authority }),
+            E::Resolve { host, reason } => Failure::waitable(CliError::Resolve {
+                host,
+                reason: plain(reason),
+            }),
+            E::Untrusted { reason, .. } => self.untrusted(&reason, trusted),
+            E::Protocol { alpn, .. } => {
+                let other = match self.url.scheme() {
+                    Scheme::Moqt => "https:// for WebTransport",
+                    Scheme::Https => "moqt:// for raw QUIC",
+                };
+                Failure::last(CliError::Alpn {
+                    authority,
+                    alpn,
+                    other,
+                })
+            }
+            E::Rejected { .. } | E::WebTransport(_) => Failure::last(CliError::WebTransport {
+                authority,
+                reason: text,
+            }),
+            E::Handshake { reason, .. } => Failure::waitable(CliError::Connect {
+                authority,
+                reason: plain(reason),
+            }),
+            _ => Failure::last(CliError::Connect {
+                authority,
+                reason: text,
+            }),
+        }
+    }
+
+    fn untrusted(&self, reason: &str, trusted: &Trusted) -> Failure {
+        let authority = self.authority().to_owned();
+        let (reason, next) = match (&trusted.trust, &trusted.fetch_error) {
+            (Trust::Fingerprints(_), _) => (
+                "its SHA-256 is not the expected one".to_owned(),
+                "Give the fingerprint that the relay prints with `--fingerprint`.",
+            ),
+            (_, Some(fetch)) => (
+                format!("{}, and {}", plain(reason), plain(fetch)),
+                "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.",
+            ),
+            (_, None) => (
+                plain(reason),
+                "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.",
+            ),
+        };
+        let error = CliError::Certificate {
+            authority,
+            reason,
+            next,
+        };
+        // Between asking for the fingerprint and using it, a relay may have come or gone.
+        let local = trusted.fetched || trusted.fetch_error.is_some();
+        Failure {
+            error,
+            kind: if local {
+                FailureKind::Stale
+            } else {
+                FailureKind::Final
+            },
+        }
+    }
+
+    fn session_failure(&self, reason: &CloseReason) -> Failure {
+        let refused = matches!(reason, CloseReason::Peer { code, .. } if is_final(*code));
+        let error = self.session_ended(reason);
+        match refused {
+            true => Failure::last(error),
+            false => Failure::waitable(error),
+        }
+    }
+
+    /// What to say when a session ended that should not have.
+    fn session_ended(&self, reason: &CloseReason) -> CliError {
+        let authority = self.authority().to_owned();
+        let (reason, next) = match reason {
+            CloseReason::Peer { code, reason } => {
+                let code = SessionCode(u64::from(*code));
+                let text = match reason.is_empty() {
+                    true => code.to_string(),
+                    false => format!("{code}, {}", plain(reason)),
+                };
+                (text, advice(code))
+            }
+            other => (plain(other), "Check the network, then run it again."),
+        };
+        CliError::SessionEnded {
+            authority,
+            reason,
+            next,
+        }
+    }
+
+    /// Waits until the session is over: its end, or that the relay asks to leave (GOAWAY). `Ok`: connect again.
+    pub(crate) async fn over(&self, client: &Client) -> Result<(), CliError> {
+        tokio::select! {
+            reason = client.closed() => {
+                let error = self.session_ended(&reason);
+                if !self.may_reconnect(&reason) {
+                    return Err(error);
+                }
+                self.tell(format_args!("Connecting again: {error}"));
+            }
+            uri = client.goaway() => {
+                self.tell(format_args!("Connecting again: the relay at {} is going away.", self.authority()));
+                // An empty one means the same relay; one that cannot be used means it, too.
+                self.current().moved = uri.parse().ok();
+                client.shutdown(Duration::ZERO).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the session, if there is one; subscriptions served in it have `grace` to end after their tracks.
+    pub(crate) async fn leave(&self, grace: Duration) {
+        let client = self.current().client.take();
+        if let Some(client) = client {
+            client.shutdown(grace).await;
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a session that ended this way may be opened again.
+    fn may_reconnect(&self, reason: &CloseReason) -> bool {
+        self.wait && !matches!(reason, CloseReason::Peer { code, .. } if is_final(*code))
+    }
+}
+
+impl Failure {
+    fn last(error: CliError) -> Self {
+        Self {
+            error,
+            kind: FailureKind::Final,
+        }
+    }
+
+    fn waitable(error: CliError) -> Self {
+        Self {
+            error,
+            kind: FailureKind::Waitable,
+        }
+    }
+}
+
+/// Codes that say the same again at the next attempt.
+fn is_final(code: u32) -> bool {
+    matches!(
+        SessionCode(u64::from(code)),
+        SessionCode::UNAUTHORIZED
+            | SessionCode::PROTOCOL_VIOLATION
+            | SessionCode::INVALID_PATH
+            | SessionCode::MALFORMED_PATH
+            | SessionCode::INVALID_AUTHORITY
+            | SessionCode::MALFORMED_AUTHORITY
+            | SessionCode::VERSION_NEGOTIATION_FAILED
+            | SessionCode::MALFORMED_AUTH_TOKEN
+            | SessionCode::UNKNOWN_AUTH_TOKEN_ALIAS
+            | SessionCode::EXPIRED_AUTH_TOKEN
+    )
+}
+
+fn advice(code: SessionCode) -> &'static str {
+    match code {
+        SessionCode::VERSION_NEGOTIATION_FAILED => "Use a relay that speaks MOQT draft 14.",
+        SessionCode::INVALID_PATH | SessionCode::MALFORMED_PATH => "Check the path of the URL.",
+        SessionCode::INVALID_AUTHORITY | SessionCode::MALFORMED_AUTHORITY => {
+            "Check the host of the URL."
+        }
+        SessionCode::UNAUTHORIZED
+        | SessionCode::MALFORMED_AUTH_TOKEN
+        | SessionCode::UNKNOWN_AUTH_TOKEN_ALIAS
+        | SessionCode::EXPIRED_AUTH_TOKEN => "Ask the relay's operator for access.",
+        SessionCode::NO_ERROR => "Run it again when the relay is back.",
+        _ => "Run again with `-v` to see more.",
+    }
+}
+
+fn read_ca(path: &Path) -> Result<Trust, CliError> {
+    fs::read(path)
+        .map(Trust::Roots)
+        .map_err(|error| CliError::Pem {
+            path: path.to_owned(),
+            reason: plain(error),
+            wanted: "certificates in PEM form with `--ca`",
+        })
+}
+
+/// A transport as people call it.
+pub(crate) fn transport_name(kind: TransportKind) -> &'static str {
+    match kind {
+        TransportKind::Quic => "QUIC",
+        TransportKind::WebTransport => "WebTransport",
+        _ => "memory",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    fn link(url: &str, wait: bool) -> Link {
+        Link::new(url, ClientOptions::default(), wait).unwrap()
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_a_usage_error() {
+        let error = Link::new("localhost:4443", ClientOptions::default(), true).unwrap_err();
+        assert_eq!(error.exit_code(), crate::errors::USAGE);
+        assert!(error.to_string().contains("moqt://HOST:PORT"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn without_a_relay_an_attempt_names_the_next_step() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        let error = link(&format!("moqt://127.0.0.1:{port}"), false)
+            .connect()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "No relay answers at 127.0.0.1:{port} over UDP. \
+                 Start one with `moqtail relay`, or check host and port."
+            )
+        );
+    }
+
+    #[test]
+    fn a_session_that_was_refused_is_not_tried_again() {
+        let link = link("moqt://127.0.0.1:1", true);
+        let refused = |code: SessionCode| CloseReason::Peer {
+            code: u32::try_from(code.0).unwrap(),
+            reason: "no".to_owned(),
+        };
+        assert!(!link.may_reconnect(&refused(SessionCode::UNAUTHORIZED)));
+        assert!(link.may_reconnect(&refused(SessionCode::NO_ERROR)));
+        assert!(link.may_reconnect(&CloseReason::Lost("timeout".to_owned())));
+        let error = link.session_ended(&refused(SessionCode::VERSION_NEGOTIATION_FAILED));
+        assert_eq!(
+            error.to_string(),
+            "The relay at 127.0.0.1:1 ended the session: VERSION_NEGOTIATION_FAILED (0x15), no. \
+             Use a relay that speaks MOQT draft 14."
+        );
+    }
+}

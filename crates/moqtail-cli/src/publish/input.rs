@@ -1,0 +1,255 @@
+//! Where media comes from: a stream on standard input, a file played at its own speed, or the built-in sample.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{BufReader, Cursor, Read, Seek},
+    path::Path,
+    time::Duration,
+};
+
+use moqtail_media::{Error, Event, Fmp4Reader, Fragment, Init, Mp4File};
+use tokio::{
+    io::AsyncReadExt as _,
+    time::{Instant, sleep_until},
+};
+
+use crate::errors::{CliError, plain};
+
+/// Bytes read from standard input at a time.
+const READ: usize = 64 * 1024;
+
+/// Behind by more than this, playback goes on from here instead of hurrying after its schedule.
+const MAX_LATE: Duration = Duration::from_secs(2);
+
+/// A source of media: first its header, then fragments, each when it is due.
+pub(crate) struct Input {
+    name: String,
+    source: Source,
+}
+
+enum Source {
+    Stream(Box<Stream>),
+    File(Paced),
+}
+
+struct Stream {
+    reader: Option<Fmp4Reader>,
+    stdin: tokio::io::Stdin,
+    buffer: Vec<u8>,
+    ready: VecDeque<Fragment>,
+}
+
+struct Paced {
+    file: Box<Mp4File<Box<dyn ReadSeek>>>,
+    /// When playback time zero is; set by the first fragment.
+    start: Option<Instant>,
+    next: Option<(Fragment, Duration)>,
+}
+
+trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+impl Input {
+    /// Opens `path`; `-` is standard input. Waits until the header is in.
+    pub(crate) async fn open(path: &Path, repeat: bool) -> Result<(Self, Init), CliError> {
+        if path == Path::new("-") {
+            return Self::stdin().await;
+        }
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| CliError::from_read(&name, &error))?;
+        Self::file(name, Box::new(BufReader::new(file)), repeat)
+    }
+
+    /// The built-in sample, over and over.
+    pub(crate) fn sample() -> Result<(Self, Init), CliError> {
+        Self::file(
+            "The sample".to_owned(),
+            Box::new(Cursor::new(moqtail_media::sample())),
+            true,
+        )
+    }
+
+    async fn stdin() -> Result<(Self, Init), CliError> {
+        let name = "Standard input".to_owned();
+        let mut stream = Stream {
+            reader: Some(Fmp4Reader::new()),
+            stdin: tokio::io::stdin(),
+            buffer: vec![0; READ],
+            ready: VecDeque::new(),
+        };
+        loop {
+            let (init, more) = stream.read(&name).await?;
+            match init {
+                Some(init) => {
+                    return Ok((
+                        Self {
+                            name,
+                            source: Source::Stream(Box::new(stream)),
+                        },
+                        init,
+                    ));
+                }
+                None if more => {}
+                None => return Err(CliError::EmptyInput { input: name }),
+            }
+        }
+    }
+
+    fn file(name: String, file: Box<dyn ReadSeek>, repeat: bool) -> Result<(Self, Init), CliError> {
+        let file = Mp4File::open(file)
+            .map_err(|error| refused(&name, &error))?
+            .repeating(repeat);
+        let init = file.init().clone();
+        let paced = Paced {
+            file: Box::new(file),
+            start: None,
+            next: None,
+        };
+        Ok((
+            Self {
+                name,
+                source: Source::File(paced),
+            },
+            init,
+        ))
+    }
+
+    /// Waits for the next fragment; `None` at the end. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Option<Fragment>, CliError> {
+        match &mut self.source {
+            Source::Stream(stream) => loop {
+                if let Some(fragment) = stream.ready.pop_front() {
+                    return Ok(Some(fragment));
+                }
+                if !stream.read(&self.name).await?.1 {
+                    return Ok(stream.ready.pop_front());
+                }
+            },
+            Source::File(paced) => paced.next(&self.name).await,
+        }
+    }
+}
+
+impl Stream {
+    /// Reads once; tells the header if it came, and whether more can come.
+    async fn read(&mut self, name: &str) -> Result<(Option<Init>, bool), CliError> {
+        let Some(reader) = &mut self.reader else {
+            return Ok((None, false));
+        };
+        let read = self.stdin.read(&mut self.buffer).await;
+        let read = read.map_err(|error| CliError::from_read(name, &error))?;
+        let mut init = None;
+        let bytes = self.buffer.get(..read).unwrap_or_default();
+        let parsed = reader.push(bytes).and_then(|()| {
+            while let Some(event) = reader.next_event()? {
+                match event {
+                    Event::Init(found) => init = Some(found),
+                    Event::Fragment(fragment) => self.ready.push_back(fragment),
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        parsed.map_err(|error| refused(name, &error))?;
+        if read == 0
+            && let Some(reader) = self.reader.take()
+        {
+            match reader.finish() {
+                // The program that writes was stopped: what is complete was published.
+                Ok(()) | Err(Error::Truncated { .. }) => {}
+                Err(error) => return Err(refused(name, &error)),
+            }
+        }
+        Ok((init, read > 0))
+    }
+}
+
+impl Paced {
+    async fn next(&mut self, name: &str) -> Result<Option<Fragment>, CliError> {
+        if self.next.is_none() {
+            let timed = self
+                .file
+                .next_fragment()
+                .map_err(|error| refused(name, &error))?;
+            self.next = timed.map(|timed| (timed.fragment, timed.time));
+        }
+        let Some((_, time)) = &self.next else {
+            return Ok(None);
+        };
+        let now = Instant::now();
+        let mut due = *self.start.get_or_insert(now) + *time;
+        if now > due + MAX_LATE {
+            self.start = now.checked_sub(*time);
+            due = now;
+        }
+        sleep_until(due).await;
+        Ok(self.next.take().map(|(fragment, _)| fragment))
+    }
+}
+
+/// What to say of an input that the media library refused.
+fn refused(input: &str, error: &Error) -> CliError {
+    let input = input.to_owned();
+    match error {
+        Error::Unsuitable(why) => CliError::NotMp4 {
+            input,
+            reason: plain(why),
+            next: "Give a file instead of a pipe, or make ffmpeg write `-f mp4 -movflags \
+                   cmaf+separate_moof+delay_moov+skip_trailer+frag_every_frame`.",
+        },
+        Error::Io(error) => CliError::from_read(&input, error),
+        error => CliError::NotMp4 {
+            input,
+            reason: plain(error),
+            next: "Convert it with ffmpeg, or publish another input.",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_for_an_unsuitable_input_is_what_the_reader_accepts() {
+        let error = Error::Unsuitable(moqtail_media::Unsuitable::NotFragmented);
+        let line = refused("Standard input", &error).to_string();
+        assert!(line.contains(moqtail_media::FFMPEG_FLAGS), "{line}");
+        assert_eq!(line.lines().count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_plays_at_its_own_speed() {
+        let (mut input, init) = Input::sample().unwrap();
+        assert_eq!(init.tracks.len(), 2);
+        let begin = Instant::now();
+        let video = init.tracks[0].id;
+        let mut frames = 0;
+        while begin.elapsed() < Duration::from_secs(10) {
+            let fragment = input.next().await.unwrap().unwrap();
+            frames += usize::from(fragment.track_id == video);
+        }
+        assert!(
+            (299..=302).contains(&frames),
+            "{frames} frames in 10 s of 30 frames/s"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_or_no_media_is_told() {
+        let error = Input::open(Path::new("/nonexistent.mp4"), false)
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            error
+                .to_string()
+                .starts_with("Cannot read /nonexistent.mp4: "),
+            "{error}"
+        );
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let error = Input::open(&manifest, false).await.err().unwrap();
+        assert!(error.to_string().contains("it is not MP4 but"), "{error}");
+    }
+}

@@ -1,0 +1,153 @@
+//! `moqtail publish`: media or lines of text to a relay.
+
+mod input;
+mod lines;
+mod media;
+mod session;
+
+use std::{path::Path, time::Duration};
+
+use moqtail::model::TrackNamespace;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use self::session::{Stop, leave};
+pub(crate) use self::{
+    input::Input,
+    media::{MediaBroadcast, Sent},
+    session::keep_published,
+};
+use crate::{
+    args::{PublishArgs, PublishOptions},
+    clock::unix_ms,
+    config::{ConfigFile, Options as _},
+    errors::CliError,
+    link::Link,
+    logging::say,
+    program,
+    signals::Signals,
+};
+
+/// The draft's middle priority.
+pub(crate) const DEFAULT_PRIORITY: u8 = 128;
+
+/// Longer than the longest pause between two tries of a viewer that waits, so that it sees the first frame.
+const DEFAULT_HOLD: Duration = Duration::from_secs(3);
+
+/// Runs `moqtail publish`.
+pub(crate) async fn run(
+    args: PublishArgs,
+    config: ConfigFile,
+    signals: &mut Signals,
+) -> Result<(), CliError> {
+    let options = args.options.or(config.publish);
+    let link = Link::new(
+        &args.url,
+        args.client.or(config.client),
+        options.no_wait != Some(true),
+    )?;
+    match (&args.input, &args.track) {
+        (Some(path), _) => media(&link, &args.namespace, path, &options, signals).await,
+        (None, Some(track)) => lines::run(&link, &args.namespace, track, &options, signals).await,
+        (None, None) => Err(CliError::Usage(
+            "Give a file, -, or --lines with --track".to_owned(),
+        )),
+    }
+}
+
+async fn media(
+    link: &Link,
+    namespace: &TrackNamespace,
+    path: &Path,
+    options: &PublishOptions,
+    signals: &mut Signals,
+) -> Result<(), CliError> {
+    let opened = tokio::select! {
+        opened = Input::open(path, options.repeat == Some(true)) => opened?,
+        _ = signals.next() => return Ok(()),
+    };
+    let (input, init) = opened;
+    let priority = options.priority.unwrap_or(DEFAULT_PRIORITY);
+    let mut broadcast = MediaBroadcast::new(namespace, &init, unix_ms(), priority)?;
+    for left_out in &init.ignored {
+        say(format_args!(
+            "Leaving out a track of a kind that cannot be published ({left_out})."
+        ));
+    }
+    let published = watch::Sender::new(false);
+    let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
+    let watch = format!("subscribe {} {namespace} --out - | ffplay -", link.url());
+    let announced = broadcast.broadcast().clone();
+    let played = tokio::select! {
+        error = keep_published(link, &announced, &published) => Err(error),
+        played = play(input, &mut broadcast, hold, published.subscribe(), |_| ()) => {
+            played.map(|()| Stop::ForGood)
+        }
+        () = tell(published.subscribe(), namespace.to_string(), watch) => Ok(Stop::ForGood),
+        signal = signals.next() => Ok(signal.into()),
+    };
+    let stop = *played.as_ref().unwrap_or(&Stop::ForGood);
+    if stop == Stop::ForNow {
+        leave(link, stop, signals).await;
+        return Ok(());
+    }
+    // Dropped, it would end as well.
+    broadcast.end(unix_ms())?;
+    leave(link, stop, signals).await;
+    played.map(drop)
+}
+
+/// Publishes the input as it comes, and its catalog again and again; returns when the input has ended.
+/// Nothing but the header is taken from the input before there is a session. `sent` is told of each object.
+pub(crate) async fn play(
+    mut input: Input,
+    broadcast: &mut MediaBroadcast,
+    hold: Duration,
+    mut published: watch::Receiver<bool>,
+    mut sent: impl FnMut(Sent),
+) -> Result<(), CliError> {
+    broadcast.publish_catalog(unix_ms())?;
+    until_published(&mut published).await;
+    let mut catalog_due = interval(media::CATALOG_EVERY);
+    catalog_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut catalog_viewers = broadcast.catalog_interest();
+    let mut waiting = true;
+    let wait_until = Instant::now() + hold;
+    loop {
+        tokio::select! {
+            _ = catalog_due.tick() => broadcast.publish_catalog(unix_ms())?,
+            Ok(()) = catalog_viewers.changed() => {
+                // Who just came need not wait for the next turn.
+                if catalog_viewers.borrow_and_update().forwarding > 0 {
+                    broadcast.publish_catalog(unix_ms())?;
+                }
+            }
+            () = broadcast.wait_for_viewer(), if waiting => waiting = false,
+            () = sleep_until(wait_until), if waiting => waiting = false,
+            fragment = input.next(), if !waiting => {
+                let Some(fragment) = fragment? else { return Ok(()) };
+                if let Some(object) = broadcast.write(&fragment)? {
+                    sent(object);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the first session.
+async fn until_published(published: &mut watch::Receiver<bool>) {
+    // Fails only without a sender, which then has nothing to say.
+    let _ = published.wait_for(|published| *published).await;
+}
+
+/// Says once that the broadcast is there and how to get it; never returns.
+async fn tell(mut published: watch::Receiver<bool>, what: String, command: String) {
+    until_published(&mut published).await;
+    say(format_args!(
+        "Publishing {what}. Watch it with: {} {command}",
+        program::name()
+    ));
+    std::future::pending().await
+}

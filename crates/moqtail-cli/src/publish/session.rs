@@ -1,0 +1,100 @@
+//! Keeps a broadcast published at a relay, through restarts of that relay.
+
+use std::time::Duration;
+
+use moqtail::{
+    client::{Broadcast, PublishError},
+    model::PublishNamespaceErrorCode,
+};
+use tokio::sync::watch;
+
+use crate::{
+    backoff::Backoff,
+    errors::{CliError, plain},
+    link::Link,
+    signals::{Signal, Signals},
+};
+
+/// How long viewers may take to fetch the rest when the broadcast has ended.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why publishing is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The broadcast has ended: its viewers end with it.
+    ForGood,
+    /// This process ends, and may be started again: viewers wait.
+    ForNow,
+}
+
+impl From<Signal> for Stop {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::ForGood,
+            Signal::Terminate => Self::ForNow,
+        }
+    }
+}
+
+/// Publishes `broadcast` in one session after the other; returns only with an error that waiting cannot help.
+/// `published` tells whether it is published now. Dropping the future leaves the session open.
+pub(crate) async fn keep_published(
+    link: &Link,
+    broadcast: &Broadcast,
+    published: &watch::Sender<bool>,
+) -> CliError {
+    let mut backoff = Backoff::new();
+    loop {
+        let client = match link.connect().await {
+            Ok(client) => client,
+            Err(error) => return error,
+        };
+        match client.publish(broadcast).await {
+            Ok(_publication) => {
+                backoff = Backoff::new();
+                tracing::info!(broadcast = %broadcast.namespace(), "published");
+                published.send_replace(true);
+                let over = link.over(&client).await;
+                published.send_replace(false);
+                if let Err(error) = over {
+                    return error;
+                }
+            }
+            Err(error) if is_final(&error) => return refused(link, broadcast, &error),
+            Err(error) => tracing::info!(%error, "not published yet"),
+        }
+        backoff.wait().await;
+    }
+}
+
+/// Closes the session; what has ended is first delivered to its viewers, unless another signal comes.
+pub(super) async fn leave(link: &Link, stop: Stop, signals: &mut Signals) {
+    let grace = match stop {
+        Stop::ForGood => GRACE,
+        Stop::ForNow => Duration::ZERO,
+    };
+    tokio::select! {
+        () = link.leave(grace) => {}
+        _ = signals.next() => {}
+    }
+}
+
+fn is_final(error: &PublishError) -> bool {
+    match error {
+        PublishError::Rejected { code, .. } => !matches!(
+            *code,
+            PublishNamespaceErrorCode::INTERNAL_ERROR | PublishNamespaceErrorCode::TIMEOUT
+        ),
+        PublishError::TimedOut | PublishError::SessionEnded => false,
+        _ => true,
+    }
+}
+
+fn refused(link: &Link, broadcast: &Broadcast, error: &PublishError) -> CliError {
+    CliError::Refused {
+        authority: link.authority().to_owned(),
+        what: format!("the broadcast {}", broadcast.namespace()),
+        reason: plain(error),
+        next: "Choose another name, or ask the relay's operator for access.",
+    }
+}

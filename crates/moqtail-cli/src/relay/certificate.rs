@@ -1,0 +1,184 @@
+//! The relay's certificate: generated in memory, or from PEM files that are watched for changes.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use moqtail::transport::Identity;
+
+use crate::{
+    args::RelayOptions,
+    errors::{CliError, plain},
+    values::ListenAddr,
+};
+
+/// How often the PEM files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a generated certificate is used; it is valid for longer, and browsers pin it for less than 14 days.
+const RENEW_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
+
+/// Where certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateSource {
+    /// Made here, for these names besides localhost.
+    Generated(Vec<String>),
+    /// Read from these files.
+    Files { cert: PathBuf, key: PathBuf },
+}
+
+/// What tells one state of the files from the next: when each was changed, and its length.
+type Stamp = [Option<(SystemTime, u64)>; 2];
+
+impl CertificateSource {
+    /// What the options say, for a relay that listens at `listen`.
+    pub(crate) fn new(options: &RelayOptions, listen: &[ListenAddr]) -> Result<Self, CliError> {
+        match (&options.cert, &options.key) {
+            (Some(cert), Some(key)) => Ok(Self::Files {
+                cert: cert.clone(),
+                key: key.clone(),
+            }),
+            (None, None) => {
+                let specified = |address: &&ListenAddr| {
+                    !address
+                        .host
+                        .parse()
+                        .is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified())
+                };
+                Ok(Self::Generated(
+                    listen
+                        .iter()
+                        .filter(specified)
+                        .map(|a| a.host.clone())
+                        .collect(),
+                ))
+            }
+            (Some(_), None) => Err(CliError::Usage(
+                "`--cert` needs its private key: give `--key` too".into(),
+            )),
+            (None, Some(_)) => Err(CliError::Usage(
+                "`--key` needs its certificate: give `--cert` too".into(),
+            )),
+        }
+    }
+
+    /// Whether clients off this machine need to be told the fingerprint.
+    pub(crate) fn is_generated(&self) -> bool {
+        matches!(self, Self::Generated(_))
+    }
+
+    /// Generates or reads the certificate.
+    pub(crate) fn load(&self) -> Result<Identity, CliError> {
+        match self {
+            Self::Generated(names) => {
+                Identity::generate(names.iter().cloned()).map_err(|error| CliError::Start {
+                    reason: plain(error),
+                })
+            }
+            Self::Files { cert, key } => {
+                let chain = read(cert, "a certificate chain in PEM form with `--cert`")?;
+                let secret = read(key, "a private key in PEM form with `--key`")?;
+                Identity::from_pem(&chain, &secret).map_err(|error| CliError::Pem {
+                    path: cert.clone(),
+                    reason: plain(error),
+                    wanted: "a certificate chain with `--cert` and its own key with `--key`, both in PEM form",
+                })
+            }
+        }
+    }
+
+    /// Calls `renewed` with each new certificate; never returns. What cannot be used is logged, and the one before stays.
+    pub(crate) async fn watch(&self, mut renewed: impl FnMut(Identity)) {
+        let mut loaded = self.stamp();
+        let mut failed = None;
+        loop {
+            match self {
+                Self::Generated(_) => tokio::time::sleep(RENEW_AFTER).await,
+                Self::Files { .. } => tokio::time::sleep(LOOK_EVERY).await,
+            }
+            let stamp = self.stamp();
+            if !self.is_generated() && (stamp == loaded || Some(stamp) == failed) {
+                continue;
+            }
+            match self.load() {
+                Ok(identity) => {
+                    tracing::info!("another certificate is in use now");
+                    renewed(identity);
+                    (loaded, failed) = (stamp, None);
+                }
+                Err(error) => {
+                    tracing::warn!("The certificate stays as it was: {error}");
+                    failed = Some(stamp);
+                }
+            }
+        }
+    }
+
+    fn stamp(&self) -> Stamp {
+        let of = |path: &Path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        match self {
+            Self::Generated(_) => [None, None],
+            Self::Files { cert, key } => [of(cert), of(key)],
+        }
+    }
+}
+
+fn read(path: &Path, wanted: &'static str) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|error: io::Error| CliError::Pem {
+        path: path.to_owned(),
+        reason: plain(error),
+        wanted,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(cert: Option<&str>, key: Option<&str>) -> RelayOptions {
+        RelayOptions {
+            cert: cert.map(Into::into),
+            key: key.map(Into::into),
+            ..RelayOptions::default()
+        }
+    }
+
+    #[test]
+    fn certificate_and_key_come_together_or_not_at_all() {
+        let listen = [
+            ListenAddr::localhost(1),
+            "192.0.2.1:1".parse().unwrap(),
+            "0.0.0.0:1".parse().unwrap(),
+        ];
+        let generated = CertificateSource::new(&options(None, None), &listen).unwrap();
+        assert_eq!(
+            generated,
+            CertificateSource::Generated(vec!["localhost".into(), "192.0.2.1".into()])
+        );
+        assert!(generated.load().is_ok());
+        for (cert, key, missing) in [(Some("c"), None, "--key"), (None, Some("k"), "--cert")] {
+            let error = CertificateSource::new(&options(cert, key), &listen).unwrap_err();
+            assert_eq!(error.exit_code(), crate::errors::USAGE);
+            assert!(error.to_string().contains(missing), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_its_option() {
+        let source = CertificateSource::new(
+            &options(Some("/nonexistent/c"), Some("/nonexistent/k")),
+            &[],
+        );
+        let error = source.unwrap().load().unwrap_err();
+        assert!(
+            error.to_string().starts_with("Cannot use /nonexistent/c: "),
+            "{error}"
+        );
+        assert!(error.to_string().contains("`--cert`"), "{error}");
+    }
+}

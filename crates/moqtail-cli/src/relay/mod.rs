@@ -1,0 +1,155 @@
+//! `moqtail relay`: listen, and tell how to use it.
+
+mod certificate;
+mod server;
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+pub(crate) use self::{certificate::CertificateSource, server::RelayServer};
+use crate::{
+    args::RelayArgs,
+    config::{ConfigFile, Options as _},
+    errors::CliError,
+    output, program,
+    signals::Signals,
+    values::{DEFAULT_PORT, Fingerprint, ListenAddr},
+};
+
+/// A test picture and a tone, encoded as live media that can be published as it is.
+const TEST_SOURCE: &str = "ffmpeg -loglevel error -re -f lavfi -i testsrc2=size=640x360:rate=30 \
+    -f lavfi -i sine=frequency=440:sample_rate=48000 -c:v libx264 -preset ultrafast -tune zerolatency \
+    -pix_fmt yuv420p -g 30 -c:a aac";
+
+/// Runs `moqtail relay`.
+pub(crate) async fn run(
+    args: RelayArgs,
+    config: ConfigFile,
+    signals: &mut Signals,
+) -> Result<(), CliError> {
+    let options = args.options.or(config.relay);
+    let listen = match &options.listen {
+        Some(listen) if listen.is_empty() => {
+            return Err(CliError::Usage("`listen` names no address".to_owned()));
+        }
+        Some(listen) => listen.clone(),
+        None => vec![ListenAddr::localhost(DEFAULT_PORT)],
+    };
+    let source = CertificateSource::new(&options, &listen)?;
+    if args.check_config {
+        source.load()?;
+        output::print("The configuration is good.\n");
+        return Ok(());
+    }
+    let tolerate = options.tolerate.unwrap_or_default();
+    let server = RelayServer::bind(&listen, options.http.as_ref(), source, &tolerate).await?;
+    output::print(&banner(&server));
+    let signals = tokio::sync::Mutex::new(signals);
+    let signal = || async {
+        signals.lock().await.next().await;
+    };
+    server.run(signal(), signal()).await
+}
+
+/// One line per listener, then the commands to paste.
+fn banner(server: &RelayServer) -> String {
+    let mut text = String::new();
+    let addresses = server.addresses();
+    for address in &addresses {
+        let _ = writeln!(
+            text,
+            "listening on {address} for MOQT draft 14 over QUIC and WebTransport (UDP)"
+        );
+    }
+    for address in server.http_addresses() {
+        let _ = writeln!(
+            text,
+            "listening on {address} for http: /certificate.sha256 and /health (TCP)"
+        );
+    }
+    let fingerprint = server.fingerprint();
+    let _ = writeln!(text, "certificate {fingerprint} (SHA-256)\n");
+    let pinned = server.is_generated().then_some(fingerprint);
+    if let Some(address) = addresses.first() {
+        let commands = Commands::new(*address, pinned);
+        let _ = writeln!(text, "publish: {}", commands.publish("live/cam"));
+        let _ = writeln!(text, "watch:   {}", commands.watch("live/cam"));
+    }
+    text
+}
+
+/// Commands to paste into another terminal.
+pub(crate) struct Commands {
+    program: String,
+    authority: String,
+    trust: String,
+}
+
+impl Commands {
+    /// Commands for a relay at `address`; off this machine they carry the fingerprint of a generated certificate.
+    pub(crate) fn new(address: SocketAddr, generated: Option<Fingerprint>) -> Self {
+        let local = address.ip().is_loopback() || address.ip().is_unspecified();
+        let (authority, trust) = match (local, generated) {
+            (true, _) => (format!("localhost:{}", address.port()), String::new()),
+            (false, Some(fingerprint)) => {
+                (address.to_string(), format!(" --fingerprint {fingerprint}"))
+            }
+            (false, None) => (address.to_string(), String::new()),
+        };
+        Self {
+            program: program::name(),
+            authority,
+            trust,
+        }
+    }
+
+    /// Host and port of the relay.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Publishes a test picture with ffmpeg.
+    pub(crate) fn publish(&self, broadcast: &str) -> String {
+        let Self {
+            program,
+            authority,
+            trust,
+        } = self;
+        format!(
+            "{TEST_SOURCE} {} - | {program} publish https://{authority} {broadcast} -{trust}",
+            moqtail_media::FFMPEG_FLAGS
+        )
+    }
+
+    /// Plays a broadcast with ffplay.
+    pub(crate) fn watch(&self, broadcast: &str) -> String {
+        let Self {
+            program,
+            authority,
+            trust,
+        } = self;
+        format!("{program} subscribe moqt://{authority} {broadcast} --out -{trust} | ffplay -")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_for_this_machine_need_no_fingerprint() {
+        let fingerprint = Some(Fingerprint([1; 32]));
+        for address in ["127.0.0.1:5", "[::1]:5", "0.0.0.0:5", "[::]:5"] {
+            let watch = Commands::new(address.parse().unwrap(), fingerprint).watch("live/cam");
+            assert!(
+                watch.ends_with("subscribe moqt://localhost:5 live/cam --out - | ffplay -"),
+                "{watch}"
+            );
+        }
+        let watch = Commands::new("192.0.2.1:5".parse().unwrap(), fingerprint).watch("a");
+        let pin = format!(
+            "moqt://192.0.2.1:5 a --out - --fingerprint {} | ffplay -",
+            "01".repeat(32)
+        );
+        assert!(watch.ends_with(&pin), "{watch}");
+    }
+}

@@ -1,0 +1,150 @@
+//! `moqtail subscribe --track NAME`: the objects of one track, as they are.
+
+use std::{path::Path, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use moqtail::{
+    client::{Client, Object, SubscribeOptions},
+    model::{Filter, FullTrackName, Location, ObjectStatus},
+};
+use serde::Serialize;
+
+use super::{
+    limit::Limit,
+    ordered::{Late, Ordered},
+    waiting::{Asker, NotSubscribed, Turn, turn},
+};
+use crate::{args::Format, errors::CliError, link::Link, output::Output};
+
+/// How long a later group waits for an earlier one: streams overtake each other by little.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What to write where.
+pub(super) struct Objects<'a> {
+    pub(super) link: &'a Link,
+    pub(super) track: FullTrackName,
+    pub(super) options: SubscribeOptions,
+    pub(super) wait: bool,
+    pub(super) format: Format,
+}
+
+impl Objects<'_> {
+    /// Writes objects to `out` until the track ends or `limit` is reached.
+    pub(super) async fn run(mut self, out: &Path, limit: &mut Limit) -> Result<(), CliError> {
+        let mut output = Output::open(out).await?;
+        loop {
+            let client = self.link.connect().await?;
+            let over = self.link.over(&client);
+            tokio::pin!(over);
+            loop {
+                let turn = tokio::select! {
+                    biased;
+                    turn = self.follow(&client, &mut output, limit) => turn?,
+                    over = &mut over => {
+                        over?;
+                        break;
+                    }
+                };
+                match turn {
+                    Turn::Ended => return Ok(()),
+                    Turn::Again => {}
+                    Turn::SessionEnded => {
+                        over.await?;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the objects of one subscription.
+    async fn follow(
+        &mut self,
+        client: &Client,
+        output: &mut Output,
+        limit: &mut Limit,
+    ) -> Result<Turn, CliError> {
+        let mut asker = Asker::new(self.link, self.wait);
+        let subscription = match asker
+            .subscribe(client, &self.track, self.options.clone())
+            .await
+        {
+            Ok(subscription) => subscription,
+            Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
+            Err(NotSubscribed::Failed(error)) => return Err(error),
+        };
+        let mut objects = Ordered::new(subscription, PATIENCE, Late::Deliver);
+        while let Some(object) = objects.next().await {
+            self.options.filter = rest(self.options.filter, object.location());
+            let Some(bytes) = render(&object, self.format) else {
+                continue;
+            };
+            output.write(&bytes).await?;
+            if limit.reached() {
+                return Ok(Turn::Ended);
+            }
+        }
+        Ok(turn(&objects.end()))
+    }
+}
+
+/// The filter for what is still wanted once `seen` has come: the rest of a range, else what is new.
+fn rest(filter: Filter, seen: Location) -> Filter {
+    match filter {
+        Filter::AbsoluteRange { end_group, .. } => Filter::AbsoluteRange {
+            start: Location::new(seen.group, seen.object + 1),
+            end_group,
+        },
+        _ => Filter::LargestObject,
+    }
+}
+
+/// One line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    group: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subgroup: Option<u64>,
+    object: u64,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+/// The bytes to write for an object; `None` where the form has no place for it.
+fn render(object: &Object, format: Format) -> Option<Vec<u8>> {
+    let normal = object.status == ObjectStatus::Normal;
+    let payload = &object.payload;
+    match format {
+        Format::Raw => normal.then(|| payload.to_vec()),
+        Format::Lines => normal.then(|| [payload, &b"\n"[..]].concat()),
+        Format::Jsonl => {
+            let text = std::str::from_utf8(payload).ok();
+            let line = Line {
+                group: object.group,
+                subgroup: object.subgroup,
+                object: object.object,
+                bytes: payload.len(),
+                status: status_name(object.status),
+                text: text.filter(|_| normal),
+                base64: text.is_none().then(|| STANDARD.encode(payload)),
+            };
+            let mut json = serde_json::to_vec(&line).ok()?;
+            json.push(b'\n');
+            Some(json)
+        }
+    }
+}
+
+fn status_name(status: ObjectStatus) -> Option<&'static str> {
+    match status {
+        ObjectStatus::Normal => None,
+        ObjectStatus::DoesNotExist => Some("does-not-exist"),
+        ObjectStatus::EndOfGroup => Some("end-of-group"),
+        ObjectStatus::EndOfTrack => Some("end-of-track"),
+    }
+}

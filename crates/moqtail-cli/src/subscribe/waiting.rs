@@ -1,0 +1,135 @@
+//! Subscribing to what may not be there yet.
+
+use moqtail::{
+    client::{Client, SubscribeError, SubscribeOptions, Subscription, SubscriptionEnd},
+    model::{FullTrackName, PublishDoneCode, SubscribeErrorCode},
+};
+
+use crate::{
+    backoff::Backoff,
+    errors::{CliError, plain},
+    link::Link,
+};
+
+/// Why there is no subscription.
+#[derive(Debug)]
+pub(super) enum NotSubscribed {
+    /// The session is gone; another one may do.
+    SessionEnded,
+    /// Waiting does not help, or is not wanted.
+    Failed(CliError),
+}
+
+/// Asks for one broadcast's tracks, again and again while it has not started.
+#[derive(Debug)]
+pub(super) struct Asker<'a> {
+    link: &'a Link,
+    /// Whether to wait for what is not there.
+    wait: bool,
+    told: bool,
+}
+
+impl<'a> Asker<'a> {
+    pub(super) fn new(link: &'a Link, wait: bool) -> Self {
+        Self {
+            link,
+            wait,
+            told: false,
+        }
+    }
+
+    /// Subscribes to `track`, when it is there. Cancel safe.
+    pub(super) async fn subscribe(
+        &mut self,
+        client: &Client,
+        track: &FullTrackName,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, NotSubscribed> {
+        let mut backoff = Backoff::new();
+        loop {
+            let error = match client.subscribe(track.clone(), options.clone()).await {
+                Ok(subscription) => {
+                    self.told = false;
+                    tracing::info!(%track, "subscribed");
+                    return Ok(subscription);
+                }
+                Err(error) => error,
+            };
+            match &error {
+                SubscribeError::SessionEnded => return Err(NotSubscribed::SessionEnded),
+                SubscribeError::Rejected { code, reason } if may_come(*code) => {
+                    tracing::debug!(%track, %code, reason, "not there yet");
+                }
+                error => return Err(NotSubscribed::Failed(self.refused(track, error))),
+            }
+            let not_found = CliError::NotFound {
+                broadcast: track.namespace().to_string(),
+                authority: self.link.authority().to_owned(),
+            };
+            if !self.wait {
+                return Err(NotSubscribed::Failed(not_found));
+            }
+            if !self.told {
+                self.told = true;
+                self.link.tell(format_args!(
+                    "Waiting: broadcast {} is not at {} yet.",
+                    track.namespace(),
+                    self.link.authority()
+                ));
+            }
+            backoff.wait().await;
+        }
+    }
+
+    fn refused(&self, track: &FullTrackName, error: &SubscribeError) -> CliError {
+        let next = match error {
+            SubscribeError::Rejected {
+                code: SubscribeErrorCode::INVALID_RANGE,
+                ..
+            } => "Choose a range that has not passed with `--filter`.",
+            _ => "Ask the relay's operator for access.",
+        };
+        CliError::Refused {
+            authority: self.link.authority().to_owned(),
+            what: format!("the subscription to {track}"),
+            reason: plain(error),
+            next,
+        }
+    }
+}
+
+/// What to do when a subscription is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing: the track or the range that was asked for has ended.
+    Ended,
+    /// Subscribe again.
+    Again,
+    /// Connect again.
+    SessionEnded,
+}
+
+/// What follows from how a subscription ended.
+pub(super) fn turn(end: &SubscriptionEnd) -> Turn {
+    match end {
+        SubscriptionEnd::Done {
+            status: PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED,
+            ..
+        } => Turn::Ended,
+        SubscriptionEnd::Done { status, reason } => {
+            tracing::info!(%status, reason, "the subscription has ended; subscribing again");
+            Turn::Again
+        }
+        _ => Turn::SessionEnded,
+    }
+}
+
+/// Refusals after which the track can still appear.
+fn may_come(code: SubscribeErrorCode) -> bool {
+    matches!(
+        code,
+        SubscribeErrorCode::TRACK_DOES_NOT_EXIST
+            | SubscribeErrorCode::TIMEOUT
+            | SubscribeErrorCode::INTERNAL_ERROR
+    )
+}

@@ -1,0 +1,240 @@
+//! The end of subscriptions by PUBLISH_DONE, from both sides (draft-14 §9.12).
+
+use std::time::Duration;
+
+use moqtail::{
+    model::{
+        ControlMessage, Filter, Parameter, Parameters, PublishDone, PublishDoneCode, RequestId,
+        SessionCode, UNKNOWN_STREAM_COUNT,
+    },
+    session::{CallError, Event, StreamVerdict, SubscriptionUpdate},
+};
+use moqtail_sim::{
+    Scripted,
+    messages::{publish_done, subgroup, subscribe_ok, subscribe_options, subscribe_update},
+};
+
+fn done(peer: &mut Scripted) -> PublishDone {
+    let message = peer.received_one();
+    let ControlMessage::PublishDone(done) = message else {
+        panic!("{message:?}")
+    };
+    done
+}
+
+/// S5.1-20, S9.12-02, S9.12-07, S9.12-13 to -19
+#[test]
+fn publish_done_waits_for_the_streams_and_counts_them() {
+    let (mut peer, handle) = Scripted::serving(Filter::LargestObject);
+    for _ in 0..3 {
+        peer.endpoint
+            .call(|s, _| s.outbound_stream_opened(handle))
+            .unwrap();
+    }
+    peer.endpoint.call(|s, _| s.outbound_stream_closed(handle));
+    let status = PublishDoneCode::TRACK_ENDED;
+    peer.endpoint
+        .call(|s, _| s.finish_publish(handle, status, "over"))
+        .unwrap();
+    assert_eq!(peer.received(), []);
+    // No further stream, no second end.
+    let opened = peer.endpoint.call(|s, _| s.outbound_stream_opened(handle));
+    assert_eq!(opened, Err(CallError::WrongState(handle)));
+    let again = peer
+        .endpoint
+        .call(|s, _| s.finish_publish(handle, status, ""));
+    assert_eq!(again, Err(CallError::WrongState(handle)));
+
+    peer.endpoint.call(|s, _| s.outbound_stream_closed(handle));
+    assert_eq!(peer.received(), []);
+    peer.endpoint.call(|s, _| s.outbound_stream_closed(handle));
+    let done = done(&mut peer);
+    assert_eq!(
+        (done.request_id, done.status, done.stream_count),
+        (RequestId(0), status, 3)
+    );
+    assert_eq!(done.reason.as_str(), "over");
+    assert_eq!(peer.endpoint.session.load().publications, 0);
+}
+
+/// S9.7-19, S9.12-08
+#[test]
+fn a_datagram_track_ends_with_a_stream_count_of_zero() {
+    let (mut peer, handle) = Scripted::serving(Filter::LargestObject);
+    let mut update = subscribe_update(2, 0);
+    update.forward = false;
+    peer.send(&ControlMessage::SubscribeUpdate(update));
+    let status = PublishDoneCode::SUBSCRIPTION_ENDED;
+    peer.endpoint
+        .call(|s, _| s.finish_publish(handle, status, ""))
+        .unwrap();
+    assert_eq!(done(&mut peer).stream_count, 0);
+}
+
+/// S9.11-02, S5.1-18: the shell resets; the core needs nothing more.
+#[test]
+fn unsubscribe_while_finishing_needs_no_publish_done() {
+    let (mut peer, handle) = Scripted::serving(Filter::LargestObject);
+    peer.endpoint
+        .call(|s, _| s.outbound_stream_opened(handle))
+        .unwrap();
+    let status = PublishDoneCode::TRACK_ENDED;
+    peer.endpoint
+        .call(|s, _| s.finish_publish(handle, status, ""))
+        .unwrap();
+    peer.send(&ControlMessage::Unsubscribe(RequestId(0)));
+    assert_eq!(peer.event(), Event::Unsubscribed { handle });
+    peer.endpoint.call(|s, _| s.outbound_stream_closed(handle));
+    peer.assert_quiet();
+}
+
+#[test]
+fn an_unanswered_subscribe_is_refused_not_finished() {
+    let (mut peer, handle) = Scripted::requested(Filter::LargestObject);
+    let status = PublishDoneCode::TRACK_ENDED;
+    let finished = peer
+        .endpoint
+        .call(|s, _| s.finish_publish(handle, status, ""));
+    assert_eq!(finished, Err(CallError::WrongState(handle)));
+    let update = SubscriptionUpdate::default();
+    let updated = peer
+        .endpoint
+        .call(|s, _| s.update_subscription(handle, update));
+    assert_eq!(updated, Err(CallError::NoSuchRequest(handle)));
+}
+
+/// S9.12-10
+#[test]
+fn when_all_counted_streams_are_in_the_subscription_closes_at_once() {
+    let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+    let (first, _) = peer.open_stream(&subgroup(1));
+    let (second, _) = peer.open_stream(&subgroup(1));
+    peer.end_stream(first);
+    peer.send(&publish_done(0, 2));
+    assert!(matches!(
+        peer.event(),
+        Event::PublishDone {
+            stream_count: Some(2),
+            ..
+        }
+    ));
+    peer.end_stream(second);
+    assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+    assert_eq!(peer.endpoint.session.load().timers, 0);
+
+    // Also when PUBLISH_DONE comes last.
+    let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+    let (only, _) = peer.open_stream(&subgroup(1));
+    peer.end_stream(only);
+    peer.send(&publish_done(0, 1));
+    let [Event::PublishDone { .. }, closed] = &peer.endpoint.events()[..] else {
+        panic!()
+    };
+    assert_eq!(*closed, Event::SubscriptionClosed { handle });
+}
+
+/// S9.12-04, S9.12-05, S9.12-09, S9.12-11: wrong, maximal and missing counts; limit `done_linger`.
+#[test]
+fn without_a_right_count_streams_may_come_for_a_while() {
+    for count in [5, UNKNOWN_STREAM_COUNT, 0] {
+        let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+        peer.send(&publish_done(0, count));
+        let Event::PublishDone { stream_count, .. } = peer.event() else {
+            panic!()
+        };
+        assert_eq!(
+            stream_count,
+            (count != UNKNOWN_STREAM_COUNT).then_some(count)
+        );
+        peer.advance(Duration::from_millis(4_999));
+        let (late, verdict) = peer.open_stream(&subgroup(1));
+        assert_eq!(verdict, StreamVerdict::Deliver(handle), "count {count}");
+        peer.end_stream(late);
+        assert_eq!(peer.endpoint.events(), []);
+        peer.advance(Duration::from_millis(1));
+        assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+    }
+}
+
+/// S9.12-05: a longer delivery timeout wins, up to `done_drain`.
+#[test]
+fn the_delivery_timeout_prolongs_the_wait() {
+    for (timeout_ms, wait) in [(8_000, 8_000), (1_000_000_000, 60_000)] {
+        let mut peer = Scripted::client(Scripted::client_config());
+        let options = subscribe_options("live#a");
+        let handle = peer
+            .endpoint
+            .call(|s, now| s.subscribe(options, now))
+            .unwrap();
+        let mut ok = subscribe_ok(0, 1);
+        ok.parameters = Parameters(vec![Parameter::DeliveryTimeout(timeout_ms)]);
+        peer.send(&ControlMessage::SubscribeOk(ok));
+        peer.send(&publish_done(0, 1));
+        peer.endpoint.events();
+        peer.advance(Duration::from_millis(wait - 1));
+        assert_eq!(peer.endpoint.events(), []);
+        peer.advance(Duration::from_millis(1));
+        assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+    }
+}
+
+/// S9.12-06, limit `done_drain`
+#[test]
+fn streams_that_are_still_open_at_the_end_are_stopped() {
+    let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+    let (stalled, _) = peer.open_stream(&subgroup(1));
+    peer.send(&publish_done(0, 2));
+    peer.endpoint.events();
+    peer.advance(Duration::from_secs(64));
+    peer.assert_quiet();
+    // After done_linger no further stream is taken.
+    let (_, verdict) = peer.open_stream(&subgroup(1));
+    assert!(matches!(verdict, StreamVerdict::Refuse(_)));
+    peer.advance(Duration::from_secs(1));
+    assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+    assert_eq!(peer.endpoint.stopped.len(), 1);
+    assert_eq!(peer.endpoint.stopped[0].0, stalled);
+    assert_eq!(peer.endpoint.session.load().streams, 0);
+}
+
+/// S9.12-12
+#[test]
+fn more_streams_than_counted_are_refused() {
+    let (mut peer, _) = Scripted::subscribed(Filter::LargestObject);
+    let (_open, _) = peer.open_stream(&subgroup(1));
+    peer.send(&publish_done(0, 1));
+    let (_, verdict) = peer.open_stream(&subgroup(1));
+    assert!(matches!(verdict, StreamVerdict::Refuse(_)));
+    assert_eq!(peer.endpoint.closed, None);
+}
+
+#[test]
+fn publish_done_in_the_wrong_state_closes() {
+    let (mut peer, _) = Scripted::subscribing(Filter::LargestObject);
+    peer.send(&publish_done(0, 0));
+    peer.assert_closed(SessionCode::PROTOCOL_VIOLATION);
+    let (mut peer, _) = Scripted::subscribed(Filter::LargestObject);
+    peer.send(&publish_done(0, 3));
+    peer.send(&publish_done(0, 3));
+    peer.assert_closed(SessionCode::PROTOCOL_VIOLATION);
+}
+
+/// A subscription that drains can be left, and its track asked for again, without a word to the peer.
+#[test]
+fn leaving_a_subscription_that_is_done_says_nothing() {
+    let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+    peer.send(&publish_done(0, 3));
+    peer.endpoint.events();
+    let again = peer
+        .endpoint
+        .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
+        .unwrap();
+    assert!(matches!(peer.received_one(), ControlMessage::Subscribe(_)));
+    peer.endpoint.call(|s, _| s.unsubscribe(handle)).unwrap();
+    peer.assert_quiet();
+    // The end of the first does not touch the second.
+    let third = peer
+        .endpoint
+        .call(|s, now| s.subscribe(subscribe_options("live#a"), now));
+    assert_eq!(third, Err(CallError::AlreadySubscribed(again)));
+}

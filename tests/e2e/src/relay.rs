@@ -1,0 +1,91 @@
+//! A relay under test.
+
+use std::ffi::OsStr;
+
+use crate::{Finished, Process};
+
+/// A `moqtail relay` on a port of its own.
+#[derive(Debug)]
+pub struct Relay {
+    process: Process,
+    port: u16,
+}
+
+impl Relay {
+    /// Starts a relay on localhost and a free port, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start() -> Self {
+        Self::start_with(["--listen", "localhost:0"])
+    }
+
+    /// Starts a relay on localhost and this port, where another one ran before.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_on(port: u16) -> Self {
+        Self::start_with(["--listen".to_owned(), format!("localhost:{port}")])
+    }
+
+    /// Starts a relay with these arguments, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_with<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let relay = [OsStr::new("relay").to_owned()].into_iter();
+        let process = Process::moqtail(
+            relay.chain(
+                arguments
+                    .into_iter()
+                    .map(|argument| argument.as_ref().to_owned()),
+            ),
+        );
+        let line = process.wait_lines("listening on 127.0.0.1:", 1);
+        let port = line
+            .split("127.0.0.1:")
+            .nth(1)
+            .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+            .and_then(|digits| digits.parse().ok())
+            .expect("the line names the port");
+        Self { process, port }
+    }
+
+    /// Its UDP and TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its URL for raw QUIC.
+    pub fn quic(&self) -> String {
+        format!("moqt://localhost:{}", self.port)
+    }
+
+    /// Its URL for WebTransport.
+    pub fn web(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Ends it with Ctrl-C and waits for its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn stop(self) -> Finished {
+        self.process.interrupt();
+        self.process.finish()
+    }
+
+    /// Kills it and waits until it is gone.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn kill(self) {
+        self.process.kill();
+        self.process.finish();
+    }
+}
