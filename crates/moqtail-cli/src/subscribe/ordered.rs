@@ -11,6 +11,15 @@ use std::{
 use moqtail::client::{Incoming, Object, SubgroupReader, Subscription, SubscriptionEnd};
 use tokio::time::{Instant, sleep_until};
 
+/// How long a group waits for the stream of the group before it, which may have been overtaken.
+const OVERTAKEN: Duration = Duration::from_millis(200);
+
+/// How long the first group of all waits for an earlier one, where nothing tells which is first.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// After so many groups in a row that did not exist, the next ones are not missed: this publisher counts in leaps.
+const MAX_GAPS: u8 = 3;
+
 /// What becomes of an object that comes after objects of a later group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Late {
@@ -23,7 +32,6 @@ pub(crate) enum Late {
 /// Merges the streams of a subscription.
 pub(crate) struct Ordered {
     subscription: Subscription,
-    /// By group and order of arrival.
     readers: Readers,
     arrived: u64,
     ended: bool,
@@ -31,8 +39,22 @@ pub(crate) struct Ordered {
     late: Late,
     /// Largest group that an object was delivered of.
     newest: Option<u64>,
-    /// Since when later streams wait for the first one.
-    blocked: Option<Instant>,
+    /// Groups in a row that were missed in vain.
+    gaps: u8,
+    /// What later streams wait for, and since when.
+    waiting: Option<(Wait, Instant)>,
+}
+
+/// By group and order of arrival.
+type Readers = BTreeMap<(u64, u64), Box<SubgroupReader>>;
+
+/// What the next object may have to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// An object of the earliest stream, while later streams are there.
+    Object,
+    /// The stream of an earlier group.
+    Group,
 }
 
 impl Ordered {
@@ -46,7 +68,8 @@ impl Ordered {
             patience,
             late,
             newest: None,
-            blocked: None,
+            gaps: 0,
+            waiting: None,
         }
     }
 
@@ -60,14 +83,7 @@ impl Ordered {
     /// The next object; `None` when the subscription has ended and all was delivered. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Object> {
         loop {
-            let wait_until = match self.readers.len() {
-                0 | 1 => {
-                    self.blocked = None;
-                    None
-                }
-                _ => Some(*self.blocked.get_or_insert_with(Instant::now) + self.patience),
-            };
-            let patient = wait_until.is_none_or(|until| Instant::now() < until);
+            let (open, until) = self.turn();
             let Self {
                 subscription,
                 readers,
@@ -81,20 +97,64 @@ impl Ordered {
                     Some(Incoming::Datagram(datagram)) => return Some(datagram.into()),
                     None => self.ended = true,
                 },
-                (key, read) = read(readers, patient), if !readers.is_empty() => match read {
+                (key, read) = read(readers, open), if open > 0 => match read {
                     Some(object) => {
                         self.delivered(key.0);
                         return Some(object);
                     }
                     None => {
                         self.readers.remove(&key);
-                        self.blocked = None;
+                        self.waiting = None;
                     }
                 },
-                () = until(wait_until), if patient && wait_until.is_some() => {}
+                () = reached(until), if until.is_some() => {}
                 else => return None,
             }
         }
+    }
+
+    /// Of how many streams an object may be taken now, the earliest first, and when there is to be another look.
+    fn turn(&mut self) -> (usize, Option<Instant>) {
+        let count = self.readers.len();
+        let Some(((first, _), _)) = self.readers.first_key_value() else {
+            self.waiting = None;
+            return (0, None);
+        };
+        let first = *first;
+        let follows = self
+            .newest
+            .is_some_and(|newest| first <= newest.saturating_add(1));
+        if !follows && !self.ended && self.gaps < MAX_GAPS {
+            let patience = match self.newest {
+                Some(_) => OVERTAKEN.min(self.patience),
+                None => SETTLE,
+            };
+            if let Some(until) = self.wait(Wait::Group, patience) {
+                return (0, Some(until));
+            }
+            // The groups between do not exist.
+            self.gaps += u8::from(self.newest.is_some());
+            self.newest = Some(first);
+        }
+        if count == 1 {
+            self.waiting = None;
+            return (1, None);
+        }
+        match self.wait(Wait::Object, self.patience) {
+            Some(until) => (1, Some(until)),
+            None => (count, None),
+        }
+    }
+
+    /// Until when to wait; `None`: long enough.
+    fn wait(&mut self, wait: Wait, patience: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let since = match self.waiting {
+            Some((waiting, since)) if waiting == wait => since,
+            _ => self.waiting.insert((wait, now)).1,
+        };
+        let until = since + patience;
+        (now < until).then_some(until)
     }
 
     fn add(&mut self, reader: Box<SubgroupReader>) {
@@ -108,8 +168,14 @@ impl Ordered {
     }
 
     fn delivered(&mut self, group: u64) {
+        if self
+            .newest
+            .is_some_and(|newest| group == newest.saturating_add(1))
+        {
+            self.gaps = 0;
+        }
         self.newest = self.newest.max(Some(group));
-        self.blocked = None;
+        self.waiting = None;
         if self.late == Late::Drop {
             let kept = self.readers.split_off(&(group, 0));
             if !self.readers.is_empty() {
@@ -120,20 +186,17 @@ impl Ordered {
     }
 }
 
-async fn until(time: Option<Instant>) {
+async fn reached(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
 }
 
-type Readers = BTreeMap<(u64, u64), Box<SubgroupReader>>;
-
-/// The next object of the first reader, or of any when there is no more patience. No object: that reader is at its end.
-async fn read(readers: &mut Readers, patient: bool) -> ((u64, u64), Option<Object>) {
-    let count = if patient { 1 } else { readers.len() };
+/// The next object of the first `open` readers. No object: that reader is at its end.
+async fn read(readers: &mut Readers, open: usize) -> ((u64, u64), Option<Object>) {
     poll_fn(|cx| {
-        for (key, reader) in readers.iter_mut().take(count) {
+        for (key, reader) in readers.iter_mut().take(open) {
             if let Poll::Ready(read) = poll_reader(reader, cx) {
                 return Poll::Ready((*key, read));
             }

@@ -55,6 +55,8 @@ struct Track {
     linger_until: Option<Instant>,
     /// Why the last asked publisher refused.
     refusal: Option<SubscribeErrorCode>,
+    /// A publisher said that the track has ended, while another one seemed to go on.
+    ended_by_one: Option<String>,
 }
 
 impl Track {
@@ -322,11 +324,15 @@ impl Hub {
 
     /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
     pub(crate) fn upstream_done(&mut self, id: UpstreamId, status: PublishDoneCode, reason: &str) {
-        let Some(track) = self.remove_upstream(id) else {
+        let Some(id) = self.remove_upstream(id) else {
             return;
         };
-        if !self.is_live(track) {
-            self.end_track(track, status, reason);
+        if !self.is_live(id) {
+            self.end_track(id, status, reason);
+        } else if status == PublishDoneCode::TRACK_ENDED
+            && let Some(track) = self.tracks.get_mut(&id)
+        {
+            track.ended_by_one = Some(reason.to_owned());
         }
     }
 
@@ -433,6 +439,7 @@ impl Hub {
             answer_by: None,
             linger_until: None,
             refusal: None,
+            ended_by_one: None,
         };
         self.tracks.insert(id, track);
         self.names.insert(name.clone(), id);
@@ -528,6 +535,7 @@ impl Hub {
         track.answer_by = None;
         track.linger_until = None;
         track.refusal = None;
+        track.ended_by_one = None;
         for (&(session, handle), state) in &mut track.downstream {
             let DownstreamState::Waiting(request) = *state else {
                 continue;
@@ -556,6 +564,10 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        // One that died unnoticed and came back may have ended the track already.
+        if let Some(reason) = track.ended_by_one.take() {
+            return self.end_track(id, PublishDoneCode::TRACK_ENDED, &reason);
+        }
         let vanished = track.has_served() && track.linger_until.is_none() && !track.ended;
         if vanished {
             track.linger_until = Some(now + self.limits.publisher_linger);
