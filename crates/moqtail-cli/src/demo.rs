@@ -10,7 +10,7 @@ use moqtail::{
     client::{Object, SubscribeOptions},
     model::Filter,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     args::{ClientOptions, DemoArgs},
@@ -18,7 +18,7 @@ use crate::{
     errors::CliError,
     link::Link,
     output::print,
-    publish::{self, Current, Input, MediaBroadcast, Sent},
+    publish::{self, Input, MediaBroadcast, Sent},
     relay::{CertificateSource, Commands, RelayServer},
     signals::Signals,
     status::{StatusLine, bitrate, milliseconds},
@@ -28,6 +28,9 @@ use crate::{
 
 /// Objects under way from publisher to viewer that are remembered at most.
 const MAX_UNDER_WAY: usize = 4096;
+
+/// How long the sample waits for its first viewer.
+const HOLD: Duration = Duration::from_secs(5);
 
 /// Runs `moqtail demo`.
 pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), CliError> {
@@ -48,15 +51,15 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         fingerprint: Some(server.fingerprint()),
         ..ClientOptions::default()
     };
-    let publisher = Link::new(&format!("https://{authority}"), trust.clone(), true)?;
-    let subscriber = Link::new(&format!("moqt://{authority}"), trust, true)?;
+    let publisher = Link::new(&format!("https://{authority}"), trust.clone(), true)?.quiet();
+    let subscriber = Link::new(&format!("moqt://{authority}"), trust, true)?.quiet();
     let relay = server.relay().clone();
 
     let (input, init) = Input::sample()?;
     let mut broadcast =
         MediaBroadcast::new(name, &init, clock::unix_ms(), publish::DEFAULT_PRIORITY)?;
     let announced = broadcast.broadcast().clone();
-    let current = Current::new(None);
+    let published = watch::Sender::new(false);
     let meter = Meter::default();
     let viewer = Viewer {
         link: &subscriber,
@@ -95,8 +98,8 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
     };
     let parts = async {
         tokio::select! {
-            error = publish::keep_published(&publisher, &announced, &current) => Err(error),
-            played = publish::play(input, &mut broadcast, Duration::ZERO, current.subscribe(), |sent| meter.sent(sent)) => played,
+            error = publish::keep_published(&publisher, &announced, &published) => Err(error),
+            played = publish::play(input, &mut broadcast, HOLD, published.subscribe(), |sent| meter.sent(sent)) => played,
             watched = watch => watched,
             () = show => Ok(()),
         }
@@ -109,6 +112,10 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
             _ = signals.next() => Ok(()),
         };
         StatusLine::new().end();
+        tokio::join!(
+            publisher.leave(Duration::ZERO),
+            subscriber.leave(Duration::ZERO)
+        );
         drop(ended);
         result
     };

@@ -1,6 +1,13 @@
 //! The way to a relay: whom to trust, connecting, waiting for it, and what went wrong.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use moqtail::{
     client::{Client, ClientConfig, ConnectError},
@@ -19,6 +26,14 @@ use crate::{
 /// Longest time of one attempt where more follow.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
+/// Silence after which a packet is sent, and after which the relay counts as gone: what is live should not wait for long
+/// for a relay that died without a word.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(6);
+
+/// A session that lasted no longer than this is not followed by the next one at once.
+const SHORT_SESSION: Duration = Duration::from_secs(2);
+
 /// How often a fetched fingerprint may fail in a row: a relay that starts anew has another certificate.
 const STALE_FINGERPRINTS: u32 = 3;
 
@@ -28,6 +43,18 @@ pub(crate) struct Link {
     url: MoqtUrl,
     trust: ClientOptions,
     wait: bool,
+    quiet: bool,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    /// The session that was opened last.
+    client: Option<Client>,
+    /// When that was.
+    opened: Option<Instant>,
+    /// Where the relay asked to go.
+    moved: Option<MoqtUrl>,
 }
 
 /// Whom to trust, and where that came from.
@@ -64,7 +91,29 @@ impl Link {
                 plain(error)
             ))
         })?;
-        Ok(Self { url, trust, wait })
+        Ok(Self {
+            url,
+            trust,
+            wait,
+            quiet: false,
+            current: Mutex::default(),
+        })
+    }
+
+    /// The same without telling the person at the terminal about waiting and connecting.
+    pub(crate) fn quiet(self) -> Self {
+        Self {
+            quiet: true,
+            ..self
+        }
+    }
+
+    /// Tells the person at the terminal.
+    pub(crate) fn tell(&self, line: impl std::fmt::Display) {
+        match self.quiet {
+            true => tracing::debug!("{line}"),
+            false => say(line),
+        }
     }
 
     /// Host and port, as errors name the relay.
@@ -80,14 +129,22 @@ impl Link {
     /// Connects, or waits and tries again where that can help. Cancel safe.
     pub(crate) async fn connect(&self) -> Result<Client, CliError> {
         let mut backoff = Backoff::new();
+        let opened = self.current().opened;
+        if opened.is_some_and(|opened| opened.elapsed() < SHORT_SESSION) {
+            backoff.wait().await;
+        }
         let mut told = String::new();
         let mut stale = 0;
         loop {
             let Failure { error, kind } = match self.attempt().await {
                 Ok(client) => {
                     if !told.is_empty() {
-                        say(format_args!("Connected to {}.", self.authority()));
+                        self.tell(format_args!("Connected to {}.", self.authority()));
                     }
+                    let mut current = self.current();
+                    current.client = Some(client.clone());
+                    current.opened = Some(Instant::now());
+                    drop(current);
                     tracing::info!(
                         relay = %self.authority(),
                         transport = transport_name(client.transport()),
@@ -108,7 +165,7 @@ impl Link {
             }
             let line = error.to_string();
             if kind == FailureKind::Waitable && line != told {
-                say(format_args!("Waiting: {line}"));
+                self.tell(format_args!("Waiting: {line}"));
                 told = line;
             }
             backoff.wait().await;
@@ -118,10 +175,13 @@ impl Link {
     async fn attempt(&self) -> Result<Client, Failure> {
         let trusted = self.trusted().await.map_err(Failure::last)?;
         let mut config = ClientConfig::default().trust(trusted.trust.clone());
+        config.transport.keep_alive = KEEP_ALIVE;
+        config.transport.idle_timeout = IDLE;
         if self.wait {
             config.transport.connect_timeout = ATTEMPT;
         }
-        Client::connect(&self.url, config)
+        let moved = self.current().moved.clone();
+        Client::connect(moved.as_ref().unwrap_or(&self.url), config)
             .await
             .map_err(|error| self.failure(error, &trusted))
     }
@@ -252,7 +312,7 @@ impl Link {
     }
 
     /// What to say when a session ended that should not have.
-    pub(crate) fn session_ended(&self, reason: &CloseReason) -> CliError {
+    fn session_ended(&self, reason: &CloseReason) -> CliError {
         let authority = self.authority().to_owned();
         let (reason, next) = match reason {
             CloseReason::Peer { code, reason } => {
@@ -272,8 +332,40 @@ impl Link {
         }
     }
 
+    /// Waits until the session is over: its end, or that the relay asks to leave (GOAWAY). `Ok`: connect again.
+    pub(crate) async fn over(&self, client: &Client) -> Result<(), CliError> {
+        tokio::select! {
+            reason = client.closed() => {
+                let error = self.session_ended(&reason);
+                if !self.may_reconnect(&reason) {
+                    return Err(error);
+                }
+                self.tell(format_args!("Connecting again: {error}"));
+            }
+            uri = client.goaway() => {
+                self.tell(format_args!("Connecting again: the relay at {} is going away.", self.authority()));
+                // An empty one means the same relay; one that cannot be used means it, too.
+                self.current().moved = uri.parse().ok();
+                client.shutdown(Duration::ZERO).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the session, if there is one; subscriptions served in it have `grace` to end after their tracks.
+    pub(crate) async fn leave(&self, grace: Duration) {
+        let client = self.current().client.take();
+        if let Some(client) = client {
+            client.shutdown(grace).await;
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a session that ended this way may be opened again.
-    pub(crate) fn may_reconnect(&self, reason: &CloseReason) -> bool {
+    fn may_reconnect(&self, reason: &CloseReason) -> bool {
         self.wait && !matches!(reason, CloseReason::Peer { code, .. } if is_final(*code))
     }
 }

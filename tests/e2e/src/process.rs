@@ -211,7 +211,7 @@ impl Process {
                 !left.is_zero(),
                 "{} never wrote {what:?}; stdout: {:?}; stderr: {:#?}",
                 self.name,
-                String::from_utf8_lossy(&caught.stdout.get(..4096).unwrap_or(&caught.stdout)),
+                String::from_utf8_lossy(caught.stdout.get(..4096).unwrap_or(&caught.stdout)),
                 caught.stderr
             );
             caught = self

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use moqtail::{
-    client::{Broadcast, Client, LocalSubgroup, LocalTrack, TrackOptions},
+    client::{Broadcast, LocalSubgroup, LocalTrack, TrackOptions},
     model::{
         DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, TrackAlias, TrackNamespace,
     },
@@ -16,8 +16,10 @@ use tokio::{
 };
 
 use super::{
-    Current, DEFAULT_HOLD, DEFAULT_PRIORITY, finish, keep_published, leave, media::whole_group,
-    tell, until_connected,
+    DEFAULT_HOLD, DEFAULT_PRIORITY, keep_published,
+    media::whole_group,
+    session::{Stop, leave},
+    tell, until_published,
 };
 use crate::{
     args::PublishOptions,
@@ -25,7 +27,7 @@ use crate::{
     errors::{CliError, plain},
     link::Link,
     names,
-    signals::{Signal, Signals},
+    signals::Signals,
 };
 
 /// Longest line that is published, in bytes.
@@ -48,26 +50,25 @@ pub(super) async fn run(
         .track(name.name().clone(), TrackOptions::default())
         .map_err(|error| CliError::Usage(plain(error)))?;
     let mut lines = LineTrack::new(writer, options, unix_ms());
-    let current = Current::new(None);
+    let published = watch::Sender::new(false);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
     let watch = format!("subscribe {} {namespace} --track {track}", link.url());
-    let ended = tokio::select! {
-        error = keep_published(link, &broadcast, &current) => Err(error),
-        ended = copy(tokio::io::stdin(), &mut lines, hold, current.subscribe()) => ended.map(|()| None),
-        () = tell(current.subscribe(), name.to_string(), watch) => Ok(None),
-        signal = signals.next() => Ok(Some(signal)),
-    };
-    match ended? {
-        Some(Signal::Terminate) => leave(&current).await,
-        Some(Signal::Interrupt) | None => {
-            lines.end()?;
-            tokio::select! {
-                () = finish(&current) => {}
-                _ = signals.next() => {}
-            }
+    let copied = tokio::select! {
+        error = keep_published(link, &broadcast, &published) => Err(error),
+        copied = copy(tokio::io::stdin(), &mut lines, hold, published.subscribe()) => {
+            copied.map(|()| Stop::ForGood)
         }
+        () = tell(published.subscribe(), name.to_string(), watch) => Ok(Stop::ForGood),
+        signal = signals.next() => Ok(signal.into()),
+    };
+    let stop = *copied.as_ref().unwrap_or(&Stop::ForGood);
+    if stop == Stop::ForNow {
+        leave(link, stop, signals).await;
+        return Ok(());
     }
-    Ok(())
+    lines.end()?;
+    leave(link, stop, signals).await;
+    copied.map(drop)
 }
 
 /// Publishes each line of `input`. The first one waits for a session, and a while for a subscriber.
@@ -75,9 +76,9 @@ async fn copy(
     input: impl AsyncRead + Unpin,
     track: &mut LineTrack,
     hold: Duration,
-    mut session: watch::Receiver<Option<Client>>,
+    mut published: watch::Receiver<bool>,
 ) -> Result<(), CliError> {
-    until_connected(&mut session).await;
+    until_published(&mut published).await;
     let mut interest = track.writer.track().interest();
     // Nobody may come; then the lines go on without.
     let _ = timeout(hold, interest.wait_for(|interest| interest.forwarding > 0)).await;

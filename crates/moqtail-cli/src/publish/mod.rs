@@ -7,16 +7,17 @@ mod session;
 
 use std::{path::Path, time::Duration};
 
-use moqtail::{client::Client, model::TrackNamespace};
+use moqtail::model::TrackNamespace;
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+use self::session::{Stop, leave};
 pub(crate) use self::{
     input::Input,
     media::{MediaBroadcast, Sent},
-    session::{Current, finish, keep_published, leave},
+    session::keep_published,
 };
 use crate::{
     args::{PublishArgs, PublishOptions},
@@ -26,7 +27,7 @@ use crate::{
     link::Link,
     logging::say,
     program,
-    signals::{Signal, Signals},
+    signals::Signals,
 };
 
 /// The draft's middle priority.
@@ -75,27 +76,27 @@ async fn media(
             "Leaving out a track of a kind that cannot be published ({left_out})."
         ));
     }
-    let current = Current::new(None);
+    let published = watch::Sender::new(false);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
     let watch = format!("subscribe {} {namespace} --out - | ffplay -", link.url());
     let announced = broadcast.broadcast().clone();
-    let ended = tokio::select! {
-        error = keep_published(link, &announced, &current) => Err(error),
-        ended = play(input, &mut broadcast, hold, current.subscribe(), |_| ()) => ended.map(|()| None),
-        () = tell(current.subscribe(), namespace.to_string(), watch) => Ok(None),
-        signal = signals.next() => Ok(Some(signal)),
-    };
-    match ended? {
-        Some(Signal::Terminate) => leave(&current).await,
-        Some(Signal::Interrupt) | None => {
-            broadcast.end(unix_ms())?;
-            tokio::select! {
-                () = finish(&current) => {}
-                _ = signals.next() => {}
-            }
+    let played = tokio::select! {
+        error = keep_published(link, &announced, &published) => Err(error),
+        played = play(input, &mut broadcast, hold, published.subscribe(), |_| ()) => {
+            played.map(|()| Stop::ForGood)
         }
+        () = tell(published.subscribe(), namespace.to_string(), watch) => Ok(Stop::ForGood),
+        signal = signals.next() => Ok(signal.into()),
+    };
+    let stop = *played.as_ref().unwrap_or(&Stop::ForGood);
+    if stop == Stop::ForNow {
+        leave(link, stop, signals).await;
+        return Ok(());
     }
-    Ok(())
+    // Dropped, it would end as well.
+    broadcast.end(unix_ms())?;
+    leave(link, stop, signals).await;
+    played.map(drop)
 }
 
 /// Publishes the input as it comes, and its catalog again and again; returns when the input has ended.
@@ -104,11 +105,11 @@ pub(crate) async fn play(
     mut input: Input,
     broadcast: &mut MediaBroadcast,
     hold: Duration,
-    mut session: watch::Receiver<Option<Client>>,
+    mut published: watch::Receiver<bool>,
     mut sent: impl FnMut(Sent),
 ) -> Result<(), CliError> {
     broadcast.publish_catalog(unix_ms())?;
-    until_connected(&mut session).await;
+    until_published(&mut published).await;
     let mut catalog_due = interval(media::CATALOG_EVERY);
     catalog_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut catalog_viewers = broadcast.catalog_interest();
@@ -136,14 +137,14 @@ pub(crate) async fn play(
 }
 
 /// Waits for the first session.
-async fn until_connected(session: &mut watch::Receiver<Option<Client>>) {
+async fn until_published(published: &mut watch::Receiver<bool>) {
     // Fails only without a sender, which then has nothing to say.
-    let _ = session.wait_for(Option::is_some).await;
+    let _ = published.wait_for(|published| *published).await;
 }
 
 /// Says once that the broadcast is there and how to get it; never returns.
-async fn tell(mut session: watch::Receiver<Option<Client>>, what: String, command: String) {
-    until_connected(&mut session).await;
+async fn tell(mut published: watch::Receiver<bool>, what: String, command: String) {
+    until_published(&mut published).await;
     say(format_args!(
         "Publishing {what}. Watch it with: {} {command}",
         program::name()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moqtail::{
-    client::{Broadcast, Client, PublishError},
+    client::{Broadcast, PublishError},
     model::PublishNamespaceErrorCode,
 };
 use tokio::sync::watch;
@@ -12,21 +12,36 @@ use crate::{
     backoff::Backoff,
     errors::{CliError, plain},
     link::Link,
-    logging::say,
+    signals::{Signal, Signals},
 };
 
 /// How long viewers may take to fetch the rest when the broadcast has ended.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The session that publishes now, if there is one.
-pub(crate) type Current = watch::Sender<Option<Client>>;
+/// Why publishing is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The broadcast has ended: its viewers end with it.
+    ForGood,
+    /// This process ends, and may be started again: viewers wait.
+    ForNow,
+}
+
+impl From<Signal> for Stop {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::ForGood,
+            Signal::Terminate => Self::ForNow,
+        }
+    }
+}
 
 /// Publishes `broadcast` in one session after the other; returns only with an error that waiting cannot help.
-/// Dropping the future leaves the session in `current`.
+/// `published` tells whether it is published now. Dropping the future leaves the session open.
 pub(crate) async fn keep_published(
     link: &Link,
     broadcast: &Broadcast,
-    current: &Current,
+    published: &watch::Sender<bool>,
 ) -> CliError {
     let mut backoff = Backoff::new();
     loop {
@@ -38,14 +53,12 @@ pub(crate) async fn keep_published(
             Ok(_publication) => {
                 backoff = Backoff::new();
                 tracing::info!(broadcast = %broadcast.namespace(), "published");
-                current.send_replace(Some(client.clone()));
-                let reason = client.closed().await;
-                current.send_replace(None);
-                let error = link.session_ended(&reason);
-                if !link.may_reconnect(&reason) {
+                published.send_replace(true);
+                let over = link.over(&client).await;
+                published.send_replace(false);
+                if let Err(error) = over {
                     return error;
                 }
-                say(format_args!("Connecting again: {error}"));
             }
             Err(error) if is_final(&error) => return refused(link, broadcast, &error),
             Err(error) => tracing::info!(%error, "not published yet"),
@@ -54,19 +67,15 @@ pub(crate) async fn keep_published(
     }
 }
 
-/// Lets viewers have the rest of a broadcast that has ended, then closes its session.
-pub(crate) async fn finish(current: &Current) {
-    let client = current.borrow().clone();
-    if let Some(client) = client {
-        client.shutdown(GRACE).await;
-    }
-}
-
-/// Leaves the relay at once; viewers wait for the broadcast to come back.
-pub(crate) async fn leave(current: &Current) {
-    let client = current.borrow().clone();
-    if let Some(client) = client {
-        client.shutdown(Duration::ZERO).await;
+/// Closes the session; what has ended is first delivered to its viewers, unless another signal comes.
+pub(super) async fn leave(link: &Link, stop: Stop, signals: &mut Signals) {
+    let grace = match stop {
+        Stop::ForGood => GRACE,
+        Stop::ForNow => Duration::ZERO,
+    };
+    tokio::select! {
+        () = link.leave(grace) => {}
+        _ = signals.next() => {}
     }
 }
 

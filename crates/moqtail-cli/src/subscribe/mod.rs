@@ -10,6 +10,7 @@ mod waiting;
 use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use moqtail::{client::SubscribeOptions, model::Filter};
@@ -77,12 +78,13 @@ pub(crate) async fn run(
             }
         }
     };
-    tokio::select! {
-        received = received => return received,
-        _ = signals.next() => return Ok(()),
-        () = over => {}
-    }
-    limit.verdict()
+    let ended = tokio::select! {
+        received = received => Some(received),
+        _ = signals.next() => Some(Ok(())),
+        () = over => None,
+    };
+    link.leave(Duration::ZERO).await;
+    ended.unwrap_or_else(|| limit.verdict())
 }
 
 fn mode(args: &SubscribeArgs, terminal: bool) -> Result<Mode, CliError> {

@@ -4,17 +4,17 @@ use std::{path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use moqtail::{
-    client::{Client, Object, SubscribeOptions, SubscriptionEnd},
-    model::{Filter, FullTrackName, ObjectStatus, PublishDoneCode},
+    client::{Client, Object, SubscribeOptions},
+    model::{Filter, FullTrackName, Location, ObjectStatus},
 };
 use serde::Serialize;
 
 use super::{
     limit::Limit,
     ordered::{Late, Ordered},
-    waiting::{Asker, NotSubscribed},
+    waiting::{Asker, NotSubscribed, Turn, turn},
 };
-use crate::{args::Format, errors::CliError, link::Link, logging::say, output::Output};
+use crate::{args::Format, errors::CliError, link::Link, output::Output};
 
 /// How long a later group waits for an earlier one: streams overtake each other by little.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -32,73 +32,71 @@ impl Objects<'_> {
     /// Writes objects to `out` until the track ends or `limit` is reached.
     pub(super) async fn run(mut self, out: &Path, limit: &mut Limit) -> Result<(), CliError> {
         let mut output = Output::open(out).await?;
-        let mut asker = Asker::new(self.link, self.wait);
-        let mut client: Option<Client> = None;
         loop {
-            let session = match &client {
-                Some(client) => client.clone(),
-                None => client.insert(self.link.connect().await?).clone(),
-            };
-            let subscription = match asker
-                .subscribe(&session, &self.track, self.options.clone())
-                .await
-            {
-                Ok(subscription) => subscription,
-                Err(NotSubscribed::Failed(error)) => return Err(error),
-                Err(NotSubscribed::SessionEnded) => {
-                    self.lost(&session).await?;
-                    client = None;
-                    continue;
-                }
-            };
-            let mut objects = Ordered::new(subscription, PATIENCE, Late::Deliver);
-            while let Some(object) = objects.next().await {
-                let Some(bytes) = render(&object, self.format) else {
-                    continue;
+            let client = self.link.connect().await?;
+            let over = self.link.over(&client);
+            tokio::pin!(over);
+            loop {
+                let turn = tokio::select! {
+                    biased;
+                    turn = self.follow(&client, &mut output, limit) => turn?,
+                    over = &mut over => {
+                        over?;
+                        break;
+                    }
                 };
-                output.write(&bytes).await?;
-                if limit.reached() {
-                    return Ok(());
+                match turn {
+                    Turn::Ended => return Ok(()),
+                    Turn::Again => {}
+                    Turn::SessionEnded => {
+                        over.await?;
+                        break;
+                    }
                 }
             }
-            match objects.end() {
-                SubscriptionEnd::Done { status, reason } if is_end(status) => {
-                    tracing::info!(%status, reason, "the track has ended");
-                    return Ok(());
-                }
-                SubscriptionEnd::Done { status, reason } => {
-                    say(format_args!(
-                        "Subscribing again: the subscription ended with {status} {reason}."
-                    ));
-                }
-                _ => {
-                    self.lost(&session).await?;
-                    client = None;
-                }
-            }
-            // What was seen is not wanted again.
-            self.options.filter = Filter::LargestObject;
         }
     }
 
-    /// The session ended: fails, or says that there will be another one.
-    async fn lost(&self, client: &Client) -> Result<(), CliError> {
-        let reason = client.closed().await;
-        let error = self.link.session_ended(&reason);
-        if !self.link.may_reconnect(&reason) {
-            return Err(error);
+    /// Writes the objects of one subscription.
+    async fn follow(
+        &mut self,
+        client: &Client,
+        output: &mut Output,
+        limit: &mut Limit,
+    ) -> Result<Turn, CliError> {
+        let mut asker = Asker::new(self.link, self.wait);
+        let subscription = match asker
+            .subscribe(client, &self.track, self.options.clone())
+            .await
+        {
+            Ok(subscription) => subscription,
+            Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
+            Err(NotSubscribed::Failed(error)) => return Err(error),
+        };
+        let mut objects = Ordered::new(subscription, PATIENCE, Late::Deliver);
+        while let Some(object) = objects.next().await {
+            self.options.filter = rest(self.options.filter, object.location());
+            let Some(bytes) = render(&object, self.format) else {
+                continue;
+            };
+            output.write(&bytes).await?;
+            if limit.reached() {
+                return Ok(Turn::Ended);
+            }
         }
-        say(format_args!("Connecting again: {error}"));
-        Ok(())
+        Ok(turn(&objects.end()))
     }
 }
 
-/// The publisher will send no more, or the range that was asked for is complete.
-pub(super) fn is_end(status: PublishDoneCode) -> bool {
-    matches!(
-        status,
-        PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED
-    )
+/// The filter for what is still wanted once `seen` has come: the rest of a range, else what is new.
+fn rest(filter: Filter, seen: Location) -> Filter {
+    match filter {
+        Filter::AbsoluteRange { end_group, .. } => Filter::AbsoluteRange {
+            start: Location::new(seen.group, seen.object + 1),
+            end_group,
+        },
+        _ => Filter::LargestObject,
+    }
 }
 
 /// One line of JSON.

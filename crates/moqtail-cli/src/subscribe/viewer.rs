@@ -4,22 +4,20 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use moqtail::{
-    client::{Client, Object, SubscribeOptions, SubscriptionEnd},
+    client::{Client, Object, SubscribeOptions},
     model::{Filter, FullTrackName, TrackNamespace},
 };
 use moqtail_media::{CATALOG_TRACK, Catalog, CatalogObject, CatalogTrack, Packaging, Role};
 use tokio::sync::mpsc;
 
 use super::{
-    objects::is_end,
     ordered::{Late, Ordered},
-    waiting::{Asker, NotSubscribed},
+    waiting::{Asker, NotSubscribed, Turn, turn},
 };
 use crate::{
     backoff::Backoff,
     errors::{CliError, plain},
     link::Link,
-    logging::say,
     names,
 };
 
@@ -51,36 +49,32 @@ pub(crate) struct Viewer<'a> {
     pub(crate) wait: bool,
 }
 
-/// Why what was subscribed to is to be subscribed to anew, or not.
-enum Turn {
-    /// The broadcast is over.
-    Ended,
-    /// The tracks changed or broke off.
-    Again,
-    /// The session is gone.
-    SessionEnded,
-}
-
 impl Viewer<'_> {
     /// Sends what comes to `sender` until the broadcast ends, through restarts of its publisher and of the relay.
     pub(crate) async fn run(&self, sender: mpsc::Sender<Received>) -> Result<(), CliError> {
-        let mut backoff = Backoff::new();
         loop {
             let client = self.link.connect().await?;
+            let over = self.link.over(&client);
+            tokio::pin!(over);
+            let mut backoff = Backoff::new();
             loop {
-                match self.follow(&client, &sender).await? {
+                let turn = tokio::select! {
+                    biased;
+                    turn = self.follow(&client, &sender) => turn?,
+                    over = &mut over => {
+                        over?;
+                        break;
+                    }
+                };
+                match turn {
                     Turn::Ended => return Ok(()),
                     Turn::Again => backoff.wait().await,
-                    Turn::SessionEnded => break,
+                    Turn::SessionEnded => {
+                        over.await?;
+                        break;
+                    }
                 }
             }
-            let reason = client.closed().await;
-            let error = self.link.session_ended(&reason);
-            if !self.link.may_reconnect(&reason) {
-                return Err(error);
-            }
-            say(format_args!("Connecting again: {error}"));
-            backoff = Backoff::new();
         }
     }
 
@@ -232,17 +226,6 @@ impl Viewer<'_> {
             reason,
             next: "Publish it with `moqtail publish`, or fetch a track as it is with `--track NAME --format raw`.",
         }
-    }
-}
-
-fn turn(end: &SubscriptionEnd) -> Turn {
-    match end {
-        SubscriptionEnd::Done { status, .. } if is_end(*status) => Turn::Ended,
-        SubscriptionEnd::Done { status, reason } => {
-            tracing::info!(%status, reason, "subscription ended; subscribing again");
-            Turn::Again
-        }
-        _ => Turn::SessionEnded,
     }
 }
 

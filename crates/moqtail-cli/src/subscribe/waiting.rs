@@ -1,15 +1,14 @@
 //! Subscribing to what may not be there yet.
 
 use moqtail::{
-    client::{Client, SubscribeError, SubscribeOptions, Subscription},
-    model::{FullTrackName, SubscribeErrorCode},
+    client::{Client, SubscribeError, SubscribeOptions, Subscription, SubscriptionEnd},
+    model::{FullTrackName, PublishDoneCode, SubscribeErrorCode},
 };
 
 use crate::{
     backoff::Backoff,
     errors::{CliError, plain},
     link::Link,
-    logging::say,
 };
 
 /// Why there is no subscription.
@@ -72,7 +71,7 @@ impl<'a> Asker<'a> {
             }
             if !self.told {
                 self.told = true;
-                say(format_args!(
+                self.link.tell(format_args!(
                     "Waiting: broadcast {} is not at {} yet.",
                     track.namespace(),
                     self.link.authority()
@@ -96,6 +95,32 @@ impl<'a> Asker<'a> {
             reason: plain(error),
             next,
         }
+    }
+}
+
+/// What to do when a subscription is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing: the track or the range that was asked for has ended.
+    Ended,
+    /// Subscribe again.
+    Again,
+    /// Connect again.
+    SessionEnded,
+}
+
+/// What follows from how a subscription ended.
+pub(super) fn turn(end: &SubscriptionEnd) -> Turn {
+    match end {
+        SubscriptionEnd::Done {
+            status: PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED,
+            ..
+        } => Turn::Ended,
+        SubscriptionEnd::Done { status, reason } => {
+            tracing::info!(%status, reason, "the subscription has ended; subscribing again");
+            Turn::Again
+        }
+        _ => Turn::SessionEnded,
     }
 }
 

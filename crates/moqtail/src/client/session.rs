@@ -15,8 +15,14 @@ use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
     peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
     session::{self, Carrier, Role, Session, SessionConfig},
-    transport::{CloseReason, Connection, ConnectionStats, MoqtUrl, TransportKind},
+    transport::{CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind},
 };
+
+/// How many round trips the last control messages are given before a session closes.
+const LAST_WORDS_RTTS: u32 = 4;
+
+/// Added to that for what the peer takes to answer; and the longest wait for the close itself.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// A session with a relay or publisher. Clones refer to the same session; dropping the last one closes it with NO_ERROR.
 #[derive(Clone, Debug)]
@@ -33,6 +39,8 @@ struct Inner {
     max_unread: usize,
     ended: watch::Receiver<Option<CloseReason>>,
     connection: Box<dyn ErasedConnection>,
+    /// The same connection, if it was dialled here.
+    dialled: Option<QuicConnection>,
 }
 
 /// The few things that a client asks of its connection after setup.
@@ -72,7 +80,8 @@ impl Client {
     /// [`ConnectError`] says whether the host, the way there, its certificate, its protocol or its policy is the cause.
     pub async fn connect(url: &MoqtUrl, config: ClientConfig) -> Result<Self, ConnectError> {
         let connection = crate::transport::connect(config.connect_config(url)).await?;
-        Self::set_up(connection, Some(url), config).await
+        let dialled = connection.clone();
+        Self::set_up(connection, Some((url, dialled)), config).await
     }
 
     /// Sets a session up as client over an established connection, such as an in-memory one.
@@ -88,9 +97,10 @@ impl Client {
 
     async fn set_up<C: Connection>(
         connection: C,
-        url: Option<&MoqtUrl>,
+        dialled: Option<(&MoqtUrl, QuicConnection)>,
         config: ClientConfig,
     ) -> Result<Self, ConnectError> {
+        let (url, dialled) = dialled.unzip();
         let role = Role::Client {
             // Without a URL the peer is in this process.
             authority: url.map_or("localhost", MoqtUrl::authority).to_owned(),
@@ -153,6 +163,7 @@ impl Client {
             max_unread: config.limits.max_unread,
             ended,
             connection: Box::new(Erased(connection)),
+            dialled,
         };
         let client = Self {
             inner: Arc::new(inner),
@@ -283,16 +294,30 @@ impl Client {
             .call(|session, _| session.close(code, reason));
     }
 
-    /// Ends the session well: subscriptions served here are given `grace` to end after their tracks did, then the session
-    /// closes with NO_ERROR.
+    /// Ends the session well: subscriptions served here are given `grace` to end after their tracks did, and what was
+    /// said last a few round trips of it to arrive; then the session closes with NO_ERROR. Returns when the peer was
+    /// told, so that the program may end. Dropping the future early leaves the session as it is then.
     pub async fn shutdown(&self, grace: Duration) {
         let mut served = self.state().served.subscribe();
         let drained = served.wait_for(|count| *count == 0);
-        if tokio::time::timeout(grace, drained).await.is_err() {
+        let drained = tokio::time::timeout(grace, drained).await.is_ok();
+        if !drained {
             tracing::debug!("subscriptions still open after the grace time");
+        } else if !grace.is_zero() {
+            // Closing a connection throws away what the peer has not acknowledged, and nothing tells when it has the
+            // last control message: the control stream must not be finished (draft-14 §3.3).
+            let arrival = self.stats().rtt * LAST_WORDS_RTTS + LAST_WORDS;
+            tokio::select! {
+                () = tokio::time::sleep(arrival.min(grace)) => {}
+                _ = self.closed() => {}
+            }
         }
         self.close(SessionCode::NO_ERROR, "");
         self.closed().await;
+        if let Some(dialled) = &self.inner.dialled {
+            // Fails when the peer is gone; then there is nobody to tell.
+            let _ = tokio::time::timeout(LAST_WORDS, dialled.wait_idle()).await;
+        }
     }
 
     /// Waits until the peer sends GOAWAY, and gives the URI to connect to; empty: the current one.

@@ -145,6 +145,11 @@ impl<'a> Reader<'a> {
         rest
     }
 
+    /// The bytes read since [`consumed`](Self::consumed) was `begin`.
+    pub(super) fn since(&self, begin: usize) -> &'a [u8] {
+        self.bytes.get(begin..self.at).unwrap_or_default()
+    }
+
     /// A length (i) of at most `max`, then so many bytes.
     pub(super) fn sized(&mut self, field: &'static str, max: usize) -> Result<&'a [u8], Stop> {
         let offset = self.offset();

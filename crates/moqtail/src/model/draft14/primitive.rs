@@ -1,9 +1,5 @@
 //! Values that several messages share: numbers, flags, locations, names, reasons and codes.
 
-use std::ops::Range;
-
-use bytes::Bytes;
-
 use super::coding::{Reader, Stop, Wire, Writer, invalid, owned};
 use crate::model::{
     DecodeErrorKind, EncodeError, FetchErrorCode, Filter, FullTrackName, GroupOrder, Location,
@@ -227,20 +223,20 @@ impl Wire for NamespacePrefix {
         if count == 0 && !r.options.allow_empty_namespace_prefix {
             return Err(fault(NameError::NoFields));
         }
-        let mut joined = Vec::new();
-        let mut ranges = Vec::<Range<usize>>::new();
+        let begin = r.consumed();
+        let mut len = 0;
         for _ in 0..count {
-            let bytes = r.sized(field, usize::MAX)?;
-            let start = joined.len();
+            len += r.sized(field, usize::MAX)?.len();
             // draft-14 §2.4.1
-            if start + bytes.len() > MAX_FULL_TRACK_NAME_LEN {
-                return Err(fault(NameError::TooLong(start + bytes.len())));
+            if len > MAX_FULL_TRACK_NAME_LEN {
+                return Err(fault(NameError::TooLong(len)));
             }
-            joined.extend_from_slice(bytes);
-            ranges.push(start..joined.len());
         }
-        let joined = Bytes::from(joined.into_boxed_slice());
-        Self::new(ranges.into_iter().map(|range| joined.slice(range))).map_err(fault)
+        // One copy for all fields; a second look at it finds them again.
+        let copy = owned(r.since(begin));
+        let mut fields = Reader::new(&copy, 0);
+        let next_field = || Some(copy.slice_ref(fields.sized(field, usize::MAX).ok()?));
+        Self::new(std::iter::from_fn(next_field)).map_err(fault)
     }
 
     fn write(&self, w: &mut Writer<'_>, field: &'static str) -> Result<(), EncodeError> {
