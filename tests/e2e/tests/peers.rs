@@ -27,7 +27,10 @@ fn six_cases(url: &str) {
     .enumerate()
     {
         let line = format!("ok {} - {case}", number + 1);
-        assert!(report.lines().any(|l| l == line), "no `{line}` in:\n{report}");
+        assert!(
+            report.lines().any(|l| l == line),
+            "no `{line}` in:\n{report}"
+        );
     }
     assert!(run.status.success(), "{report}");
 }
