@@ -16,10 +16,10 @@ use tokio::{
 };
 
 use super::{
-    DEFAULT_HOLD, DEFAULT_PRIORITY, keep_published,
+    announcement::{tell, until_published},
+    defaults::{DEFAULT_HOLD, DEFAULT_PRIORITY},
     media::whole_group,
-    session::{Stop, leave},
-    tell, until_published,
+    session::{Stop, keep_published, leave},
 };
 use crate::{
     args::PublishOptions,

@@ -65,25 +65,23 @@ pub async fn ingest_subgroup<R: RecvStream>(
     let mut guard = Guard {
         track: &track,
         ingest: Some(ingest),
+        end: None,
     };
     let mut pieces = vec![rest];
+    let mut end = None;
     loop {
-        let ended = match guard.turn(&mut pieces) {
-            Ok(()) => poll_fn(|cx| poll_turn(&mut stream, cx, &mut pieces)).await,
-            Err(error) => {
-                stream.stop(StreamCode::CANCELLED.0 as u32);
-                return failed(error);
-            }
-        };
-        let Some(ended) = ended else { continue };
-        // What came before the end counts.
-        if let Err(error) = guard.turn(&mut pieces) {
-            return failed(error);
+        if let Err(error) = guard.turn(&mut pieces, end.take()) {
+            stream.stop(StreamCode::CANCELLED.0 as u32);
+            return match error {
+                IngestError::Decode(error) => IngestEnd::Decode(error),
+                IngestError::Malformed(why) => IngestEnd::Malformed(why),
+                IngestError::Ended => IngestEnd::Refused,
+            };
         }
-        return match ended {
-            End::Fin => guard.finish(),
-            End::Error(error) => guard.lost(error),
-        };
+        if let Some(end) = guard.end.take() {
+            return end;
+        }
+        end = poll_fn(|cx| poll_turn(&mut stream, cx, &mut pieces)).await;
     }
 }
 
@@ -109,70 +107,64 @@ fn poll_turn<R: RecvStream>(
     Poll::Ready(None)
 }
 
-fn failed(error: IngestError) -> IngestEnd {
-    match error {
-        IngestError::Decode(error) => IngestEnd::Decode(error),
-        IngestError::Malformed(why) => IngestEnd::Malformed(why),
-    }
-}
-
 /// Sees to it that the log learns of the end of the stream, also when the reading is dropped.
 struct Guard<'a> {
     track: &'a Arc<Track>,
     ingest: Option<StreamIngest>,
+    end: Option<IngestEnd>,
 }
 
 impl Guard<'_> {
-    /// Parses outside the lock, then writes once.
-    fn turn(&mut self, pieces: &mut Vec<Bytes>) -> Result<(), IngestError> {
-        let Some(ingest) = &mut self.ingest else {
+    /// Parses outside the lock, then writes once: what came, and the end of the stream if it came too.
+    fn turn(&mut self, pieces: &mut Vec<Bytes>, end: Option<End>) -> Result<(), IngestError> {
+        let Some(mut ingest) = self.ingest.take() else {
             return Ok(());
         };
         for piece in pieces.drain(..) {
             if let Err(error) = ingest.read(piece) {
-                self.fail(&error);
+                self.track.write(|log| ingest.fail(log, &error));
                 return Err(error);
             }
         }
-        let Some(turn) = ingest.prepare() else {
+        let turn = ingest.prepare();
+        if turn.is_none() && end.is_none() {
+            self.ingest = Some(ingest);
             return Ok(());
-        };
+        }
         let now = Instant::now().into_std();
-        self.track
-            .write(|log| ingest.commit(log, &turn, now))
-            .map_err(IngestError::from)
+        self.track.write(|log| {
+            if let Some(turn) = turn
+                && let Err(error) = ingest.commit(log, &turn, now)
+            {
+                ingest.reset(log, StreamCode::CANCELLED);
+                return Err(error);
+            }
+            match end {
+                None => self.ingest = Some(ingest),
+                Some(End::Fin) => {
+                    ingest.finish(log)?;
+                    self.end = Some(IngestEnd::Finished);
+                }
+                Some(End::Error(error)) => {
+                    let (code, end) = lost(error);
+                    ingest.reset(log, code);
+                    self.end = Some(end);
+                }
+            }
+            Ok(())
+        })
     }
+}
 
-    /// The bytes break the draft or the data model.
-    fn fail(&mut self, error: &IngestError) {
-        if let Some(ingest) = self.ingest.take() {
-            self.track.write(|log| ingest.fail(log, error));
-        }
-    }
-
-    fn finish(mut self) -> IngestEnd {
-        let Some(ingest) = self.ingest.take() else {
-            return IngestEnd::Finished;
-        };
-        match self.track.write(|log| ingest.finish(log)) {
-            Ok(()) => IngestEnd::Finished,
-            Err(error) => failed(error),
-        }
-    }
-
-    fn lost(mut self, error: StreamError) -> IngestEnd {
-        let (code, end) = match error {
-            StreamError::Reset(code) => (StreamCode(u64::from(code)), IngestEnd::Reset(code)),
-            StreamError::Connection(error) => (StreamCode::CANCELLED, IngestEnd::Connection(error)),
-            _ => (
-                StreamCode::CANCELLED,
-                IngestEnd::Reset(StreamCode::CANCELLED.0 as u32),
-            ),
-        };
-        if let Some(ingest) = self.ingest.take() {
-            self.track.write(|log| ingest.reset(log, code));
-        }
-        end
+/// What readers see of a stream that ended early, and what is told of it.
+fn lost(error: StreamError) -> (StreamCode, IngestEnd) {
+    match error {
+        StreamError::Reset(code) => (StreamCode(u64::from(code)), IngestEnd::Reset(code)),
+        StreamError::Connection(error) => (StreamCode::CANCELLED, IngestEnd::Connection(error)),
+        _ => (
+            StreamCode::CANCELLED,
+            IngestEnd::Reset(StreamCode::CANCELLED.0 as u32),
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     run::{ObjectEntry, Run, RunState},
     schedule::{Lane, Rank},
 };
+use crate::model::StreamCode;
 
 /// Neighbouring pieces below this are put together before they go to the transport, which is slow with many small ones.
 const JOIN_BELOW: usize = 1024;
@@ -25,6 +26,8 @@ pub(super) struct Cursor {
     pub(super) stream: Option<StreamKey>,
     /// The transport takes nothing now.
     pub(super) blocked: bool,
+    /// The outlet tells when the peer stops the stream.
+    pub(super) watched: bool,
     /// Where it stands in the schedule.
     pub(super) lane: Option<Lane>,
     /// Nothing that belongs to the subscription is missing before the first object.
@@ -41,7 +44,18 @@ pub(super) struct Cursor {
     /// Bytes at the front of `staged` that are not from the run.
     head_len: usize,
     /// How the run ended.
-    pub(super) over: Option<RunState>,
+    over: Option<RunState>,
+    /// Where the first object begins in the run.
+    first: u64,
+    /// Everything is handed over; until then the reset waits.
+    pub(super) lingers: Option<(Instant, StreamCode)>,
+}
+
+/// How a stream ends that has all it will ever have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Fin,
+    Reset(StreamCode),
 }
 
 /// A cursor's run left the log before it was sent.
@@ -56,6 +70,7 @@ impl Cursor {
             group: run.group(),
             stream: None,
             blocked: false,
+            watched: false,
             lane: None,
             complete,
             deadline: None,
@@ -65,6 +80,8 @@ impl Cursor {
             staged_len: 0,
             head_len: 0,
             over: None,
+            first: first.start,
+            lingers: None,
         };
         if !run.starts_with(first) {
             cursor.next = first.start + u64::from(first.delta_len);
@@ -79,10 +96,24 @@ impl Cursor {
         cursor
     }
 
-    /// Learns how far the run goes now.
-    pub(super) fn observe(&mut self, run: &Run) {
-        self.end = run.end();
+    /// Learns how far the run goes now; returns how many staged bytes it gave back.
+    pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
+        let to = run.deliverable();
+        let back = if self.next > to { self.unstage() } else { 0 };
+        // What was handed over of an object that is never completed cannot be taken back.
+        self.end = to.max(self.next);
+        back
+    }
+
+    /// Whether the run ended before there was an object to deliver.
+    pub(super) fn is_void(&self) -> bool {
+        self.stream.is_none() && self.over.is_some() && self.end <= self.first
+    }
+
+    /// Whether the run will not change any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_some()
     }
 
     /// Bytes of the run that are known and not handed over.
@@ -97,15 +128,20 @@ impl Cursor {
 
     /// Whether there is something to do for the stream.
     pub(super) fn is_ready(&self) -> bool {
-        self.staged_len > 0 || self.next < self.end || self.over.is_some()
+        let more = self.staged_len > 0 || self.next < self.end || self.over.is_some();
+        more && self.lingers.is_none()
     }
 
-    /// Whether everything is handed over that the run will ever have; then whether FIN is right.
-    pub(super) fn is_done(&self) -> Option<bool> {
-        let all = self.staged_len == 0 && self.next == self.end;
-        match self.over {
-            Some(RunState::Finished) if all => Some(self.complete),
-            _ => None,
+    /// How the stream ends, if everything is handed over that the run will ever have.
+    pub(super) fn done(&self) -> Option<End> {
+        if self.staged_len > 0 || self.next < self.end {
+            return None;
+        }
+        // draft-14 §10.4.3: FIN only on all of the subgroup
+        match self.over? {
+            RunState::Reset(code) => Some(End::Reset(code)),
+            RunState::Finished if self.complete => Some(End::Fin),
+            _ => Some(End::Reset(StreamCode::CANCELLED)),
         }
     }
 

@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     Admission, AttachError, DeliveryLimits, StartInfo, SubscriptionId, SubscriptionParams,
-    TrackLog, UpdateError, UpdateParams,
+    UpdateError, UpdateParams,
     filter::Range,
     ids::RunId,
-    outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written},
-    schedule::{Item, Lane, Rank, Schedule},
+    outlet::{Outlet, Source, StreamKey, Watched},
+    schedule::Schedule,
     subscription::{Expiry, Outcome, Resets, Shared, Subscription},
 };
 use crate::model::{PublishDoneCode, StreamCode};
@@ -39,20 +39,11 @@ pub enum DeliveryEvent {
 
 /// Whose stream it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     /// It follows a run.
     Run(SubscriptionId, RunId),
     /// It is finished, as the so-manieth; until it expires, it may still be reset.
     Finished(SubscriptionId, u64, Option<Instant>),
-}
-
-/// How one step of sending went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Progress,
-    Blocked,
-    NoCredit,
-    Gone,
 }
 
 /// The delivery engine of one session. `S` is how it reads the log of a track.
@@ -60,17 +51,17 @@ enum Step {
 /// Its owner calls [`Delivery::service`] after each wake-up and at [`Delivery::deadline`], and passes the events on.
 #[derive(Debug)]
 pub struct Delivery<S> {
-    subscriptions: BTreeMap<SubscriptionId, (Subscription, S)>,
-    streams: BTreeMap<StreamKey, Owner>,
+    pub(super) subscriptions: BTreeMap<SubscriptionId, (Subscription, S)>,
+    pub(super) streams: BTreeMap<StreamKey, Owner>,
     /// Finished streams that are not closed, in order.
-    finished: BTreeMap<u64, StreamKey>,
-    next_finished: u64,
-    dirty: BTreeSet<SubscriptionId>,
-    events: VecDeque<DeliveryEvent>,
-    credit: bool,
-    probe_at: Option<Instant>,
-    refused_datagrams: u64,
-    shared: Shared,
+    pub(super) finished: BTreeMap<u64, StreamKey>,
+    pub(super) next_finished: u64,
+    pub(super) dirty: BTreeSet<SubscriptionId>,
+    pub(super) events: VecDeque<DeliveryEvent>,
+    pub(super) credit: bool,
+    pub(super) probe_at: Option<Instant>,
+    pub(super) refused_datagrams: u64,
+    pub(super) shared: Shared,
 }
 
 impl<S: Source> Delivery<S> {
@@ -285,35 +276,8 @@ impl<S: Source> Delivery<S> {
         }
     }
 
-    /// Sends what can be sent. True: there is more to do, call again soon.
-    pub fn service(&mut self, now: Instant, outlet: &mut impl Outlet) -> bool {
-        self.probe_at = None;
-        self.expire(now, outlet);
-        for id in std::mem::take(&mut self.dirty) {
-            self.sync(id, now, outlet);
-        }
-        let mut blocked = 0;
-        for _ in 0..self.shared.limits.turn_steps.max(1) {
-            let Some((id, lane, rank)) = self.shared.schedule.first(self.credit) else {
-                return !self.dirty.is_empty();
-            };
-            match self.step(id, lane, rank, now, outlet) {
-                Step::Progress => blocked = 0,
-                Step::Blocked => blocked += 1,
-                Step::NoCredit => self.credit = false,
-                Step::Gone => return false,
-            }
-            // Rather the whole connection is blocked than so many streams. If not, nobody will wake us.
-            if blocked >= self.shared.limits.max_blocked_probes.max(1) {
-                self.probe_at = now.checked_add(self.shared.limits.probe_interval);
-                return false;
-            }
-        }
-        true
-    }
-
     /// Looks at the log of a subscription.
-    fn sync(&mut self, id: SubscriptionId, now: Instant, outlet: &mut impl Outlet) {
+    pub(super) fn sync(&mut self, id: SubscriptionId, now: Instant, outlet: &mut impl Outlet) {
         let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
             return;
         };
@@ -333,229 +297,8 @@ impl<S: Source> Delivery<S> {
         }
     }
 
-    /// Sends some of one item.
-    fn step(
-        &mut self,
-        id: SubscriptionId,
-        lane: Lane,
-        rank: Rank,
-        now: Instant,
-        outlet: &mut impl Outlet,
-    ) -> Step {
-        let run = match rank.item {
-            Item::Datagram(arrival) => {
-                self.send_datagram(id, arrival, now, outlet);
-                return Step::Progress;
-            }
-            Item::Run(run) => run,
-        };
-        let stream = self
-            .subscriptions
-            .get(&id)
-            .and_then(|(subscription, _)| subscription.cursors.get(&run))
-            .map(|cursor| cursor.stream);
-        let stream = match stream {
-            Some(Some(stream)) => stream,
-            Some(None) => match self.open(id, run, rank, outlet) {
-                Ok(stream) => stream,
-                Err(step) => return step,
-            },
-            None => {
-                self.shared.schedule.remove(id, lane, rank);
-                return Step::Progress;
-            }
-        };
-        let step = self.send_run(id, run, stream, outlet);
-        self.shared.schedule.served(id);
-        step
-    }
-
-    /// Opens the stream of a run.
-    fn open(
-        &mut self,
-        id: SubscriptionId,
-        run: RunId,
-        rank: Rank,
-        outlet: &mut impl Outlet,
-    ) -> Result<StreamKey, Step> {
-        let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
-            return Err(Step::Progress);
-        };
-        let renumbered = subscription.choose_slot(rank);
-        let stream = match outlet.open(subscription.transport_priority(rank)) {
-            Opened::Stream(stream) => stream,
-            refused => {
-                subscription.forget_slot(rank);
-                return Err(match refused {
-                    Opened::NoCredit => Step::NoCredit,
-                    _ => Step::Gone,
-                });
-            }
-        };
-        subscription.unqueue(run, &mut self.shared);
-        if let Some(cursor) = subscription.cursors.get_mut(&run) {
-            cursor.stream = Some(stream);
-        }
-        subscription.queue(run, &mut self.shared);
-        subscription.opened += 1;
-        subscription.open += 1;
-        if renumbered {
-            for (stream, priority) in subscription.transport_priorities() {
-                outlet.set_priority(stream, priority);
-            }
-        }
-        self.streams.insert(stream, Owner::Run(id, run));
-        self.events.push_back(DeliveryEvent::StreamOpened(id));
-        Ok(stream)
-    }
-
-    /// Hands over up to a quantum of a run, and its end.
-    fn send_run(
-        &mut self,
-        id: SubscriptionId,
-        run: RunId,
-        stream: StreamKey,
-        outlet: &mut impl Outlet,
-    ) -> Step {
-        let quantum = self.shared.limits.quantum_bytes.max(1);
-        let mut sent = 0;
-        while sent < quantum {
-            let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
-                return Step::Progress;
-            };
-            let shared = &mut self.shared;
-            let Some(cursor) = subscription.cursors.get_mut(&run) else {
-                return Step::Progress;
-            };
-            if let Some(complete) = cursor.is_done() {
-                self.end_run(id, run, stream, complete, outlet);
-                return Step::Progress;
-            }
-            if !cursor.is_ready() {
-                subscription.unqueue(run, shared);
-                if outlet.watch(stream) == Watched::Stopped {
-                    self.stopped(id, run, outlet);
-                }
-                return Step::Progress;
-            }
-            if cursor.staged_len() == 0 {
-                let taken = source.read(|log| subscription.take_out(log, run, quantum, shared));
-                if taken.is_err() {
-                    // The log moved on; reading it decides what is done about it.
-                    subscription.unqueue(run, shared);
-                    self.dirty.insert(id);
-                    return Step::Progress;
-                }
-                continue;
-            }
-            match outlet.write(stream, cursor.chunks()) {
-                Written::Taken(taken) => {
-                    subscription.advance(run, taken, shared);
-                    sent += taken;
-                }
-                Written::Blocked => {
-                    subscription.block(run, shared);
-                    return if sent > 0 {
-                        Step::Progress
-                    } else {
-                        Step::Blocked
-                    };
-                }
-                Written::Stopped => {
-                    self.stopped(id, run, outlet);
-                    return Step::Progress;
-                }
-                Written::Gone => return Step::Gone,
-            }
-        }
-        Step::Progress
-    }
-
-    /// Everything of a run is handed over.
-    fn end_run(
-        &mut self,
-        id: SubscriptionId,
-        run: RunId,
-        stream: StreamKey,
-        complete: bool,
-        outlet: &mut impl Outlet,
-    ) {
-        let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
-            return;
-        };
-        subscription.remove_cursor(run, &mut self.shared);
-        // draft-14 §10.4.3: FIN only on all of the subgroup
-        if !complete {
-            self.reset_all(id, vec![(stream, StreamCode::CANCELLED)], outlet);
-            self.dirty.insert(id);
-            return;
-        }
-        // draft-14 §9.2.1.2: the last object may still expire
-        let expires = subscription.timeout.and_then(|timeout| {
-            let last = source.read(|log| log.run(run).and_then(|run| run.last));
-            last?.received.checked_add(timeout)
-        });
-        outlet.finish(stream);
-        let number = self.next_finished;
-        self.next_finished += 1;
-        self.streams
-            .insert(stream, Owner::Finished(id, number, expires));
-        if let Some(at) = expires {
-            self.shared.deadlines.insert((at, Expiry::Stream(stream)));
-        }
-        self.finished.insert(number, stream);
-        if outlet.watch(stream) != Watched::Pending {
-            outlet.release(stream);
-            self.closed(stream);
-        }
-        if self.finished.len() > self.shared.limits.max_closing
-            && let Some(oldest) = self.finished.first_entry().map(|entry| *entry.get())
-        {
-            outlet.release(oldest);
-            self.closed(oldest);
-        }
-        self.dirty.insert(id);
-    }
-
-    /// The peer stopped a stream; this changes nothing for others (draft-14 §10.4.3).
-    fn stopped(&mut self, id: SubscriptionId, run: RunId, outlet: &mut impl Outlet) {
-        let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
-            return;
-        };
-        let mut resets = Resets::new();
-        subscription.give_up(run, StreamCode::CANCELLED, &mut self.shared, &mut resets);
-        self.dirty.insert(id);
-        self.reset_all(id, resets, outlet);
-    }
-
-    fn send_datagram(
-        &mut self,
-        id: SubscriptionId,
-        arrival: u64,
-        now: Instant,
-        outlet: &mut impl Outlet,
-    ) {
-        let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
-            return;
-        };
-        let Some(datagram) = subscription.drop_datagram(arrival, &mut self.shared) else {
-            return;
-        };
-        if subscription.is_drained() {
-            self.dirty.insert(id);
-        }
-        if datagram.expires.is_some_and(|expires| expires <= now) {
-            return;
-        }
-        // draft-14 §10.3: too large here is dropped here
-        if outlet.datagram(datagram.wire) == DatagramSent::Refused {
-            self.refused_datagrams += 1;
-        }
-        self.shared.schedule.served(id);
-    }
-
     /// Acts on everything whose time is over.
-    fn expire(&mut self, now: Instant, outlet: &mut impl Outlet) {
+    pub(super) fn expire(&mut self, now: Instant, outlet: &mut impl Outlet) {
         while let Some((at, what)) = self.shared.deadlines.first().copied() {
             if at > now {
                 return;
@@ -563,6 +306,15 @@ impl<S: Source> Delivery<S> {
             self.shared.deadlines.remove(&(at, what));
             match what {
                 Expiry::Run(id, run) => self.expire_run(id, run, now, outlet),
+                Expiry::Linger(id, run) => {
+                    let lingering = self.subscriptions.get(&id);
+                    let code = lingering
+                        .and_then(|(subscription, _)| subscription.cursors.get(&run)?.lingers)
+                        .map(|(_, code)| code);
+                    if let Some(code) = code {
+                        self.reset_run(id, run, code, outlet);
+                    }
+                }
                 Expiry::Stream(stream) => {
                     if let Some(Owner::Finished(id, ..)) = self.streams.get(&stream).copied() {
                         let code = StreamCode::DELIVERY_TIMEOUT;
@@ -622,7 +374,12 @@ impl<S: Source> Delivery<S> {
         self.reset_all(id, resets, outlet);
     }
 
-    fn reset_all(&mut self, id: SubscriptionId, resets: Resets, outlet: &mut impl Outlet) {
+    pub(super) fn reset_all(
+        &mut self,
+        id: SubscriptionId,
+        resets: Resets,
+        outlet: &mut impl Outlet,
+    ) {
         for (stream, code) in resets {
             outlet.reset(stream, code);
             self.closed(stream);
@@ -631,7 +388,7 @@ impl<S: Source> Delivery<S> {
     }
 
     /// A stream is over and known to the outlet no more.
-    fn closed(&mut self, stream: StreamKey) {
+    pub(super) fn closed(&mut self, stream: StreamKey) {
         let id = match self.streams.remove(&stream) {
             Some(Owner::Run(id, _)) => id,
             Some(Owner::Finished(id, number, expires)) => {
@@ -671,12 +428,5 @@ impl<S: Source> Delivery<S> {
         self.shared.schedule.drop_subscription(id);
         self.dirty.remove(&id);
         self.subscriptions.remove(&id);
-    }
-}
-
-/// Reads a log that lives in the same thread, for engines without a shell.
-impl Source for std::rc::Rc<std::cell::RefCell<TrackLog>> {
-    fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> R {
-        f(&self.borrow())
     }
 }

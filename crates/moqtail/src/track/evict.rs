@@ -117,6 +117,23 @@ impl TrackLog {
         true
     }
 
+    /// Lets the oldest run of a subgroup go that has ended.
+    pub(super) fn evict_oldest_run(&mut self, group: u64, subgroup: u64) {
+        let oldest = self
+            .groups
+            .get(&group)
+            .and_then(|known| known.subgroups.get(&subgroup))
+            .into_iter()
+            .flat_map(|known| &known.runs)
+            .find(|id| self.runs.get(id).is_some_and(|run| !run.is_open()))
+            .copied();
+        if let Some(id) = oldest {
+            while self.trim_run(id) {}
+            self.drop_if_spent(id);
+            self.evictions += 1;
+        }
+    }
+
     fn trim_run(&mut self, id: RunId) -> bool {
         let Some(run) = self.runs.get_mut(&id) else {
             return false;

@@ -47,15 +47,17 @@ pub(super) struct Subgroup {
     /// Streams that brought objects and are open.
     pub(super) streams: usize,
     /// Objects that wait until a run can take them.
-    pub(super) held: BTreeMap<u64, Held>,
+    pub(super) held: BTreeMap<HeldKey, Held>,
     /// More waits than may.
     pub(super) overflow: bool,
 }
 
+/// An object and the stream that brought it.
+pub(super) type HeldKey = (u64, StreamId);
+
 /// An object of a stream that does not lead its subgroup.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) stream: StreamId,
     pub(super) header: SubgroupHeader,
     pub(super) mark: ObjectMark,
     /// The object before it on its stream.

@@ -3,7 +3,7 @@
 use super::{
     MalformedTrack,
     batch::ObjectMark,
-    group::Held,
+    group::{Held, HeldKey},
     ids::{RunId, StreamId},
     log::TrackLog,
     merge::{Turn, can_join},
@@ -15,7 +15,6 @@ use crate::model::Location;
 impl TrackLog {
     pub(super) fn hold(&mut self, turn: &Turn<'_>, mark: &ObjectMark, arrival: u64) {
         let held = Held {
-            stream: turn.stream,
             header: turn.header,
             mark: *mark,
             previous: turn.previous,
@@ -26,7 +25,7 @@ impl TrackLog {
         };
         let group = self.groups.entry(turn.header.group).or_default();
         let known = group.subgroups.entry(turn.subgroup).or_default();
-        known.held.entry(mark.id).or_insert(held);
+        known.held.insert((mark.id, turn.stream), held);
     }
 
     /// Keeps bytes of a held object.
@@ -38,11 +37,7 @@ impl TrackLog {
         else {
             return;
         };
-        let Some(held) = known
-            .held
-            .get_mut(&object)
-            .filter(|held| held.stream == turn.stream)
-        else {
+        let Some(held) = known.held.get_mut(&(object, turn.stream)) else {
             return;
         };
         held.len += to - from;
@@ -59,10 +54,10 @@ impl TrackLog {
             .and_then(|known| known.subgroups.get(&subgroup))
             .into_iter()
             .flat_map(|known| &known.held)
-            .find(|(_, held)| held.stream == stream && !held.is_complete())
-            .map(|(object, _)| *object);
-        if let Some(object) = partial {
-            self.remove_held(group, subgroup, object);
+            .find(|((_, who), held)| *who == stream && !held.is_complete())
+            .map(|(key, _)| *key);
+        if let Some(key) = partial {
+            self.remove_held(group, subgroup, key);
         }
     }
 
@@ -117,83 +112,90 @@ impl TrackLog {
         }
     }
 
-    /// Brings the first held object in, if it is its turn. True: look again.
-    fn promote(&mut self, group: u64, subgroup: u64) -> Result<bool, MalformedTrack> {
-        let Some(known) = self
-            .groups
-            .get(&group)
-            .and_then(|known| known.subgroups.get(&subgroup))
-        else {
+    /// Deals with the first held object, if it is its turn. True: look again.
+    fn promote(&mut self, id: u64, subgroup: u64) -> Result<bool, MalformedTrack> {
+        let Some(group) = self.groups.get(&id) else {
             return Ok(false);
         };
-        let Some((&object, held)) = known.held.first_key_value() else {
+        let Some(known) = group.subgroups.get(&subgroup) else {
             return Ok(false);
         };
-        let (overflow, previous, header) = (known.overflow, held.previous, held.header);
-        let open = self.open_runs(group, subgroup).pop();
-        let Some(run) = open.and_then(|id| self.runs.get(&id)) else {
-            self.start_with_held(group, subgroup, object);
+        let Some((&first, _)) = known.held.first_key_value() else {
+            return Ok(false);
+        };
+        let object = first.0;
+        let there = known.runs.iter().filter_map(|run| self.runs.get(run));
+        if let Some(run) = there.clone().find(|run| run.entry(object).is_some()) {
+            let arriving = run.is_open() && !run.is_between_objects();
+            return match arriving && run.last.is_some_and(|last| last.id == object) {
+                false => self.compare_held(id, subgroup, first).map(|()| true),
+                true if known.overflow => Ok(self.drop_held(id, subgroup, first)),
+                true => Ok(false),
+            };
+        }
+        if group.present.contains(object) || group.nonexistent.contains(object) {
+            return Ok(self.drop_held(id, subgroup, first));
+        }
+        // Of several copies rather one that is whole.
+        let mut copies = known.held.iter().take_while(|(key, _)| key.0 == object);
+        let key = copies
+            .find(|(_, held)| held.is_complete())
+            .map_or(first, |(key, _)| *key);
+        let Some(held) = known.held.get(&key) else {
+            return Ok(false);
+        };
+        let Some(run) = there.rev().find(|run| run.is_open()) else {
+            self.start_with_held(id, subgroup, key);
             return Ok(true);
         };
-        let (id, lost) = (run.id, run.lost);
+        let (run_id, lost, leader) = (run.id, run.lost, run.leader);
         let Some(last) = run.last.map(|last| last.id) else {
             return Ok(false);
         };
-        if object < last || (object == last && run.is_between_objects()) {
-            return self.compare_held(group, subgroup, object).map(|()| true);
-        }
-        if run.is_between_objects() {
-            let joins = can_join(&run.header, &header)
-                && (object == last + 1
-                    || previous == Some(last)
-                    || self
-                        .groups
-                        .get(&group)
-                        .is_some_and(|known| known.nothing_between(last, object)));
-            if joins {
-                self.take_held(group, subgroup, object, id);
-                return Ok(true);
-            }
-            if run.leader.is_none() {
-                self.close_run(id, RunState::Reset(lost));
-                return Ok(true);
-            }
-        }
-        if !overflow {
-            return Ok(false);
-        }
-        if object > last {
-            self.start_with_held(group, subgroup, object);
+        // draft-14 §10.4.3: the next object, or a new stream
+        let joins = run.is_between_objects()
+            && can_join(&run.header, &held.header)
+            && object > last
+            && (object == last + 1
+                || held.previous == Some(last)
+                || group.nothing_between(last, object));
+        if joins {
+            self.take_held(id, subgroup, key, run_id);
+        } else if object < last || known.overflow {
+            self.start_with_held(id, subgroup, key);
+        } else if leader.is_none() {
+            self.close_run(run_id, RunState::Reset(lost));
         } else {
-            self.drop_held(group, subgroup, object);
+            return Ok(false);
         }
         Ok(true)
     }
 
-    fn remove_held(&mut self, group: u64, subgroup: u64, object: u64) -> Option<Held> {
+    fn remove_held(&mut self, group: u64, subgroup: u64, key: HeldKey) -> Option<Held> {
         let known = self
             .groups
             .get_mut(&group)
             .and_then(|known| known.subgroups.get_mut(&subgroup))?;
-        let held = known.held.remove(&object)?;
+        let held = known.held.remove(&key)?;
         known.overflow &= !known.held.is_empty();
         self.held_bytes = self.held_bytes.saturating_sub(held.len as usize);
         Some(held)
     }
 
     /// Sets what happens to further bytes of a held object.
-    fn redirect(&mut self, held: &Held, to: Current) {
-        if let Some(state) = self.streams.get_mut(&held.stream)
-            && state.current == Current::Held(held.mark.id)
+    fn redirect(&mut self, (object, stream): HeldKey, to: Current) {
+        if let Some(state) = self.streams.get_mut(&stream)
+            && state.current == Current::Held(object)
         {
             state.current = to;
         }
     }
 
-    fn drop_held(&mut self, group: u64, subgroup: u64, object: u64) {
-        if let Some(held) = self.remove_held(group, subgroup, object) {
-            self.redirect(&held, Current::Drop);
-        }
+    /// Drops a held object; true.
+    fn drop_held(&mut self, group: u64, subgroup: u64, key: HeldKey) -> bool {
+        self.remove_held(group, subgroup, key);
+        self.redirect(key, Current::Drop);
+        true
     }
 
     /// The leader has completed the object meanwhile.
@@ -201,11 +203,12 @@ impl TrackLog {
         &mut self,
         group: u64,
         subgroup: u64,
-        object: u64,
+        key: HeldKey,
     ) -> Result<(), MalformedTrack> {
-        let Some(held) = self.remove_held(group, subgroup, object) else {
+        let Some(held) = self.remove_held(group, subgroup, key) else {
             return Ok(());
         };
+        let object = key.0;
         let run = self
             .groups
             .get(&group)
@@ -215,7 +218,7 @@ impl TrackLog {
             .filter_map(|id| self.runs.get(id))
             .find(|run| run.entry(object).is_some());
         let Some((run, entry)) = run.and_then(|run| Some((run, run.entry(object)?))) else {
-            self.redirect(&held, Current::Drop);
+            self.redirect(key, Current::Drop);
             return Ok(());
         };
         let mut skip = held.mark.head_len;
@@ -237,34 +240,34 @@ impl TrackLog {
             object,
             payload: held.mark.payload(),
         };
-        self.redirect(&held, compare);
+        self.redirect(key, compare);
         Ok(())
     }
 
     /// Starts a run with a held object.
-    fn start_with_held(&mut self, group: u64, subgroup: u64, object: u64) {
+    fn start_with_held(&mut self, group: u64, subgroup: u64, key: HeldKey) {
         let Some(header) = self
             .groups
             .get(&group)
             .and_then(|known| known.subgroups.get(&subgroup))
-            .and_then(|known| known.held.get(&object))
+            .and_then(|known| known.held.get(&key))
             .map(|held| held.header)
         else {
             return;
         };
-        let id = self.open_run(header, subgroup, object, None);
+        let id = self.open_run(header, subgroup, key.0, None);
         let header = self.runs.get(&id).map(|run| run.header);
         let bytes = header.and_then(|header| header_bytes(&header).ok());
         self.push_all(id, bytes.into_iter());
-        self.take_held(group, subgroup, object, id);
+        self.take_held(group, subgroup, key, id);
     }
 
     /// Appends a held object to a run, and what is still to come of it too.
-    fn take_held(&mut self, group: u64, subgroup: u64, object: u64, id: RunId) {
-        let Some(held) = self.remove_held(group, subgroup, object) else {
+    fn take_held(&mut self, group: u64, subgroup: u64, key: HeldKey, id: RunId) {
+        let Some(held) = self.remove_held(group, subgroup, key) else {
             return;
         };
-        self.learn(Location::new(group, object), &held.mark);
+        self.learn(Location::new(group, key.0), &held.mark);
         let last = self.runs.get(&id).and_then(|run| run.last);
         let arrival = last.map_or(0, |last| last.arrival).max(held.arrival);
         let delta = self.put_delta(id, &held.mark, arrival, held.received);
@@ -275,10 +278,10 @@ impl TrackLog {
             rest
         });
         self.push_all(id, delta.into_iter().chain(rest));
-        let alive = self.streams.contains_key(&held.stream);
+        let alive = self.streams.contains_key(&key.1);
         if let Some(run) = self.runs.get_mut(&id) {
-            run.leader = alive.then_some(held.stream);
+            run.leader = alive.then_some(key.1);
         }
-        self.redirect(&held, Current::Lead(id));
+        self.redirect(key, Current::Lead(id));
     }
 }

@@ -25,6 +25,9 @@ pub enum IngestError {
     /// The publisher broke the data model: the track ends.
     #[error(transparent)]
     Malformed(#[from] MalformedTrack),
+    /// The track has ended: nobody wants the rest.
+    #[error("the track has ended")]
+    Ended,
 }
 
 /// One inbound subgroup stream. In each turn bytes are read and parsed without the log, then committed to it at once.
@@ -145,15 +148,19 @@ impl StreamIngest {
     /// Enters a turn into the log.
     ///
     /// # Errors
-    /// The track is malformed, by this stream or before.
+    /// The track is malformed, by this stream or before, or has ended.
     pub fn commit(
         &mut self,
         log: &mut TrackLog,
         turn: &PreparedTurn,
         now: Instant,
-    ) -> Result<(), MalformedTrack> {
+    ) -> Result<(), IngestError> {
         log.append(self.stream, &turn.0, now)
-            .inspect_err(|why| log.set_malformed(why.clone()))
+            .inspect_err(|why| log.set_malformed(why.clone()))?;
+        match log.ended() {
+            Some(_) => Err(IngestError::Ended),
+            None => Ok(()),
+        }
     }
 
     /// The stream ended with FIN; all turns are committed.

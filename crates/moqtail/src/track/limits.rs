@@ -18,6 +18,9 @@ pub struct TrackLimits {
     /// Most bytes that a stream which does not lead its subgroup may hold back while the leader is inside an object.
     /// Beyond it the held objects are dropped and cannot stand in for the leader's. Default 1 MiB.
     pub max_held_bytes: usize,
+    /// Most runs kept of one subgroup: beyond it the oldest that has ended leaves. There is more than one only where
+    /// streams were reset or contradict each other in form. Default 64.
+    pub max_runs: usize,
     /// Most inbound streams with objects of the track at once. Default 8192.
     pub max_streams: usize,
 }
@@ -30,6 +33,7 @@ impl Default for TrackLimits {
             max_remembered_groups: 256,
             max_ranges: 1024,
             max_held_bytes: 1 << 20,
+            max_runs: 64,
             max_streams: 8192,
         }
     }
@@ -60,6 +64,9 @@ pub struct DeliveryLimits {
     /// How long a subscription with an End Group stays after a later group has begun and nothing of its own is left;
     /// then it ends with SUBSCRIPTION_ENDED. Default 2 s.
     pub range_grace: Duration,
+    /// How long a stream whose upstream was reset may go on to arrive after everything was handed over; then it is reset
+    /// too. Without it the reset takes back objects that are on their way. Default 200 ms.
+    pub reset_delay: Duration,
     /// Most streams that were finished or reset and are not yet known to be closed. Beyond it the oldest count as
     /// closed. Default 4096.
     pub max_closing: usize,
@@ -78,6 +85,7 @@ impl Default for DeliveryLimits {
             max_blocked_probes: 8,
             probe_interval: Duration::from_millis(10),
             range_grace: Duration::from_secs(2),
+            reset_delay: Duration::from_millis(200),
             max_closing: 4096,
         }
     }

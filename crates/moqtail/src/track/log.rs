@@ -78,6 +78,8 @@ pub struct TrackLog {
     /// Pieces appended since the budget was last looked at; they stay.
     pub(super) fresh: usize,
     pub(super) evictions: u64,
+    /// Rises when the track begins anew.
+    epoch: u64,
     /// Arrival and group of the latest object that left.
     pub(super) evicted: Option<(u64, u64)>,
     sealed: bool,
@@ -114,6 +116,7 @@ impl TrackLog {
             held_bytes: 0,
             fresh: 0,
             evictions: 0,
+            epoch: 0,
             evicted: None,
             sealed: false,
             ended: None,
@@ -286,6 +289,7 @@ impl TrackLog {
     pub(super) fn unseal(&mut self, at: Location) {
         if self.starts_anew(at) {
             self.clear();
+            self.epoch += 1;
             self.largest = None;
             self.end = None;
             self.preference = None;
@@ -516,6 +520,11 @@ impl TrackLog {
 
     pub(super) fn run(&self, id: RunId) -> Option<&Run> {
         self.runs.get(&id)
+    }
+
+    /// Rises when the track begins anew.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Rises whenever something leaves.

@@ -18,6 +18,10 @@ use super::{
 };
 use crate::model::{Location, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId};
 
+/// Subgroups of a group that are searched for a copy of an object; a publisher that contradicts itself may go unnoticed in
+/// groups of more, which is better than a search without end.
+const SEARCHED_SUBGROUPS: usize = 256;
+
 /// Part of a batch that goes into a run as it is.
 struct Raw {
     run: RunId,
@@ -263,11 +267,7 @@ impl TrackLog {
             return Ok(Some(Current::Drop));
         }
         if !group.present.contains(mark.id) {
-            let held = group
-                .subgroups
-                .get(&turn.subgroup)
-                .is_some_and(|known| known.held.contains_key(&mark.id));
-            return Ok(held.then_some(Current::Drop));
+            return Ok(None);
         }
         if mark.status == ObjectStatus::DoesNotExist {
             group.nonexistent.insert(mark.id, mark.id + 1, max);
@@ -282,7 +282,8 @@ impl TrackLog {
         let contradiction = |what| Err(MalformedTrack::Contradiction { at, what });
         let Some((run, entry)) = group.subgroups.get(&turn.subgroup).and_then(found) else {
             // draft-14 §8.1
-            if group.subgroups.values().any(|other| found(other).is_some()) {
+            let mut others = group.subgroups.values().take(SEARCHED_SUBGROUPS);
+            if others.any(|other| found(other).is_some()) {
                 return contradiction("subgroup");
             }
             return Ok(Some(Current::Drop));
@@ -393,6 +394,9 @@ impl TrackLog {
         let group = self.groups.entry(header.group).or_default();
         let known = group.subgroups.entry(subgroup).or_default();
         known.runs.push(id);
+        if known.runs.len() > self.limits.max_runs {
+            self.evict_oldest_run(header.group, subgroup);
+        }
         id
     }
 
@@ -505,7 +509,7 @@ impl TrackLog {
             .filter_map(|id| Some(self.runs.get(id)?.last?.id));
         let held = known
             .into_iter()
-            .flat_map(|known| known.held.keys().copied());
+            .flat_map(|known| known.held.keys().map(|(object, _)| *object));
         group.check_finish(
             state.header.group,
             subgroup,

@@ -26,6 +26,7 @@ mod outlet;
 mod ranges;
 mod run;
 mod schedule;
+mod send;
 mod stream;
 mod subscription;
 #[cfg(test)]

@@ -65,6 +65,8 @@ pub(super) struct Run {
     pub(super) last: Option<ObjectEntry>,
     /// Arrival of the last object whose index entry is gone.
     pub(super) forgotten: Option<u64>,
+    /// Where an object began that was never completed.
+    cut: Option<u64>,
     entries: VecDeque<ObjectEntry>,
     chunks: ChunkList,
     slack: usize,
@@ -82,6 +84,7 @@ impl Run {
             change: 0,
             last: None,
             forgotten: None,
+            cut: None,
             entries: VecDeque::new(),
             chunks: ChunkList::default(),
             slack: 0,
@@ -99,6 +102,11 @@ impl Run {
     /// Offset after the last byte.
     pub(super) fn end(&self) -> u64 {
         self.chunks.end()
+    }
+
+    /// Offset after the last byte that is worth delivering: not those of an object that was never completed.
+    pub(super) fn deliverable(&self) -> u64 {
+        self.cut.unwrap_or(self.end())
     }
 
     /// Offset of the first byte that is kept.
@@ -138,7 +146,11 @@ impl Run {
     /// Takes the last object out of the index, because it will not be completed; returns what it cost.
     pub(super) fn abandon_last(&mut self) -> usize {
         self.last = None;
-        self.entries.pop_back().map_or(0, |_| ENTRY_COST)
+        let Some(partial) = self.entries.pop_back() else {
+            return 0;
+        };
+        self.cut = Some(partial.start);
+        ENTRY_COST
     }
 
     /// Lets the oldest piece go, and index entries with it; returns what they cost.

@@ -13,7 +13,7 @@ use super::{
     filter::Range,
     ids::RunId,
     outlet::StreamKey,
-    run::{ObjectEntry, Run, RunState},
+    run::{ObjectEntry, Run},
     schedule::{HALF_SLOTS, Item, Lane, Rank, Schedule, transport_priority},
 };
 use crate::model::{GroupOrder, Location, PublishDoneCode, StreamCode};
@@ -23,6 +23,8 @@ use crate::model::{GroupOrder, Location, PublishDoneCode, StreamCode};
 pub(super) enum Expiry {
     /// An object of a run.
     Run(SubscriptionId, RunId),
+    /// The time that a stream has before it is reset.
+    Linger(SubscriptionId, RunId),
     /// A stream that was finished.
     Stream(StreamKey),
     /// The time in which the range may still bring something.
@@ -94,6 +96,7 @@ pub(super) struct Subscription {
     /// Arrival up to which objects are known.
     seen_arrivals: u64,
     evictions: u64,
+    epoch: u64,
     /// Runs that grow and are not wanted any more.
     done: BTreeSet<RunId>,
     behind: u64,
@@ -132,6 +135,7 @@ impl Subscription {
             seen: since.map_or(log.last_change(), |_| 0),
             seen_arrivals: frontier,
             evictions: log.evictions(),
+            epoch: log.epoch(),
             done: BTreeSet::new(),
             behind: 0,
             range_over: None,
@@ -151,6 +155,13 @@ impl Subscription {
             out.end = Some((PublishDoneCode::MALFORMED_TRACK, why.to_string()));
             return out;
         }
+        if self.epoch != log.epoch() {
+            // What was on its way is of a life of the track that is over; nobody is to blame.
+            self.epoch = log.epoch();
+            self.evictions = log.evictions();
+            out.resets = self.drop_all(StreamCode::CANCELLED, shared);
+            self.done.clear();
+        }
         let mut lost = Vec::new();
         let mut missed = false;
         if self.evictions != log.evictions() {
@@ -169,7 +180,7 @@ impl Subscription {
         }
         if self.forward {
             for run in log.changed_since(self.seen) {
-                if self.note(run, shared, &mut out.resets).is_err() {
+                if self.note(run, shared).is_err() {
                     lost.push(run.id);
                 }
             }
@@ -192,14 +203,13 @@ impl Subscription {
     }
 
     /// Looks at a run that is new or has changed.
-    fn note(&mut self, run: &Run, shared: &mut Shared, resets: &mut Resets) -> Result<(), Lost> {
+    fn note(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
         if let Some(cursor) = self.cursors.get_mut(&run.id) {
             self.behind -= cursor.behind();
-            cursor.observe(run);
+            shared.staged = shared.staged.saturating_sub(cursor.observe(run));
             self.behind += cursor.behind();
-            // draft-14 §10.4.3: the subgroup may be incomplete
-            if let RunState::Reset(code) = run.state {
-                self.drop_cursor(run.id, code, shared, resets);
+            if cursor.is_void() {
+                self.remove_cursor(run.id, shared);
             } else {
                 self.queue(run.id, shared);
             }
@@ -211,7 +221,7 @@ impl Subscription {
             }
             return Ok(());
         }
-        if !self.range.has_group(run.group()) || matches!(run.state, RunState::Reset(_)) {
+        if !self.range.has_group(run.group()) {
             return Ok(());
         }
         let least = self.range.first_object(run.group());
@@ -431,11 +441,7 @@ impl Subscription {
         shared: &mut Shared,
         resets: &mut Resets,
     ) {
-        if self
-            .cursors
-            .get(&id)
-            .is_none_or(|cursor| cursor.over.is_none())
-        {
+        if self.cursors.get(&id).is_none_or(|cursor| !cursor.is_over()) {
             self.done.insert(id);
         }
         self.drop_cursor(id, code, shared, resets);
@@ -461,6 +467,8 @@ impl Subscription {
         self.behind = self.behind.saturating_sub(cursor.behind());
         shared.staged = shared.staged.saturating_sub(cursor.unstage());
         shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline, None);
+        let lingers = cursor.lingers.map(|(at, _)| at);
+        shared.set_deadline(Expiry::Linger(self.id, id), lingers, None);
         self.slots.remove(&cursor.rank);
         Some(cursor)
     }
@@ -473,6 +481,22 @@ impl Subscription {
             self.behind = self.behind.saturating_sub(before.0 - cursor.behind());
             let from_run = (cursor.unsent() - before.1) as usize;
             shared.staged = shared.staged.saturating_sub(from_run);
+        }
+    }
+
+    /// Everything of a run is handed over: its stream has until then to arrive before it is reset with `code`.
+    pub(super) fn linger(
+        &mut self,
+        id: RunId,
+        until: Instant,
+        code: StreamCode,
+        shared: &mut Shared,
+    ) {
+        self.unqueue(id, shared);
+        self.update_deadline(id, None, shared);
+        if let Some(cursor) = self.cursors.get_mut(&id) {
+            cursor.lingers = Some((until, code));
+            shared.set_deadline(Expiry::Linger(self.id, id), None, Some(until));
         }
     }
 
@@ -551,7 +575,7 @@ impl Subscription {
             // draft-14 §10.4.3: the rest of the subgroup is not delivered on this stream
             self.drop_cursor(id, StreamCode::CANCELLED, shared, &mut resets);
             if let Some(run) = log.run(id).filter(|_| self.forward)
-                && self.note(run, shared, &mut resets).is_err()
+                && self.note(run, shared).is_err()
             {
                 self.done.insert(id);
             }

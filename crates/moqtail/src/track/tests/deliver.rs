@@ -81,7 +81,7 @@ fn subscriptions_go_by_priority_and_equals_take_turns() {
     ] {
         let limits = DeliveryLimits {
             quantum_bytes: 100,
-            ..DeliveryLimits::default()
+            ..at_once()
         };
         let mut world = World::with(TrackLimits::default(), limits);
         world.subscribe(A, with_priority(priorities[0])).unwrap();
@@ -149,7 +149,7 @@ fn what_is_staged_is_bounded() {
     let limits = DeliveryLimits {
         in_flight_bytes: 1000,
         quantum_bytes: 500,
-        ..DeliveryLimits::default()
+        ..at_once()
     };
     let mut world = World::with(TrackLimits::default(), limits);
     world.subscribe(SUB, params(from_start())).unwrap();
@@ -521,7 +521,7 @@ fn a_backlog_of_small_objects_is_put_together() {
 fn finished_streams_are_bounded() {
     let limits = DeliveryLimits {
         max_closing: 5,
-        ..DeliveryLimits::default()
+        ..at_once()
     };
     let mut world = World::with(TrackLimits::default(), limits);
     world.wire.acknowledge = false;
@@ -539,7 +539,7 @@ fn finished_streams_are_bounded() {
 fn counts_are_limited() {
     let limits = DeliveryLimits {
         max_subscriptions: 1,
-        ..DeliveryLimits::default()
+        ..at_once()
     };
     let mut world = World::with(TrackLimits::default(), limits);
     world.subscribe(A, params(from_start())).unwrap();
@@ -551,7 +551,7 @@ fn counts_are_limited() {
         max_streams: 1,
         ..TrackLimits::default()
     };
-    let world = World::with(limits, DeliveryLimits::default());
+    let world = World::with(limits, at_once());
     let first = world.publish(header(0, 0));
     let second = crate::track::StreamIngest::new(
         &mut world.log.borrow_mut(),

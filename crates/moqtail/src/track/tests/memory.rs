@@ -19,7 +19,7 @@ fn small() -> TrackLimits {
 /// The oldest groups leave, the newest stays, the budget holds after every step.
 #[test]
 fn whole_groups_leave() {
-    let world = World::with(small(), DeliveryLimits::default());
+    let world = World::with(small(), at_once());
     for group in 0..100 {
         world.send(
             header(group, 0),
@@ -42,7 +42,7 @@ fn whole_groups_leave() {
 /// An endless group does not grow without end, whether of one stream or of many; readers that keep up lose nothing.
 #[test]
 fn the_newest_group_is_trimmed_from_its_front() {
-    let mut world = World::with(small(), DeliveryLimits::default());
+    let mut world = World::with(small(), at_once());
     world.subscribe(SUB, params(from_start())).unwrap();
     let mut endless = world.publish(header(0, 0));
     for id in 0..200 {
@@ -60,7 +60,7 @@ fn the_newest_group_is_trimmed_from_its_front() {
 /// An object over the whole budget flows through and is not kept.
 #[test]
 fn an_object_over_the_budget_is_forwarded() {
-    let mut world = World::with(small(), DeliveryLimits::default());
+    let mut world = World::with(small(), at_once());
     world.subscribe(SUB, params(from_start())).unwrap();
     let mut upstream = world.publish(header(0, 0));
     let payload: Vec<u8> = (0..1_000_000_u32).map(|i| i as u8).collect();
@@ -82,7 +82,7 @@ fn an_object_over_the_budget_is_forwarded() {
 /// A stream that goes on after its group has left is not disturbed, and late copies stay copies.
 #[test]
 fn an_old_stream_goes_on_after_its_group_has_left() {
-    let mut world = World::with(small(), DeliveryLimits::default());
+    let mut world = World::with(small(), at_once());
     world.subscribe(SUB, params(from_start())).unwrap();
     let mut old = world.publish(header(0, 0));
     old.object(0, b"first");
@@ -114,7 +114,7 @@ fn a_slow_reader_ends_too_far_behind() {
     for lag_bytes in [50_000, u64::MAX] {
         let delivery = DeliveryLimits {
             lag_bytes,
-            ..DeliveryLimits::default()
+            ..at_once()
         };
         let mut world = World::with(small(), delivery);
         world.subscribe(SUB, params(from_start())).unwrap();
@@ -154,7 +154,7 @@ fn a_slow_reader_skips_groups_where_it_may() {
         let delivery = DeliveryLimits {
             lag_bytes: 25_000,
             skip_groups: !negotiated,
-            ..DeliveryLimits::default()
+            ..at_once()
         };
         let mut world = World::with(TrackLimits::default(), delivery);
         let timeout = negotiated.then_some(Duration::from_secs(100));
@@ -220,7 +220,7 @@ fn old_datagrams_leave() {
         max_datagrams: 10,
         ..small()
     };
-    let world = World::with(limits, DeliveryLimits::default());
+    let world = World::with(limits, at_once());
     for id in 0..1000 {
         let datagram = ObjectDatagram {
             track_alias: TrackAlias(1),
@@ -251,7 +251,7 @@ fn an_empty_log_holds_nothing() {
         max_bytes: 0,
         ..small()
     };
-    let world = World::with(limits, DeliveryLimits::default());
+    let world = World::with(limits, at_once());
     for group in 0..10 {
         let mut a = world.publish(header(group, 0));
         a.object(0, &[1; 5000]);

@@ -1,7 +1,11 @@
 //! Several publishers of one track, and several streams of one subgroup (draft-14 §8.2, §10.4.3).
 
+use std::time::Duration;
+
 use super::support::*;
-use crate::model::{KeyValuePair, Location, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId};
+use crate::model::{
+    KeyValuePair, Location, ObjectStatus, PublishDoneCode, StreamCode, SubgroupHeader, SubgroupId,
+};
 use crate::track::{DeliveryLimits, IngestError, TrackLimits};
 
 const RESET: StreamCode = StreamCode::SESSION_CLOSED;
@@ -89,6 +93,43 @@ fn without_a_follower_the_reset_is_passed_on() {
         world.send(header(0, 0), &[object(2, b"whole")]);
         world.run();
         assert_eq!(world.stream(1).objects(), [object(2, b"whole")]);
+    }
+}
+
+/// Complete objects that are known when upstream is reset are delivered, and have time to arrive; the partial one is not
+/// begun.
+#[test]
+fn a_reset_waits_for_what_is_on_its_way() {
+    let delivery = DeliveryLimits {
+        reset_delay: Duration::from_millis(100),
+        ..DeliveryLimits::default()
+    };
+    for opened in [true, false] {
+        let mut world = World::with(TrackLimits::default(), delivery);
+        world.subscribe(SUB, params(from_start())).unwrap();
+        let mut a = world.publish(header(0, 0));
+        a.objects(&objects(0..2)).unwrap();
+        if opened {
+            world.run();
+        }
+        a.objects(&objects(2..3)).unwrap();
+        a.begin(3, b"partial", 3);
+        a.reset(RESET);
+        let mut void = world.publish(header(1, 0));
+        void.begin(0, b"partial", 3);
+        void.reset(RESET);
+        world.run();
+        assert_eq!(world.wire.streams.len(), 1);
+        assert_eq!(world.stream(0).objects(), objects(0..3));
+        assert_eq!(world.stream(0).state, State::Open);
+        world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
+        world.pass(Duration::from_millis(99));
+        assert_eq!(world.stream(0).state, State::Open);
+        assert_eq!(world.ended(), None);
+        world.pass(Duration::from_millis(1));
+        assert_eq!(world.stream(0).state, State::Reset(RESET));
+        assert_eq!(world.ended(), Some((PublishDoneCode::TRACK_ENDED, 1)));
+        assert_eq!(world.delivery.deadline(), None);
     }
 }
 
@@ -191,7 +232,7 @@ fn held_objects_are_bounded() {
         max_held_bytes: 1000,
         ..TrackLimits::default()
     };
-    let mut world = World::with(limits, DeliveryLimits::default());
+    let mut world = World::with(limits, at_once());
     world.subscribe(SUB, params(from_start())).unwrap();
     let mut a = world.publish(header(0, 0));
     let mut b = world.publish_as(world.second_publisher(), header(0, 0));

@@ -1,6 +1,7 @@
 //! The data path without a network: publishers write a log, an engine delivers it to streams that are only vectors.
 
 mod deliver;
+mod failover;
 mod join;
 mod malformed;
 mod memory;

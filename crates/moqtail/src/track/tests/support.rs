@@ -277,6 +277,12 @@ impl Outlet for Wire {
 
 pub(super) type Log = Rc<RefCell<TrackLog>>;
 
+impl Source for Log {
+    fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> R {
+        f(&self.borrow())
+    }
+}
+
 /// One track, its publishers and one session.
 pub(super) struct World {
     pub(super) log: Log,
@@ -291,7 +297,7 @@ pub(super) const SUB: SubscriptionId = SubscriptionId(1);
 
 impl World {
     pub(super) fn new() -> Self {
-        Self::with(TrackLimits::default(), DeliveryLimits::default())
+        Self::with(TrackLimits::default(), at_once())
     }
 
     pub(super) fn with(track: TrackLimits, delivery: DeliveryLimits) -> Self {
@@ -516,6 +522,14 @@ impl Upstream {
     pub(super) fn reset(self, code: StreamCode) {
         let ingest = self.ingest.expect("a stream that is open");
         ingest.reset(&mut self.log.borrow_mut(), code);
+    }
+}
+
+/// Streams are reset at once where upstream was.
+pub(super) fn at_once() -> DeliveryLimits {
+    DeliveryLimits {
+        reset_delay: Duration::ZERO,
+        ..DeliveryLimits::default()
     }
 }
 

@@ -1,0 +1,132 @@
+//! Publishing from inside this process.
+
+use bytes::Bytes;
+
+use super::support::*;
+use crate::{model::*, peer::*, track::*, transport::*};
+
+fn none() -> Extensions {
+    Extensions::default()
+}
+
+/// The bytes that a subscriber gets of one subgroup, written by `write`.
+async fn published(
+    options: SubgroupOptions,
+    write: impl FnOnce(&mut LocalSubgroup) -> Result<(), WriteError>,
+) -> (Vec<u8>, Result<(), StreamError>) {
+    let local = LocalTrack::new(track());
+    let session = subscribed(local.track());
+    let mut subgroup = local.subgroup(options).unwrap();
+    write(&mut subgroup).unwrap();
+    subgroup.finish().unwrap();
+    let mut stream = session.subscriber.accept_uni().await.unwrap();
+    read_all(&mut stream).await
+}
+
+/// S2.2-03, S10.4.2-07, S10.2.1.1-02, S8.5-04: whole objects, pieces, empty ones and statuses make one stream.
+#[tokio::test]
+async fn objects_may_be_whole_or_come_in_pieces() {
+    let (bytes, end) = published(options(4), |subgroup| {
+        subgroup.object(3, &none(), Bytes::from_static(b"whole"))?;
+        subgroup.begin(5, &none(), 6)?;
+        subgroup.payload(Bytes::from_static(b"in "))?;
+        subgroup.payload(Bytes::from_static(b"two"))?;
+        subgroup.object(6, &none(), Bytes::new())?;
+        subgroup.object(7, &none(), Bytes::from(vec![9; 10_000]))?;
+        subgroup.status(8, &none(), ObjectStatus::EndOfGroup)
+    })
+    .await;
+    assert_eq!(end, Ok(()));
+    let (header, objects) = decode(&bytes);
+    assert_eq!((header.group, header.subgroup), (4, SubgroupId::Zero));
+    let expected = [
+        (3, b"whole".to_vec()),
+        (5, b"in two".to_vec()),
+        (6, Vec::new()),
+        (7, vec![9; 10_000]),
+        (8, Vec::new()),
+    ];
+    assert_eq!(objects, expected);
+}
+
+/// Misuse is refused, and changes nothing.
+#[tokio::test]
+async fn what_may_not_be_published_is_refused() {
+    let (bytes, end) = published(options(4), |subgroup| {
+        let text = || Bytes::from_static(b"x");
+        assert_eq!(
+            subgroup.payload(text()),
+            Err(WriteError::Excess { excess: 1 })
+        );
+        subgroup.begin(3, &none(), 2)?;
+        let unfinished = Err(WriteError::Unfinished { missing: 2 });
+        assert_eq!(subgroup.object(4, &none(), text()), unfinished);
+        let three = Bytes::from_static(b"xxx");
+        assert_eq!(
+            subgroup.payload(three),
+            Err(WriteError::Excess { excess: 1 })
+        );
+        subgroup.payload(Bytes::from_static(b"ok"))?;
+        let order = EncodeError::ObjectOrder {
+            previous: 3,
+            object: 3,
+        };
+        let refused = subgroup.object(3, &none(), text());
+        assert_eq!(refused, Err(WriteError::Encode(order)));
+        let pair = KeyValuePair::Varint { key: 2, value: 1 };
+        let extensions = Extensions::from_pairs(&[pair])?;
+        let refused = subgroup.object(4, &extensions, text());
+        assert_eq!(refused, Err(WriteError::Encode(EncodeError::Extensions)));
+        subgroup.status(5, &none(), ObjectStatus::EndOfTrack)?;
+        // S10.2.1.1-08
+        let refused = subgroup.object(6, &none(), text());
+        assert!(matches!(refused, Err(WriteError::Malformed(_))));
+        Ok(())
+    })
+    .await;
+    assert_eq!(end, Ok(()));
+    assert_eq!(decode(&bytes).1, [(3, b"ok".to_vec()), (5, Vec::new())]);
+}
+
+/// A subgroup that is given up, dropped or finished too early is reset, and the track is not malformed.
+#[tokio::test]
+async fn an_incomplete_subgroup_is_reset() {
+    for (how, code) in [("reset", 0x2), ("dropped", 0x1), ("finished", 0x0)] {
+        let local = LocalTrack::new(track());
+        let session = subscribed(local.track());
+        let mut subgroup = local.subgroup(options(0)).unwrap();
+        subgroup
+            .object(0, &none(), Bytes::from_static(b"x"))
+            .unwrap();
+        subgroup.begin(1, &none(), 10).unwrap();
+        let mut stream = session.subscriber.accept_uni().await.unwrap();
+        read_some(&mut stream, 1).await;
+        match how {
+            "reset" => subgroup.reset(StreamCode::DELIVERY_TIMEOUT),
+            "dropped" => drop(subgroup),
+            _ => {
+                let missing = WriteError::Unfinished { missing: 10 };
+                assert_eq!(subgroup.finish(), Err(missing));
+            }
+        }
+        let (_, end) = read_all(&mut stream).await;
+        assert_eq!(end, Err(StreamError::Reset(code)), "{how}");
+        assert_eq!(local.track().malformed(), None);
+    }
+}
+
+/// Nothing goes into a track that has ended.
+#[tokio::test]
+async fn an_ended_track_takes_nothing() {
+    let local = LocalTrack::new(track());
+    let shared = local.track().clone();
+    let mut subgroup = local.subgroup(options(0)).unwrap();
+    local.end(PublishDoneCode::EXPIRED, "time is over");
+    let refused = subgroup.object(0, &none(), Bytes::new());
+    assert_eq!(refused, Err(WriteError::Ended));
+    let end = shared.ended().unwrap();
+    assert_eq!(end.code, PublishDoneCode::EXPIRED);
+    assert_eq!(end.reason, "time is over");
+    let late = LocalTrack::new(shared);
+    assert!(matches!(late.subgroup(options(1)), Err(WriteError::Ended)));
+}

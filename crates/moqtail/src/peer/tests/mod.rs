@@ -1,0 +1,6 @@
+//! The data path over connections in memory: tasks, wakers and streams as in a real relay.
+
+mod ends;
+mod flow;
+mod local;
+mod support;
