@@ -131,6 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_readme_is_a_good_file() {
+        let readme = include_str!("../README.md");
+        let example = readme
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next());
+        let config = ConfigFile::parse(example.unwrap()).unwrap();
+        assert_eq!(config.publish.hold, Some(Span(Duration::from_secs(3))));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_its_line() {
         for (text, key) in [
             ("[relay]\nlisten = []\nlissen = []\n", "lissen"),

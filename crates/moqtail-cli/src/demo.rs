@@ -8,7 +8,8 @@ use std::{
 
 use moqtail::{
     client::{Object, SubscribeOptions},
-    model::Filter,
+    model::{Filter, TrackNamespace},
+    relay::Relay,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +29,9 @@ use crate::{
 
 /// Objects under way from publisher to viewer that are remembered at most.
 const MAX_UNDER_WAY: usize = 4096;
+
+/// Objects that wait between the network and the counting.
+const QUEUE: usize = 64;
 
 /// How long the sample waits for its first viewer.
 const HOLD: Duration = Duration::from_secs(5);
@@ -68,38 +72,12 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         options: SubscribeOptions::default().filter(Filter::NextGroupStart),
         wait: true,
     };
-    let (sender, mut receiver) = mpsc::channel(64);
-    let watch = async {
-        let watching = viewer.run(sender);
-        let counting = async {
-            let mut names = Vec::new();
-            while let Some(received) = receiver.recv().await {
-                match received {
-                    Received::Tracks(tracks) => {
-                        names = tracks.into_iter().map(|t| t.name).collect()
-                    }
-                    Received::Object(track, object) => meter.received(names.get(track), &object),
-                    Received::TrackEnded(_) => {}
-                }
-            }
-        };
-        tokio::join!(watching, counting).0
-    };
-    let show = async {
-        let line = StatusLine::new();
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        second.tick().await;
-        loop {
-            second.tick().await;
-            line.show(&meter.line(relay.viewers(name)));
-        }
-    };
     let parts = async {
         tokio::select! {
             error = publish::keep_published(&publisher, &announced, &published) => Err(error),
             played = publish::play(input, &mut broadcast, HOLD, published.subscribe(), |sent| meter.sent(sent)) => played,
-            watched = watch => watched,
-            () = show => Ok(()),
+            watched = watch(&viewer, &meter) => watched,
+            () = show(&relay, name, &meter) => Ok(()),
         }
     };
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
@@ -119,6 +97,37 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
     };
     let (served, ran) = tokio::join!(serving, running);
     ran.and(served)
+}
+
+/// Follows the broadcast and counts what comes.
+async fn watch(viewer: &Viewer<'_>, meter: &Meter) -> Result<(), CliError> {
+    let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let counting = async {
+        let mut names: Vec<String> = Vec::new();
+        while let Some(received) = receiver.recv().await {
+            match received {
+                Received::Tracks(tracks) => {
+                    names = tracks.into_iter().map(|track| track.name).collect();
+                }
+                Received::Object(track, object) => meter.received(names.get(track), &object),
+                Received::TrackEnded(_) => {}
+            }
+        }
+    };
+    tokio::join!(viewer.run(sender), counting).0
+}
+
+/// Shows a line each second, as long as somebody reads it.
+async fn show(relay: &Relay, name: &TrackNamespace, meter: &Meter) {
+    let line = StatusLine::new();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.tick().await;
+    loop {
+        second.tick().await;
+        if !line.show(&meter.line(relay.viewers(name))) {
+            return;
+        }
+    }
 }
 
 /// The usual port if it is free and no other one is asked for.

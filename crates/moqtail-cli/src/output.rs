@@ -1,36 +1,57 @@
 //! Where received bytes go: a file or standard output, with failures told apart.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::{
+    fs::{File, OpenOptions},
+    io::{AsyncWriteExt as _, Stdout},
+};
 
 use crate::errors::CliError;
 
-/// Prints text on standard output, as far as somebody reads it.
-pub(crate) fn print(text: &str) {
+/// Prints text on standard output. False: nobody reads it any more.
+pub(crate) fn print(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout
+    stdout
         .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+        .and_then(|()| stdout.flush())
+        .is_ok()
 }
 
 /// A destination for bytes.
 pub(crate) struct Output {
     name: String,
-    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    writer: Writer,
+}
+
+enum Writer {
+    /// A file that still holds what it held before.
+    Untouched(File),
+    File(File),
+    Stdout(Stdout),
 }
 
 impl Output {
-    /// Opens `path` for writing, cutting off what it held; `-` is standard output.
+    /// Opens `path` for writing; `-` is standard output. What a file held before stays until the first bytes come.
     pub(crate) async fn open(path: &Path) -> Result<Self, CliError> {
         if path == Path::new("-") {
             return Ok(Self::stdout());
         }
         let name = path.display().to_string();
-        match tokio::fs::File::create(path).await {
+        let mut options = OpenOptions::new();
+        match options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .await
+        {
             Ok(file) => Ok(Self {
                 name,
-                writer: Box::new(file),
+                writer: Writer::Untouched(file),
             }),
             Err(error) => Err(CliError::from_write(&name, &error)),
         }
@@ -40,19 +61,39 @@ impl Output {
     pub(crate) fn stdout() -> Self {
         Self {
             name: "standard output".to_owned(),
-            writer: Box::new(tokio::io::stdout()),
+            writer: Writer::Stdout(tokio::io::stdout()),
         }
     }
 
     /// Writes all of `bytes` through to the system. Dropping the future may leave a part written.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        let written = async {
-            self.writer.write_all(bytes).await?;
-            self.writer.flush().await
-        };
-        written
+        self.writer
+            .write(bytes)
             .await
             .map_err(|error| CliError::from_write(&self.name, &error))
+    }
+}
+
+impl Writer {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Self::Untouched(file) = self {
+            let file = file.try_clone().await?;
+            // Devices and pipes have no length.
+            if file.metadata().await?.is_file() {
+                file.set_len(0).await?;
+            }
+            *self = Self::File(file);
+        }
+        match self {
+            Self::Untouched(file) | Self::File(file) => {
+                file.write_all(bytes).await?;
+                file.flush().await
+            }
+            Self::Stdout(stdout) => {
+                stdout.write_all(bytes).await?;
+                stdout.flush().await
+            }
+        }
     }
 }
 
@@ -66,6 +107,18 @@ mod tests {
         let mut output = Output::open(Path::new("/dev/full")).await.unwrap();
         let error = output.write(b"x").await.unwrap_err();
         assert!(matches!(error, CliError::DiskFull { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_keeps_what_it_held_until_something_comes() {
+        let path = std::env::temp_dir().join(format!("moqtail-output-{}", std::process::id()));
+        std::fs::write(&path, "an old recording").unwrap();
+        let mut output = Output::open(&path).await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"an old recording");
+        output.write(b"new").await.unwrap();
+        output.write(b"er").await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"newer");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[tokio::test]

@@ -18,9 +18,9 @@ impl StatusLine {
         }
     }
 
-    /// Shows `line` in place of the one before. Where standard output has been closed, nothing is shown.
-    pub(crate) fn show(&self, line: &str) {
-        print(&self.render(line));
+    /// Shows `line` in place of the one before. False: nobody sees it any more.
+    pub(crate) fn show(&self, line: &str) -> bool {
+        print(&self.render(line))
     }
 
     /// Leaves the last line standing and goes on below it.

@@ -70,3 +70,9 @@ fn two_demos_can_run_beside_each_other() {
         assert_eq!(demo.finish().code, Some(0));
     }
 }
+
+#[test]
+fn a_demo_that_nobody_reads_ends() {
+    let demo = Process::unheard(["demo", "--listen", "localhost:0"]);
+    assert_eq!(demo.finish().code, Some(0));
+}

@@ -66,9 +66,8 @@ fn banner(server: &RelayServer) -> String {
             "listening on {address} for http: /certificate.sha256 and /health (TCP)"
         );
     }
-    let fingerprint = server.fingerprint();
-    let _ = writeln!(text, "certificate {fingerprint} (SHA-256)\n");
-    let pinned = server.is_generated().then_some(fingerprint);
+    let _ = writeln!(text, "{}", server.certificate_line());
+    let pinned = server.is_generated().then(|| server.fingerprint());
     if let Some(address) = addresses.first() {
         let commands = Commands::new(*address, pinned);
         let _ = writeln!(text, "publish: {}", commands.publish("live/cam"));

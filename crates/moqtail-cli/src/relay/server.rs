@@ -13,6 +13,7 @@ use crate::{
     args::Tolerance,
     errors::{CliError, plain},
     http,
+    output::print,
     values::{Fingerprint, HttpAddr, ListenAddr},
 };
 
@@ -84,6 +85,11 @@ impl RelayServer {
             .collect()
     }
 
+    /// The line that tells of the certificate in use.
+    pub(crate) fn certificate_line(&self) -> String {
+        certificate_line(&self.identity)
+    }
+
     /// SHA-256 of the certificate in use.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint(self.identity.borrow().fingerprint())
@@ -123,6 +129,7 @@ impl RelayServer {
                 listener.set_identity(&renewed);
             }
             identity.send_replace(renewed);
+            print(&certificate_line(&identity));
         });
         let ended = tokio::select! {
             () = end => Ok(()),
@@ -149,6 +156,11 @@ impl RelayServer {
         }
         ended
     }
+}
+
+fn certificate_line(identity: &watch::Sender<Identity>) -> String {
+    let fingerprint = Fingerprint(identity.borrow().fingerprint());
+    format!("certificate {fingerprint} (SHA-256)\n")
 }
 
 fn http_failed(served: Result<io::Result<()>, tokio::task::JoinError>) -> CliError {
