@@ -1,5 +1,7 @@
 //! Media from ffmpeg through publisher, relay and viewer, and back into ffprobe.
 
+#![cfg(unix)]
+
 use std::path::Path;
 
 use moqtail_e2e::{

@@ -1,6 +1,6 @@
 //! Programs of others against our relay. Their paths come in by the environment; `./test peers` installs them.
 
-#![cfg(feature = "peers")]
+#![cfg(all(unix, feature = "peers"))]
 
 use std::process::Command;
 

@@ -26,6 +26,7 @@ use crate::{
     clock::unix_ms,
     errors::{CliError, plain},
     link::Link,
+    logging::say,
     names,
     signals::Signals,
 };
@@ -117,6 +118,14 @@ impl LineTrack {
 
     fn write(&mut self, line: Bytes) -> Result<(), CliError> {
         self.line += 1;
+        if self.datagram && line.len() > MAX_DATAGRAM {
+            say(format_args!(
+                "Line {} is left out: {} bytes do not fit a datagram. Leave `--datagram` out for long lines.",
+                self.line,
+                line.len()
+            ));
+            return Ok(());
+        }
         if self.datagram {
             self.send(line)?;
         } else {
@@ -142,14 +151,6 @@ impl LineTrack {
     }
 
     fn send(&self, line: Bytes) -> Result<(), CliError> {
-        if line.len() > MAX_DATAGRAM {
-            return Err(CliError::LineTooLong {
-                line: self.line,
-                size: line.len(),
-                limit: MAX_DATAGRAM,
-                next: "Leave `--datagram` out to publish lines of any length.",
-            });
-        }
         let datagram = ObjectDatagram {
             track_alias: TrackAlias(0),
             group: self.group,

@@ -217,3 +217,163 @@ fn poll_reader(reader: &mut SubgroupReader, cx: &mut Context<'_>) -> Poll<Option
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use moqtail::{
+        client::{
+            Broadcast, Client, ClientConfig, LocalSubgroup, LocalTrack, SubgroupOptions,
+            SubscribeOptions, TrackOptions,
+        },
+        model::{Extensions, PublishDoneCode, SubgroupId},
+        relay::{Relay, RelayConfig},
+        transport::{MemoryConnection, TransportLimits},
+    };
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// A track that one client publishes through a relay and another one receives.
+    struct World {
+        track: LocalTrack,
+        received: Ordered,
+        _sessions: (Client, Client, JoinSet<()>),
+    }
+
+    impl World {
+        async fn new(late: Late) -> Self {
+            let relay = Relay::new(RelayConfig::default());
+            let mut tasks = JoinSet::new();
+            let mut client = async || {
+                let (here, there) = MemoryConnection::pair(TransportLimits::default());
+                let relay = relay.clone();
+                tasks.spawn(async move { drop(relay.attach(there).await) });
+                Client::over(here, ClientConfig::default()).await.unwrap()
+            };
+            let (publisher, subscriber) = (client().await, client().await);
+            let broadcast = Broadcast::new("a".parse().unwrap());
+            let track = broadcast.track("t", TrackOptions::default()).unwrap();
+            // Without the announcement nobody could find the track.
+            std::mem::forget(publisher.publish(&broadcast).await.unwrap());
+            let options = SubscribeOptions::default();
+            let subscription = subscriber
+                .subscribe("a#t".parse().unwrap(), options)
+                .await
+                .unwrap();
+            let received = Ordered::new(subscription, PATIENCE, late);
+            Self {
+                track,
+                received,
+                _sessions: (publisher, subscriber, tasks),
+            }
+        }
+
+        fn group(&self, group: u64) -> LocalSubgroup {
+            let options = SubgroupOptions {
+                group,
+                subgroup: SubgroupId::Zero,
+                publisher_priority: 128,
+                extensions: false,
+                end_of_group: false,
+            };
+            self.track.subgroup(options).unwrap()
+        }
+
+        /// Group and object of the next object, and how long it took.
+        async fn next(&mut self) -> (u64, u64, Duration) {
+            let begin = Instant::now();
+            let object = self.received.next().await.unwrap();
+            (object.group, object.object, begin.elapsed())
+        }
+    }
+
+    fn write(subgroup: &mut LocalSubgroup, object: u64) {
+        subgroup
+            .object(object, &Extensions::default(), "x".into())
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_waits_for_the_one_before_it() {
+        let mut world = World::new(Late::Deliver).await;
+        let mut first = world.group(1);
+        write(&mut first, 0);
+        assert_eq!(world.next().await, (1, 0, SETTLE));
+        let mut second = world.group(2);
+        write(&mut second, 0);
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            write(&mut first, 1);
+            first.finish().unwrap();
+        };
+        let read = async { [world.received.next().await, world.received.next().await] };
+        let ((), read) = tokio::join!(late, read);
+        let groups = read.map(|object| object.unwrap().location());
+        assert_eq!(groups.map(|at| (at.group, at.object)), [(1, 1), (2, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_stands_still_is_overtaken_and_delivered_late() {
+        let mut world = World::new(Late::Deliver).await;
+        let mut first = world.group(1);
+        write(&mut first, 0);
+        world.next().await;
+        let mut second = world.group(2);
+        write(&mut second, 0);
+        assert_eq!(world.next().await, (2, 0, PATIENCE));
+        write(&mut first, 1);
+        let (group, object, _) = world.next().await;
+        assert_eq!((group, object), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_player_leaves_out_what_comes_too_late() {
+        let mut world = World::new(Late::Drop).await;
+        let mut first = world.group(1);
+        write(&mut first, 0);
+        world.next().await;
+        let mut second = world.group(2);
+        write(&mut second, 0);
+        assert_eq!(world.next().await, (2, 0, PATIENCE));
+        write(&mut first, 1);
+        write(&mut second, 1);
+        let (group, object, _) = world.next().await;
+        assert_eq!((group, object), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn groups_that_do_not_exist_are_missed_only_a_few_times() {
+        let mut world = World::new(Late::Drop).await;
+        let mut waits = Vec::new();
+        for group in [10, 20, 30, 40, 50, 60] {
+            let mut subgroup = world.group(group);
+            write(&mut subgroup, 0);
+            subgroup.finish().unwrap();
+            waits.push(world.next().await.2);
+        }
+        let none = Duration::ZERO;
+        assert_eq!(waits, [SETTLE, OVERTAKEN, OVERTAKEN, OVERTAKEN, none, none]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_comes_after_all_objects() {
+        let mut world = World::new(Late::Deliver).await;
+        let mut subgroup = world.group(1);
+        write(&mut subgroup, 0);
+        subgroup.finish().unwrap();
+        world.next().await;
+        let World {
+            track,
+            mut received,
+            _sessions,
+        } = world;
+        track.end(PublishDoneCode::TRACK_ENDED, "over");
+        assert!(received.next().await.is_none());
+        let SubscriptionEnd::Done { status, .. } = received.end() else {
+            panic!("no PUBLISH_DONE")
+        };
+        assert_eq!(status, PublishDoneCode::TRACK_ENDED);
+    }
+}

@@ -8,7 +8,7 @@
 //! time *end* it: it leaves the directory, its log is sealed, and it goes with the last subscriber that reads it out.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
 
@@ -346,6 +346,23 @@ impl Hub {
     /// Subscriptions that are served or wait for an answer.
     pub(crate) fn subscriptions(&self) -> usize {
         self.downstreams.len()
+    }
+
+    /// Sessions that are served a track of `namespace`.
+    pub(crate) fn viewers(&self, namespace: &TrackNamespace) -> usize {
+        let tracks = self
+            .tracks
+            .values()
+            .filter(|track| track.name.namespace() == namespace);
+        let served = tracks.flat_map(|track| {
+            let served = |state: &_| matches!(state, DownstreamState::Served { .. });
+            track
+                .downstream
+                .iter()
+                .filter(move |(_, state)| served(state))
+                .map(|((session, _), _)| *session)
+        });
+        served.collect::<BTreeSet<_>>().len()
     }
 
     /// PUBLISH came and is allowed.
