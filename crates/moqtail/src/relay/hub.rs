@@ -15,6 +15,7 @@ use std::{
 use super::{
     Action, DownstreamRequest, LargestSource, RelayLimits, SessionId, TrackId, UpstreamId,
     routes::Routes,
+    state::{Downstream, DownstreamState, Track, Upstream},
 };
 use crate::{
     model::{
@@ -23,56 +24,6 @@ use crate::{
     },
     session::RequestHandle,
 };
-
-type Downstream = (SessionId, RequestHandle);
-
-#[derive(Debug)]
-struct Upstream {
-    session: SessionId,
-    track: TrackId,
-    /// It came by PUBLISH, so its Forward State follows the subscribers'.
-    published: bool,
-    active: bool,
-    forward: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum DownstreamState {
-    Waiting(DownstreamRequest),
-    Served { forward: bool },
-}
-
-#[derive(Debug)]
-struct Track {
-    name: FullTrackName,
-    upstreams: Vec<UpstreamId>,
-    downstream: BTreeMap<Downstream, DownstreamState>,
-    /// Out of the directory; subscribers get what is left.
-    ended: bool,
-    /// Until when waiting subscribers get an answer.
-    answer_by: Option<Instant>,
-    /// Until when served subscribers stay without a publisher.
-    linger_until: Option<Instant>,
-    /// Why the last asked publisher refused.
-    refusal: Option<SubscribeErrorCode>,
-    /// A publisher said that the track has ended, while another one seemed to go on.
-    ended_by_one: Option<String>,
-}
-
-impl Track {
-    fn wants_forward(&self) -> bool {
-        self.downstream.values().any(|state| match state {
-            DownstreamState::Waiting(request) => request.forward,
-            DownstreamState::Served { forward } => *forward,
-        })
-    }
-
-    fn has_served(&self) -> bool {
-        self.downstream
-            .values()
-            .any(|d| matches!(d, DownstreamState::Served { .. }))
-    }
-}
 
 /// Directory and router of a relay.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ mod limits;
 mod routes;
 #[cfg(feature = "net")]
 mod serve;
+mod state;
 
 use action::{Action, DownstreamRequest, LargestSource};
 pub use hooks::{AllowAll, Hooks, SessionInfo, Verdict};
