@@ -170,7 +170,7 @@ pub(crate) struct ClientOptions {
 /// Arguments of `moqtail publish`.
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
-    /// The relay: https://HOST[:PORT] for WebTransport, moqt://HOST[:PORT] for raw QUIC
+    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
     pub(crate) url: String,
     /// Name of the broadcast, such as live/cam
     #[arg(value_name = "BROADCAST")]
@@ -260,7 +260,7 @@ pub(crate) struct PublishOptions {
 /// Arguments of `moqtail subscribe`.
 #[derive(Debug, Args)]
 pub(crate) struct SubscribeArgs {
-    /// The relay: https://HOST[:PORT] for WebTransport, moqt://HOST[:PORT] for raw QUIC
+    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
     pub(crate) url: String,
     /// Name of the broadcast, such as live/cam
     #[arg(value_name = "BROADCAST")]

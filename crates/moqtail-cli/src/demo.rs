@@ -91,9 +91,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         second.tick().await;
         loop {
             second.tick().await;
-            // The publisher has a session too.
-            let viewers = relay.stats().sessions.saturating_sub(1);
-            line.show(&meter.line(viewers));
+            line.show(&meter.line(relay.viewers(name)));
         }
     };
     let parts = async {

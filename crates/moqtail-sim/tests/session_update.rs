@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use moqtail::{
     model::{
-        ControlMessage, Filter, Location, MaxRequestId, Parameter, Parameters, RequestId,
-        SessionCode, SubscribeUpdate,
+        ControlMessage, Filter, KeyValuePair, Location, MaxRequestId, Parameter, Parameters,
+        RequestId, SessionCode, SubscribeUpdate,
     },
     session::{CallError, Event, RangeFault, SubscriptionUpdate},
 };
@@ -254,4 +254,26 @@ fn updates_of_the_peer_before_the_answer_are_folded_into_one() {
         change.parameters.delivery_timeout(),
         Some(Duration::from_millis(500))
     );
+}
+
+/// Limit `max_kept_parameters`
+#[test]
+fn an_update_that_has_to_wait_keeps_few_parameters() {
+    let (mut peer, handle) = Scripted::requested(Filter::LargestObject);
+    let unknown = Parameter::Unknown(KeyValuePair::Varint {
+        key: 0x20,
+        value: 1,
+    });
+    let mut parameters = vec![unknown; 10_000];
+    parameters.push(Parameter::DeliveryTimeout(500));
+    let mut update = subscribe_update(2, 0);
+    update.parameters = Parameters(parameters);
+    peer.send(&ControlMessage::SubscribeUpdate(update));
+    peer.endpoint
+        .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)))
+        .unwrap();
+    let Event::SubscriptionUpdated(change) = peer.event() else {
+        panic!()
+    };
+    assert_eq!(change.parameters.0, [Parameter::DeliveryTimeout(500)]);
 }

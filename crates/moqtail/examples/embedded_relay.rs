@@ -10,6 +10,7 @@ use moqtail::{
     relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict},
     transport::{Identity, ListenConfig, Listener, MemoryConnection, TransportLimits},
 };
+use tokio::task::JoinSet;
 
 /// Lets anybody publish below these namespaces, and nothing else.
 struct OnlyBelow(Vec<TrackNamespace>);
@@ -41,7 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A publisher in this process reaches the relay without a network.
     let (here, there) = MemoryConnection::pair(TransportLimits::default());
     let attached = relay.clone();
-    let session = tokio::task::spawn(async move { attached.attach(there).await });
+    let mut session = JoinSet::new();
+    session.spawn(async move { attached.attach(there).await });
     let client = Client::over(here, ClientConfig::default()).await?;
     let broadcast = Broadcast::new("home/greeting".parse()?);
     let track = broadcast.track("text", TrackOptions::default())?;
@@ -66,6 +68,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         greeting.finish()?;
     }
     relay.shutdown(Duration::from_secs(1)).await;
-    session.await?;
+    session.join_all().await;
     Ok(())
 }

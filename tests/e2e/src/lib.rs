@@ -2,6 +2,8 @@
 //!
 //! Tests wait for what they expect to see and never for a time to pass; every wait has [`PATIENCE`] as its end.
 
+#![cfg(unix)]
+
 mod binary;
 mod files;
 mod media;

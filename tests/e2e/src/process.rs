@@ -80,7 +80,7 @@ impl Process {
         Self::spawn(command)
     }
 
-    /// Starts a program. The environment of the tests is kept, without settings of `moqtail`.
+    /// Starts a program. It has the environment of the tests without their settings of `moqtail`, and what `command` sets.
     ///
     /// # Panics
     /// If it does not start.
@@ -102,7 +102,8 @@ impl Process {
 
     fn start(mut command: Command, heard: bool) -> Self {
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("MOQTAIL_") {
+            let set = command.get_envs().any(|(set, _)| set == name);
+            if !set && name.to_string_lossy().starts_with("MOQTAIL_") {
                 command.env_remove(name);
             }
         }

@@ -1,8 +1,13 @@
 //! A relay under test.
 
-use std::ffi::OsStr;
+use std::{
+    ffi::OsStr,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Command,
+};
 
-use crate::{Finished, Process};
+use crate::{Finished, Process, moqtail};
 
 /// A `moqtail relay` on a port of its own.
 #[derive(Debug)]
@@ -33,14 +38,17 @@ impl Relay {
     /// # Panics
     /// If it does not come up.
     pub fn start_with<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let relay = [OsStr::new("relay").to_owned()].into_iter();
-        let process = Process::moqtail(
-            relay.chain(
-                arguments
-                    .into_iter()
-                    .map(|argument| argument.as_ref().to_owned()),
-            ),
-        );
+        let mut command = Command::new(moqtail());
+        command.arg("relay").args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a relay by this command, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn spawn(command: Command) -> Self {
+        let process = Process::spawn(command);
         let line = process.wait_lines("listening on 127.0.0.1:", 1);
         let port = line
             .split("127.0.0.1:")
@@ -64,6 +72,28 @@ impl Relay {
     /// Its URL for WebTransport.
     pub fn web(&self) -> String {
         format!("https://localhost:{}", self.port)
+    }
+
+    /// What its HTTP side answers to a GET, head and body.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("localhost", self.port)).expect("it serves HTTP");
+        let mut answer = String::new();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")
+            .and_then(|()| stream.read_to_string(&mut answer))
+            .expect("it answers");
+        answer
+    }
+
+    /// The SHA-256 of its certificate, as its HTTP side tells it.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn fingerprint(&self) -> String {
+        let answer = self.get("/certificate.sha256");
+        answer.lines().last().expect("a body").to_owned()
     }
 
     /// Its process.

@@ -1,5 +1,7 @@
 //! The demo starts by itself, shows what passes, can be joined and ends.
 
+#![cfg(unix)]
+
 use moqtail_e2e::Process;
 
 #[test]

@@ -1,5 +1,7 @@
 //! Each failure ends with one line that names the cause and the next step, and with its exit code.
 
+#![cfg(unix)]
+
 use std::net::{TcpListener, UdpSocket};
 
 use moqtail_e2e::{Finished, Process, Relay, Scratch, ffmpeg};
@@ -370,4 +372,57 @@ fn time_over_with_objects_missing() {
          Check that the publisher is sending, or give a longer `--timeout`."
     );
     assert_eq!(finished.code, Some(1));
+}
+
+/// A QUIC server that speaks something else, on localhost; it lives as long as the runtime.
+fn other_server(runtime: &tokio::runtime::Runtime) -> (u16, String) {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let chain = vec![key.cert.der().clone()];
+    let secret = rustls::pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(chain, secret.into())
+        })
+        .expect("a usable certificate");
+    tls.alpn_protocols = vec![b"hq-29".to_vec()];
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("TLS 1.3");
+    let config = quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto));
+    let _context = runtime.enter();
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let endpoint = quinn::Endpoint::server(config, any).expect("a free UDP port");
+    let port = endpoint.local_addr().expect("an address").port();
+    runtime.spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            // It fails for want of a protocol in common.
+            drop(incoming.await);
+        }
+    });
+    (port, format!("localhost:{port}"))
+}
+
+#[test]
+fn server_of_another_protocol() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let (port, authority) = other_server(&runtime);
+    for (scheme, alpn, other) in [
+        ("moqt", "moq-00", "https:// for WebTransport"),
+        ("https", "h3", "moqt:// for raw QUIC"),
+    ] {
+        let url = format!("{scheme}://localhost:{port}");
+        assert_fails(
+            &run(["subscribe", &url, "live/x", "--track", "t", "--insecure"]),
+            1,
+            &format!(
+                "The server at {authority} does not speak MOQT draft 14 (ALPN {alpn} refused). \
+                 Check the port, or try {other}."
+            ),
+        );
+    }
 }

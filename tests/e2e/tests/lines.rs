@@ -1,5 +1,7 @@
 //! Lines of text as objects, from one program to another through a relay.
 
+#![cfg(unix)]
+
 use moqtail_e2e::{Finished, Process, Relay};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Programs of others against our relay. Their paths come in by the environment; `./test peers` installs them.
 
-#![cfg(feature = "peers")]
+#![cfg(all(unix, feature = "peers"))]
 
 use std::process::Command;
 
@@ -27,7 +27,10 @@ fn six_cases(url: &str) {
     .enumerate()
     {
         let line = format!("ok {} - {case}", number + 1);
-        assert!(report.lines().any(|l| l == line), "no `{line}` in:\n{report}");
+        assert!(
+            report.lines().any(|l| l == line),
+            "no `{line}` in:\n{report}"
+        );
     }
     assert!(run.status.success(), "{report}");
 }

@@ -1,5 +1,7 @@
 //! Publishers, relays and viewers survive each other.
 
+#![cfg(unix)]
+
 use moqtail_e2e::{Chunk, FRAME_RATE, Process, Relay, Scratch, chunks, playable};
 
 /// Whether a viewer has written this many video frames in all.

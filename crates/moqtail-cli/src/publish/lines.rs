@@ -16,16 +16,17 @@ use tokio::{
 };
 
 use super::{
-    DEFAULT_HOLD, DEFAULT_PRIORITY, keep_published,
+    announcement::{tell, until_published},
+    defaults::{DEFAULT_HOLD, DEFAULT_PRIORITY},
     media::whole_group,
-    session::{Stop, leave},
-    tell, until_published,
+    session::{Stop, keep_published, leave},
 };
 use crate::{
     args::PublishOptions,
     clock::unix_ms,
     errors::{CliError, plain},
     link::Link,
+    logging::say,
     names,
     signals::Signals,
 };
@@ -117,6 +118,14 @@ impl LineTrack {
 
     fn write(&mut self, line: Bytes) -> Result<(), CliError> {
         self.line += 1;
+        if self.datagram && line.len() > MAX_DATAGRAM {
+            say(format_args!(
+                "Line {} is left out: {} bytes do not fit a datagram. Leave `--datagram` out for long lines.",
+                self.line,
+                line.len()
+            ));
+            return Ok(());
+        }
         if self.datagram {
             self.send(line)?;
         } else {
@@ -142,14 +151,6 @@ impl LineTrack {
     }
 
     fn send(&self, line: Bytes) -> Result<(), CliError> {
-        if line.len() > MAX_DATAGRAM {
-            return Err(CliError::LineTooLong {
-                line: self.line,
-                size: line.len(),
-                limit: MAX_DATAGRAM,
-                next: "Leave `--datagram` out to publish lines of any length.",
-            });
-        }
         let datagram = ObjectDatagram {
             track_alias: TrackAlias(0),
             group: self.group,

@@ -1,5 +1,7 @@
 //! `moqtail publish`: media or lines of text to a relay.
 
+mod announcement;
+mod defaults;
 mod input;
 mod lines;
 mod media;
@@ -13,8 +15,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+use self::announcement::{tell, until_published};
+use self::defaults::DEFAULT_HOLD;
 use self::session::{Stop, leave};
 pub(crate) use self::{
+    defaults::DEFAULT_PRIORITY,
     input::Input,
     media::{MediaBroadcast, Sent},
     session::keep_published,
@@ -26,15 +31,8 @@ use crate::{
     errors::CliError,
     link::Link,
     logging::say,
-    program,
     signals::Signals,
 };
-
-/// The draft's middle priority.
-pub(crate) const DEFAULT_PRIORITY: u8 = 128;
-
-/// Longer than the longest pause between two tries of a viewer that waits, so that it sees the first frame.
-const DEFAULT_HOLD: Duration = Duration::from_secs(3);
 
 /// Runs `moqtail publish`.
 pub(crate) async fn run(
@@ -134,20 +132,4 @@ pub(crate) async fn play(
             }
         }
     }
-}
-
-/// Waits for the first session.
-async fn until_published(published: &mut watch::Receiver<bool>) {
-    // Fails only without a sender, which then has nothing to say.
-    let _ = published.wait_for(|published| *published).await;
-}
-
-/// Says once that the broadcast is there and how to get it; never returns.
-async fn tell(mut published: watch::Receiver<bool>, what: String, command: String) {
-    until_published(&mut published).await;
-    say(format_args!(
-        "Publishing {what}. Watch it with: {} {command}",
-        program::name()
-    ));
-    std::future::pending().await
 }

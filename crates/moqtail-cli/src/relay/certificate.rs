@@ -104,8 +104,8 @@ impl CertificateSource {
             }
             match self.load() {
                 Ok(identity) => {
-                    tracing::info!("another certificate is in use now");
                     renewed(identity);
+                    tracing::info!("another certificate is in use now");
                     (loaded, failed) = (stamp, None);
                 }
                 Err(error) => {

@@ -148,3 +148,72 @@ fn status_name(status: ObjectStatus) -> Option<&'static str> {
         ObjectStatus::EndOfTrack => Some("end-of-track"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use moqtail::model::{DatagramBody, Extensions, ObjectDatagram, TrackAlias};
+
+    use super::*;
+
+    fn object(body: DatagramBody) -> Object {
+        let datagram = ObjectDatagram {
+            track_alias: TrackAlias(0),
+            group: 7,
+            object: 3,
+            object_id_absent: false,
+            publisher_priority: 128,
+            end_of_group: false,
+            extensions: Extensions::default(),
+            body,
+        };
+        datagram.into()
+    }
+
+    fn rendered(body: DatagramBody, format: Format) -> Option<String> {
+        render(&object(body), format).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn a_payload_is_text_if_it_can_be() {
+        let payload = |bytes: &'static [u8]| DatagramBody::Payload(Bytes::from_static(bytes));
+        assert_eq!(
+            rendered(payload(b"a \"b\""), Format::Jsonl).unwrap(),
+            "{\"group\":7,\"object\":3,\"bytes\":5,\"text\":\"a \\\"b\\\"\"}\n"
+        );
+        assert_eq!(
+            rendered(payload(b"\xff"), Format::Jsonl).unwrap(),
+            "{\"group\":7,\"object\":3,\"bytes\":1,\"base64\":\"/w==\"}\n"
+        );
+        assert_eq!(rendered(payload(b"a"), Format::Raw).unwrap(), "a");
+        assert_eq!(rendered(payload(b"a"), Format::Lines).unwrap(), "a\n");
+    }
+
+    #[test]
+    fn a_status_is_no_payload() {
+        let end = || DatagramBody::Status(ObjectStatus::EndOfGroup);
+        assert_eq!(
+            rendered(end(), Format::Jsonl).unwrap(),
+            "{\"group\":7,\"object\":3,\"bytes\":0,\"status\":\"end-of-group\"}\n"
+        );
+        assert_eq!(rendered(end(), Format::Raw), None);
+        assert_eq!(rendered(end(), Format::Lines), None);
+    }
+
+    #[test]
+    fn after_a_break_only_the_rest_of_a_range_is_wanted() {
+        let start = Location::new(5, 0);
+        let range = Filter::AbsoluteRange {
+            start,
+            end_group: 9,
+        };
+        assert_eq!(
+            rest(range, Location::new(6, 2)),
+            Filter::AbsoluteRange {
+                start: Location::new(6, 3),
+                end_group: 9
+            }
+        );
+        assert_eq!(rest(Filter::NextGroupStart, start), Filter::LargestObject);
+    }
+}

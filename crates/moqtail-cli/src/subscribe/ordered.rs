@@ -11,6 +11,15 @@ use std::{
 use moqtail::client::{Incoming, Object, SubgroupReader, Subscription, SubscriptionEnd};
 use tokio::time::{Instant, sleep_until};
 
+/// How long a group waits for the stream of the group before it, which may have been overtaken.
+const OVERTAKEN: Duration = Duration::from_millis(200);
+
+/// How long the first group of all waits for an earlier one, where nothing tells which is first.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// After so many groups in a row that did not exist, the next ones are not missed: this publisher counts in leaps.
+const MAX_GAPS: u8 = 3;
+
 /// What becomes of an object that comes after objects of a later group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Late {
@@ -23,7 +32,6 @@ pub(crate) enum Late {
 /// Merges the streams of a subscription.
 pub(crate) struct Ordered {
     subscription: Subscription,
-    /// By group and order of arrival.
     readers: Readers,
     arrived: u64,
     ended: bool,
@@ -31,8 +39,22 @@ pub(crate) struct Ordered {
     late: Late,
     /// Largest group that an object was delivered of.
     newest: Option<u64>,
-    /// Since when later streams wait for the first one.
-    blocked: Option<Instant>,
+    /// Groups in a row that were missed in vain.
+    gaps: u8,
+    /// What later streams wait for, and since when.
+    waiting: Option<(Wait, Instant)>,
+}
+
+/// By group and order of arrival.
+type Readers = BTreeMap<(u64, u64), Box<SubgroupReader>>;
+
+/// What the next object may have to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// An object of the earliest stream, while later streams are there.
+    Object,
+    /// The stream of an earlier group.
+    Group,
 }
 
 impl Ordered {
@@ -46,7 +68,8 @@ impl Ordered {
             patience,
             late,
             newest: None,
-            blocked: None,
+            gaps: 0,
+            waiting: None,
         }
     }
 
@@ -60,14 +83,7 @@ impl Ordered {
     /// The next object; `None` when the subscription has ended and all was delivered. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Object> {
         loop {
-            let wait_until = match self.readers.len() {
-                0 | 1 => {
-                    self.blocked = None;
-                    None
-                }
-                _ => Some(*self.blocked.get_or_insert_with(Instant::now) + self.patience),
-            };
-            let patient = wait_until.is_none_or(|until| Instant::now() < until);
+            let (open, until) = self.turn();
             let Self {
                 subscription,
                 readers,
@@ -81,20 +97,64 @@ impl Ordered {
                     Some(Incoming::Datagram(datagram)) => return Some(datagram.into()),
                     None => self.ended = true,
                 },
-                (key, read) = read(readers, patient), if !readers.is_empty() => match read {
+                (key, read) = read(readers, open), if open > 0 => match read {
                     Some(object) => {
                         self.delivered(key.0);
                         return Some(object);
                     }
                     None => {
                         self.readers.remove(&key);
-                        self.blocked = None;
+                        self.waiting = None;
                     }
                 },
-                () = until(wait_until), if patient && wait_until.is_some() => {}
+                () = reached(until), if until.is_some() => {}
                 else => return None,
             }
         }
+    }
+
+    /// Of how many streams an object may be taken now, the earliest first, and when there is to be another look.
+    fn turn(&mut self) -> (usize, Option<Instant>) {
+        let count = self.readers.len();
+        let Some(((first, _), _)) = self.readers.first_key_value() else {
+            self.waiting = None;
+            return (0, None);
+        };
+        let first = *first;
+        let follows = self
+            .newest
+            .is_some_and(|newest| first <= newest.saturating_add(1));
+        if !follows && !self.ended && self.gaps < MAX_GAPS {
+            let patience = match self.newest {
+                Some(_) => OVERTAKEN.min(self.patience),
+                None => SETTLE,
+            };
+            if let Some(until) = self.wait(Wait::Group, patience) {
+                return (0, Some(until));
+            }
+            // The groups between do not exist.
+            self.gaps += u8::from(self.newest.is_some());
+            self.newest = Some(first);
+        }
+        if count == 1 {
+            self.waiting = None;
+            return (1, None);
+        }
+        match self.wait(Wait::Object, self.patience) {
+            Some(until) => (1, Some(until)),
+            None => (count, None),
+        }
+    }
+
+    /// Until when to wait; `None`: long enough.
+    fn wait(&mut self, wait: Wait, patience: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let since = match self.waiting {
+            Some((waiting, since)) if waiting == wait => since,
+            _ => self.waiting.insert((wait, now)).1,
+        };
+        let until = since + patience;
+        (now < until).then_some(until)
     }
 
     fn add(&mut self, reader: Box<SubgroupReader>) {
@@ -108,8 +168,14 @@ impl Ordered {
     }
 
     fn delivered(&mut self, group: u64) {
+        if self
+            .newest
+            .is_some_and(|newest| group == newest.saturating_add(1))
+        {
+            self.gaps = 0;
+        }
         self.newest = self.newest.max(Some(group));
-        self.blocked = None;
+        self.waiting = None;
         if self.late == Late::Drop {
             let kept = self.readers.split_off(&(group, 0));
             if !self.readers.is_empty() {
@@ -120,20 +186,17 @@ impl Ordered {
     }
 }
 
-async fn until(time: Option<Instant>) {
+async fn reached(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
 }
 
-type Readers = BTreeMap<(u64, u64), Box<SubgroupReader>>;
-
-/// The next object of the first reader, or of any when there is no more patience. No object: that reader is at its end.
-async fn read(readers: &mut Readers, patient: bool) -> ((u64, u64), Option<Object>) {
-    let count = if patient { 1 } else { readers.len() };
+/// The next object of the first `open` readers. No object: that reader is at its end.
+async fn read(readers: &mut Readers, open: usize) -> ((u64, u64), Option<Object>) {
     poll_fn(|cx| {
-        for (key, reader) in readers.iter_mut().take(count) {
+        for (key, reader) in readers.iter_mut().take(open) {
             if let Poll::Ready(read) = poll_reader(reader, cx) {
                 return Poll::Ready((*key, read));
             }
@@ -153,4 +216,164 @@ fn poll_reader(reader: &mut SubgroupReader, cx: &mut Context<'_>) -> Poll<Option
             None
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use moqtail::{
+        client::{
+            Broadcast, Client, ClientConfig, LocalSubgroup, LocalTrack, SubgroupOptions,
+            SubscribeOptions, TrackOptions,
+        },
+        model::{Extensions, PublishDoneCode, SubgroupId},
+        relay::{Relay, RelayConfig},
+        transport::{MemoryConnection, TransportLimits},
+    };
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// A track that one client publishes through a relay and another one receives.
+    struct World {
+        track: LocalTrack,
+        received: Ordered,
+        _sessions: (Client, Client, JoinSet<()>),
+    }
+
+    impl World {
+        async fn new(late: Late) -> Self {
+            let relay = Relay::new(RelayConfig::default());
+            let mut tasks = JoinSet::new();
+            let mut client = async || {
+                let (here, there) = MemoryConnection::pair(TransportLimits::default());
+                let relay = relay.clone();
+                tasks.spawn(async move { drop(relay.attach(there).await) });
+                Client::over(here, ClientConfig::default()).await.unwrap()
+            };
+            let (publisher, subscriber) = (client().await, client().await);
+            let broadcast = Broadcast::new("a".parse().unwrap());
+            let track = broadcast.track("t", TrackOptions::default()).unwrap();
+            // Without the announcement nobody could find the track.
+            std::mem::forget(publisher.publish(&broadcast).await.unwrap());
+            let options = SubscribeOptions::default();
+            let subscription = subscriber
+                .subscribe("a#t".parse().unwrap(), options)
+                .await
+                .unwrap();
+            let received = Ordered::new(subscription, PATIENCE, late);
+            Self {
+                track,
+                received,
+                _sessions: (publisher, subscriber, tasks),
+            }
+        }
+
+        fn group(&self, group: u64) -> LocalSubgroup {
+            let options = SubgroupOptions {
+                group,
+                subgroup: SubgroupId::Zero,
+                publisher_priority: 128,
+                extensions: false,
+                end_of_group: false,
+            };
+            self.track.subgroup(options).unwrap()
+        }
+
+        /// Group and object of the next object, and how long it took.
+        async fn next(&mut self) -> (u64, u64, Duration) {
+            let begin = Instant::now();
+            let object = self.received.next().await.unwrap();
+            (object.group, object.object, begin.elapsed())
+        }
+    }
+
+    fn write(subgroup: &mut LocalSubgroup, object: u64) {
+        subgroup
+            .object(object, &Extensions::default(), "x".into())
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_waits_for_the_one_before_it() {
+        let mut world = World::new(Late::Deliver).await;
+        let mut first = world.group(1);
+        write(&mut first, 0);
+        assert_eq!(world.next().await, (1, 0, SETTLE));
+        let mut second = world.group(2);
+        write(&mut second, 0);
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            write(&mut first, 1);
+            first.finish().unwrap();
+        };
+        let read = async { [world.received.next().await, world.received.next().await] };
+        let ((), read) = tokio::join!(late, read);
+        let groups = read.map(|object| object.unwrap().location());
+        assert_eq!(groups.map(|at| (at.group, at.object)), [(1, 1), (2, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_stands_still_is_overtaken_and_delivered_late() {
+        let mut world = World::new(Late::Deliver).await;
+        let mut first = world.group(1);
+        write(&mut first, 0);
+        world.next().await;
+        let mut second = world.group(2);
+        write(&mut second, 0);
+        assert_eq!(world.next().await, (2, 0, PATIENCE));
+        write(&mut first, 1);
+        let (group, object, _) = world.next().await;
+        assert_eq!((group, object), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_player_leaves_out_what_comes_too_late() {
+        let mut world = World::new(Late::Drop).await;
+        let mut first = world.group(1);
+        write(&mut first, 0);
+        world.next().await;
+        let mut second = world.group(2);
+        write(&mut second, 0);
+        assert_eq!(world.next().await, (2, 0, PATIENCE));
+        write(&mut first, 1);
+        write(&mut second, 1);
+        let (group, object, _) = world.next().await;
+        assert_eq!((group, object), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn groups_that_do_not_exist_are_missed_only_a_few_times() {
+        let mut world = World::new(Late::Drop).await;
+        let mut waits = Vec::new();
+        for group in [10, 20, 30, 40, 50, 60] {
+            let mut subgroup = world.group(group);
+            write(&mut subgroup, 0);
+            subgroup.finish().unwrap();
+            waits.push(world.next().await.2);
+        }
+        let none = Duration::ZERO;
+        assert_eq!(waits, [SETTLE, OVERTAKEN, OVERTAKEN, OVERTAKEN, none, none]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_comes_after_all_objects() {
+        let mut world = World::new(Late::Deliver).await;
+        let mut subgroup = world.group(1);
+        write(&mut subgroup, 0);
+        subgroup.finish().unwrap();
+        world.next().await;
+        let World {
+            track,
+            mut received,
+            _sessions,
+        } = world;
+        track.end(PublishDoneCode::TRACK_ENDED, "over");
+        assert!(received.next().await.is_none());
+        let SubscriptionEnd::Done { status, .. } = received.end() else {
+            panic!("no PUBLISH_DONE")
+        };
+        assert_eq!(status, PublishDoneCode::TRACK_ENDED);
+    }
 }

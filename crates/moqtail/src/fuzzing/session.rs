@@ -31,6 +31,7 @@ const LIMITS: SessionLimits = SessionLimits {
     max_parked_streams: 2,
     max_retired_aliases: 2,
     max_finished_requests: 3,
+    max_kept_parameters: 100,
     setup_timeout: Duration::from_secs(10),
     answer_timeout: Duration::from_secs(30),
     header_timeout: Duration::from_secs(30),

@@ -281,7 +281,7 @@ mod tests {
         assert!(fields(1).is_ok());
         assert!(fields(32).is_ok());
         assert_eq!(fields(33), Err(NameError::TooManyFields));
-        assert!(NamespacePrefix::new([Bytes::new(); 0]).is_ok());
+        assert!(NamespacePrefix::new(Vec::<Bytes>::new()).is_ok());
     }
 
     /// S2.4.1-03: the fields and the name count, the lengths before them do not.

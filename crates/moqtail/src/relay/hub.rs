@@ -8,13 +8,14 @@
 //! time *end* it: it leaves the directory, its log is sealed, and it goes with the last subscriber that reads it out.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
 
 use super::{
     Action, DownstreamRequest, LargestSource, RelayLimits, SessionId, TrackId, UpstreamId,
     routes::Routes,
+    state::{Downstream, DownstreamState, Track, Upstream},
 };
 use crate::{
     model::{
@@ -23,54 +24,6 @@ use crate::{
     },
     session::RequestHandle,
 };
-
-type Downstream = (SessionId, RequestHandle);
-
-#[derive(Debug)]
-struct Upstream {
-    session: SessionId,
-    track: TrackId,
-    /// It came by PUBLISH, so its Forward State follows the subscribers'.
-    published: bool,
-    active: bool,
-    forward: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum DownstreamState {
-    Waiting(DownstreamRequest),
-    Served { forward: bool },
-}
-
-#[derive(Debug)]
-struct Track {
-    name: FullTrackName,
-    upstreams: Vec<UpstreamId>,
-    downstream: BTreeMap<Downstream, DownstreamState>,
-    /// Out of the directory; subscribers get what is left.
-    ended: bool,
-    /// Until when waiting subscribers get an answer.
-    answer_by: Option<Instant>,
-    /// Until when served subscribers stay without a publisher.
-    linger_until: Option<Instant>,
-    /// Why the last asked publisher refused.
-    refusal: Option<SubscribeErrorCode>,
-}
-
-impl Track {
-    fn wants_forward(&self) -> bool {
-        self.downstream.values().any(|state| match state {
-            DownstreamState::Waiting(request) => request.forward,
-            DownstreamState::Served { forward } => *forward,
-        })
-    }
-
-    fn has_served(&self) -> bool {
-        self.downstream
-            .values()
-            .any(|d| matches!(d, DownstreamState::Served { .. }))
-    }
-}
 
 /// Directory and router of a relay.
 #[derive(Debug)]
@@ -322,11 +275,15 @@ impl Hub {
 
     /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
     pub(crate) fn upstream_done(&mut self, id: UpstreamId, status: PublishDoneCode, reason: &str) {
-        let Some(track) = self.remove_upstream(id) else {
+        let Some(id) = self.remove_upstream(id) else {
             return;
         };
-        if !self.is_live(track) {
-            self.end_track(track, status, reason);
+        if !self.is_live(id) {
+            self.end_track(id, status, reason);
+        } else if status == PublishDoneCode::TRACK_ENDED
+            && let Some(track) = self.tracks.get_mut(&id)
+        {
+            track.ended_by_one = Some(reason.to_owned());
         }
     }
 
@@ -340,6 +297,23 @@ impl Hub {
     /// Subscriptions that are served or wait for an answer.
     pub(crate) fn subscriptions(&self) -> usize {
         self.downstreams.len()
+    }
+
+    /// Sessions that are served a track of `namespace`.
+    pub(crate) fn viewers(&self, namespace: &TrackNamespace) -> usize {
+        let tracks = self
+            .tracks
+            .values()
+            .filter(|track| track.name.namespace() == namespace);
+        let served = tracks.flat_map(|track| {
+            let served = |state: &_| matches!(state, DownstreamState::Served { .. });
+            track
+                .downstream
+                .iter()
+                .filter(move |(_, state)| served(state))
+                .map(|((session, _), _)| *session)
+        });
+        served.collect::<BTreeSet<_>>().len()
     }
 
     /// PUBLISH came and is allowed.
@@ -433,6 +407,7 @@ impl Hub {
             answer_by: None,
             linger_until: None,
             refusal: None,
+            ended_by_one: None,
         };
         self.tracks.insert(id, track);
         self.names.insert(name.clone(), id);
@@ -528,6 +503,7 @@ impl Hub {
         track.answer_by = None;
         track.linger_until = None;
         track.refusal = None;
+        track.ended_by_one = None;
         for (&(session, handle), state) in &mut track.downstream {
             let DownstreamState::Waiting(request) = *state else {
                 continue;
@@ -556,6 +532,10 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        // One that died unnoticed and came back may have ended the track already.
+        if let Some(reason) = track.ended_by_one.take() {
+            return self.end_track(id, PublishDoneCode::TRACK_ENDED, &reason);
+        }
         let vanished = track.has_served() && track.linger_until.is_none() && !track.ended;
         if vanished {
             track.linger_until = Some(now + self.limits.publisher_linger);

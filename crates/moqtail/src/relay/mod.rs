@@ -2,6 +2,15 @@
 //!
 //! The core is pure: the hub (directory and router) sees sessions as numbers and no objects. `serve` is its shell.
 
+#![cfg_attr(
+    not(feature = "net"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without `net` nobody drives the core"
+    )
+)]
+
 mod action;
 mod hooks;
 mod hub;
@@ -9,6 +18,7 @@ mod limits;
 mod routes;
 #[cfg(feature = "net")]
 mod serve;
+mod state;
 
 use action::{Action, DownstreamRequest, LargestSource};
 pub use hooks::{AllowAll, Hooks, SessionInfo, Verdict};

@@ -13,6 +13,7 @@ use std::time::Duration;
 /// | `max_parked_streams` | 64 | the stream is refused with CANCELLED |
 /// | `max_retired_aliases` | 1024 | the oldest is forgotten; its late streams count as unknown |
 /// | `max_finished_requests` | 1024 | the oldest is forgotten; a second answer to it is ignored, not refused |
+/// | `max_kept_parameters` | 4096 | tokens and unknown parameters of a message that has to wait are dropped |
 /// | `setup_timeout` | 10 s | closes with CONTROL_MESSAGE_TIMEOUT |
 /// | `answer_timeout` | 30 s | the request fails with [`RequestFailure::TimedOut`](super::RequestFailure::TimedOut) |
 /// | `header_timeout` | 30 s | closes with DATA_STREAM_TIMEOUT |
@@ -36,6 +37,9 @@ pub struct SessionLimits {
     pub max_retired_aliases: usize,
     /// Finished own requests whose answers are remembered (draft-14 §5.1).
     pub max_finished_requests: usize,
+    /// Memory for the parameters of one SUBSCRIBE_UPDATE before the answer, or one PUBLISH that crossed a SUBSCRIBE, in
+    /// bytes. Messages that are told at once are not concerned.
+    pub max_kept_parameters: usize,
     /// From the start of the session to the peer's SETUP.
     pub setup_timeout: Duration,
     /// From an own request to its answer.
@@ -60,6 +64,7 @@ impl Default for SessionLimits {
             max_parked_streams: 64,
             max_retired_aliases: 1024,
             max_finished_requests: 1024,
+            max_kept_parameters: 4096,
             setup_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),

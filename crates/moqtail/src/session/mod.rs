@@ -20,6 +20,7 @@ mod limits;
 mod machine;
 mod namespace;
 mod outbox;
+mod parameters;
 mod publish;
 mod range;
 mod request;

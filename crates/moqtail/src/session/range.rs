@@ -1,7 +1,7 @@
 //! Which objects a subscription asks for: filters and how they may change (draft-14 §9.7, §9.10).
 
 use super::error::RangeFault;
-use crate::model::{Filter, Location, Parameter, Parameters};
+use crate::model::{Filter, Location};
 
 /// First location and last group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,23 +90,6 @@ impl Range {
     }
 }
 
-/// Parameters after an update: those in `newer`, and what `older` says about others (draft-14 §9.10).
-pub(super) fn update_parameters(older: &Parameters, newer: Parameters) -> Parameters {
-    let mut merged = newer;
-    for parameter in &older.0 {
-        let timeout = matches!(parameter, Parameter::DeliveryTimeout(_));
-        if timeout
-            && !merged
-                .0
-                .iter()
-                .any(|p| matches!(p, Parameter::DeliveryTimeout(_)))
-        {
-            merged.0.push(parameter.clone());
-        }
-    }
-    merged
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,15 +146,5 @@ mod tests {
             end_group: None,
         };
         assert!(open.narrow(Location::new(0, 0), Some(3)).is_ok());
-    }
-
-    /// S9.10-09
-    #[test]
-    fn an_update_keeps_the_delivery_timeout_that_it_does_not_name() {
-        let old = Parameters(vec![Parameter::DeliveryTimeout(500)]);
-        let kept = update_parameters(&old, Parameters::default());
-        assert_eq!(kept.0, [Parameter::DeliveryTimeout(500)]);
-        let new = Parameters(vec![Parameter::DeliveryTimeout(900)]);
-        assert_eq!(update_parameters(&old, new.clone()), new);
     }
 }

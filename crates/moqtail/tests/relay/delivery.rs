@@ -17,7 +17,7 @@ over_every_carrier! {
         let (broadcast, track) = live("sensor");
         let _publisher = world.publisher(&broadcast).await;
         let mut reader = world.viewer("sensor", Filter::LargestObject).await.objects();
-        let publishing = tokio::task::spawn(async move {
+        let publishing = async {
             let mut tick = tokio::time::interval(Duration::from_millis(10));
             for group in 0..SECONDS {
                 let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
@@ -30,16 +30,17 @@ over_every_carrier! {
                 }
                 subgroup.finish().unwrap();
             }
-            track
-        });
-        let mut next = vec![0; usize::try_from(SECONDS).unwrap()];
-        for _ in 0..PER_SECOND * SECONDS {
-            let object = reader.next().await;
-            assert_eq!(object.payload, vec![(object.object % 251) as u8; 160]);
-            let expected = &mut next[usize::try_from(object.group).unwrap()];
-            assert_eq!(object.object, *expected);
-            *expected += 1;
-        }
-        publishing.await.unwrap();
+        };
+        let reading = async {
+            let mut next = vec![0; usize::try_from(SECONDS).unwrap()];
+            for _ in 0..PER_SECOND * SECONDS {
+                let object = reader.next().await;
+                assert_eq!(object.payload, vec![(object.object % 251) as u8; 160]);
+                let expected = &mut next[usize::try_from(object.group).unwrap()];
+                assert_eq!(object.object, *expected);
+                *expected += 1;
+            }
+        };
+        tokio::join!(publishing, reading);
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqtail::client::{
-    Broadcast, Client, ClientConfig, LocalTrack, Object, Objects, SubgroupOptions, SubscribeError,
-    SubscribeOptions, Subscription, TrackOptions,
+    Broadcast, Client, ClientConfig, LocalTrack, Object, Objects, ReadError, SubgroupOptions,
+    SubscribeError, SubscribeOptions, Subscription, TrackOptions,
 };
 use moqtail::model::{Extensions, Filter};
 use moqtail::relay::{Relay, RelayConfig};
 use moqtail::transport::{
-    Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl, TransportKind, TransportLimits,
-    Trust,
+    Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl, StreamError, TransportKind,
+    TransportLimits, Trust,
 };
 use tokio::task::JoinSet;
 
@@ -152,6 +152,18 @@ impl Reader {
             .await
             .expect("the subscription goes on")
             .unwrap()
+    }
+
+    /// The next object, past streams that ended early with their publisher.
+    pub(crate) async fn next_after_loss(&mut self) -> Object {
+        loop {
+            let next = soon("an object", self.objects.next()).await;
+            match next.expect("the subscription goes on") {
+                Ok(object) => return object,
+                Err(ReadError::Stream(StreamError::Reset(_))) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// Location and payload of the next `count` objects.

@@ -268,6 +268,26 @@ fn subscribers_are_told_when_the_publisher_does_not_come_back() {
     )));
 }
 
+/// A publisher that was killed and started again is two publishers until the relay misses the first one.
+#[test]
+fn a_track_that_one_publisher_ended_ends_when_the_other_vanishes() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/cam");
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_done(UpstreamId(1), PublishDoneCode::TRACK_ENDED, "over");
+    assert!(relay.actions().is_empty());
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert!(relay.actions().iter().any(|a| matches!(
+        a,
+        Action::EndTrack {
+            status: PublishDoneCode::TRACK_ENDED,
+            ..
+        }
+    )));
+}
+
 #[test]
 fn a_second_publisher_takes_over_without_a_gap_in_service() {
     let mut relay = Relay::live();

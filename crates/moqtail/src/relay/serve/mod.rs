@@ -22,7 +22,7 @@ use shared::{Shared, keep_time};
 
 use super::{SessionId, SessionInfo};
 use crate::{
-    model::SessionCode,
+    model::{SessionCode, TrackNamespace},
     peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
     session::{Role, Session, SessionConfig, SessionError},
     transport::{CloseReason, Connection, Listener},
@@ -152,6 +152,11 @@ impl Relay {
     /// What the relay does now.
     pub fn stats(&self) -> RelayStats {
         lock(&self.shared.directory).stats()
+    }
+
+    /// How many sessions are served a track of `namespace` now; other relays among them count as one.
+    pub fn viewers(&self, namespace: &TrackNamespace) -> usize {
+        lock(&self.shared.directory).hub.viewers(namespace)
     }
 
     /// Ends the relay well: no new connections, GOAWAY to every session, and after `grace` the end of those that stay.

@@ -13,7 +13,8 @@ use crate::{
             Event, PublishAccepted, RequestFailure, RequestHandle, SubscribeRequest,
             SubscriptionChange,
         },
-        range::{Range, update_parameters},
+        parameters,
+        range::Range,
         request::{Referred, RequestKind},
         timer::Timer,
     },
@@ -140,8 +141,10 @@ impl Publications {
             cx.out.event(Event::SubscriptionUpdated(change));
         } else {
             if let Some(older) = &publication.change {
-                change.parameters = update_parameters(&older.parameters, change.parameters);
+                change.parameters = parameters::updated(&older.parameters, change.parameters);
             }
+            change.parameters =
+                parameters::bounded(change.parameters, cx.limits.max_kept_parameters);
             publication.change = Some(Box::new(change));
         }
         Ok(())

@@ -9,7 +9,8 @@ use crate::{
         context::{Context, check_encodable},
         error::{CallError, RangeFault},
         event::{PublishAnswer, RequestHandle, SubscribeOptions, SubscriptionUpdate},
-        range::{Range, update_parameters},
+        parameters,
+        range::Range,
         request::RequestKind,
         token,
     },
@@ -71,7 +72,7 @@ impl Subscriptions {
         token::check_sent(&update.parameters)?;
         let range = narrowed(subscription.range, &update)?;
         let older = subscription.update.clone().unwrap_or_default();
-        let parameters = update_parameters(&older, update.parameters);
+        let parameters = parameters::updated(&older, update.parameters);
         check_encodable(&subscription.update_message(NO_ID, parameters.clone()))?;
 
         subscription.range = range;

@@ -13,6 +13,7 @@ use crate::{
         context::Context,
         error::SessionError,
         event::{Event, PublishRequest, RequestFailure, RequestHandle, SubscribeAccepted},
+        parameters,
         request::{Referred, RequestKind},
         timer::Timer,
     },
@@ -104,16 +105,17 @@ impl Subscriptions {
             other.track == publish.track
         })?;
         let live = self.tracks.get(&publish.track).copied();
-        let state = if live.is_some() {
-            State::Held
+        let (state, parameters) = if live.is_some() {
+            let kept = parameters::bounded(publish.parameters, cx.limits.max_kept_parameters);
+            (State::Held, kept)
         } else {
-            State::Offered
+            (State::Offered, publish.parameters)
         };
         let subscription = Subscription {
             id: Some(publish.request_id),
             alias: Some(publish.track_alias),
             largest: publish.largest,
-            delivery_timeout: publish.parameters.delivery_timeout(),
+            delivery_timeout: parameters.delivery_timeout(),
             offer: Some(Box::new(PublishRequest {
                 handle,
                 track: publish.track.clone(),
@@ -121,7 +123,7 @@ impl Subscriptions {
                 group_order: publish.group_order,
                 largest: publish.largest,
                 forward: publish.forward,
-                parameters: publish.parameters,
+                parameters,
             })),
             ..Subscription::new(state, publish.track, Filter::LargestObject)
         };

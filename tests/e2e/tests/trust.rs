@@ -1,0 +1,186 @@
+//! Certificates: generated, from files, replaced while in use, and whom clients trust.
+
+#![cfg(unix)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use moqtail_e2e::{Process, Relay, Scratch, moqtail};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+/// A certificate authority of one test.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    pem: PathBuf,
+}
+
+impl Authority {
+    fn new(scratch: &Scratch) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        let pem = scratch.write("ca.pem", issuer.pem());
+        Self { issuer, pem }
+    }
+
+    /// Writes `cert.pem` and `key.pem` for localhost.
+    fn issue(&self, scratch: &Scratch) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        scratch.write("key.pem", key.serialize_pem());
+        scratch.write("cert.pem", certificate.pem());
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// Asks for a broadcast that is not there: who gets that far trusts the relay.
+fn reaches(relay_url: &str, trust: &[&str]) -> bool {
+    let arguments = [
+        "subscribe",
+        relay_url,
+        "live/nobody",
+        "--track",
+        "t",
+        "--no-wait",
+    ];
+    let finished = Process::moqtail(arguments.iter().chain(trust)).finish();
+    let line = finished.last_error();
+    assert_eq!(
+        (finished.code, finished.stderr.len()),
+        (Some(1), 1),
+        "{line}"
+    );
+    match line {
+        line if line.contains("Broadcast live/nobody not found") => true,
+        line if line.contains("is not trusted") => false,
+        line => panic!("{line}"),
+    }
+}
+
+#[test]
+fn an_authority_vouches_for_a_relay_with_a_certificate_of_its_own() {
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    authority.issue(&scratch);
+    let (cert, key) = (scratch.path("cert.pem"), scratch.path("key.pem"));
+    let relay = Relay::start_with([
+        "--listen",
+        "localhost:0",
+        "--http",
+        "off",
+        "--cert",
+        text(&cert),
+        "--key",
+        text(&key),
+    ]);
+    let other = Scratch::new();
+    let stranger = Authority::new(&other);
+    for url in [relay.quic(), relay.web()] {
+        assert!(reaches(&url, &["--ca", text(&authority.pem)]));
+        assert!(!reaches(&url, &["--ca", text(&stranger.pem)]));
+        assert!(!reaches(&url, &[]));
+        assert!(reaches(&url, &["--insecure"]));
+    }
+}
+
+#[test]
+fn a_certificate_is_replaced_while_the_relay_runs() {
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    authority.issue(&scratch);
+    let (cert, key) = (scratch.path("cert.pem"), scratch.path("key.pem"));
+    let relay = Relay::start_with([
+        "-v",
+        "--listen",
+        "localhost:0",
+        "--cert",
+        text(&cert),
+        "--key",
+        text(&key),
+    ]);
+    let before = relay.fingerprint();
+    assert!(reaches(&relay.quic(), &["--fingerprint", &before]));
+
+    // A broken file changes nothing.
+    scratch.write("cert.pem", "half a certifi");
+    relay
+        .process()
+        .wait_stderr("The certificate stays as it was");
+    assert_eq!(relay.fingerprint(), before);
+
+    authority.issue(&scratch);
+    relay
+        .process()
+        .wait_stderr("another certificate is in use now");
+    let after = relay.fingerprint();
+    assert_ne!(after, before);
+    for url in [relay.quic(), relay.web()] {
+        assert!(reaches(&url, &["--fingerprint", &after]));
+        assert!(!reaches(&url, &["--fingerprint", &before]));
+        assert!(reaches(&url, &[]));
+    }
+}
+
+#[test]
+fn a_local_client_asks_the_relay_for_its_fingerprint() {
+    let relay = Relay::start();
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        assert!(
+            reaches(&format!("moqt://{host}:{}", relay.port()), &[]),
+            "{host}"
+        );
+        assert!(
+            reaches(&format!("https://{host}:{}", relay.port()), &[]),
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn the_http_side_tells_health_and_fingerprint_to_any_page() {
+    let relay = Relay::start();
+    let health = relay.get("/health");
+    assert!(
+        health.starts_with("HTTP/1.0 200") && health.ends_with("\r\n\r\nok\n"),
+        "{health}"
+    );
+    let certificate = relay.get("/certificate.sha256");
+    assert!(
+        certificate.contains("access-control-allow-origin: *"),
+        "{certificate}"
+    );
+    let fingerprint = relay.fingerprint();
+    assert!(fingerprint.len() == 64 && fingerprint.bytes().all(|b| b.is_ascii_hexdigit()));
+    let banner = relay.process().wait_lines("certificate ", 1);
+    assert!(banner.contains(&fingerprint), "{banner}");
+    assert!(relay.get("/nothing").starts_with("HTTP/1.0 404"));
+}
+
+#[test]
+fn flags_go_before_environment_and_that_before_the_file() {
+    let scratch = Scratch::new();
+    let file = scratch.write(
+        "moqtail.toml",
+        "[relay]\nlisten = [\"localhost:0\"]\nhttp = \"off\"\n",
+    );
+    let relay = |environment: Option<&str>, flags: &[&str]| {
+        let mut command = Command::new(moqtail());
+        command.args(["relay", "--config", text(&file)]).args(flags);
+        if let Some(http) = environment {
+            command.env("MOQTAIL_HTTP", http);
+        }
+        let finished = Relay::spawn(command).stop();
+        finished.stdout_text().contains("for http")
+    };
+    assert!(!relay(None, &[]));
+    assert!(relay(Some("localhost:0"), &[]));
+    assert!(!relay(Some("localhost:0"), &["--http", "off"]));
+    assert!(relay(None, &["--http", "localhost:0"]));
+}
