@@ -35,6 +35,9 @@ impl ChunkList {
     pub(super) fn push(&mut self, bytes: Bytes) {
         let start = self.end;
         self.end += bytes.len() as u64;
+        if self.chunks.is_empty() {
+            self.chunks.reserve_exact(1);
+        }
         self.chunks.push_back((start, bytes));
     }
 

@@ -1,6 +1,6 @@
 //! What leaves a log so that its budgets hold: whole groups, the one written longest ago first.
 
-use super::{ids::RunId, log::TrackLog};
+use super::{group::GROUP_COST, ids::RunId, log::TrackLog};
 
 /// Ranges of each kind that are kept of a group whose objects have left.
 const REMEMBERED_RANGES: usize = 16;
@@ -15,9 +15,10 @@ impl TrackLog {
             };
             self.drop_datagram(arrival);
             if let Some(group) = self.groups.get_mut(&at.group) {
-                group.datagrams.retain(|kept| *kept != arrival);
+                // The oldest of all is the oldest of its group.
+                group.datagrams.pop_front();
                 let newest = self.written.last_key_value().map(|(_, group)| *group);
-                let empty = group.datagrams.is_empty() && group.subgroups.is_empty();
+                let empty = group.datagrams.is_empty() && self.is_bare(at.group);
                 if empty && newest != Some(at.group) {
                     self.evict_group(at.group);
                 }
@@ -48,13 +49,14 @@ impl TrackLog {
         };
         if let Some(at) = group.written.take() {
             self.written.remove(&at);
+            self.bytes = self.bytes.saturating_sub(GROUP_COST);
         }
         group.pieces.clear();
         let datagrams = std::mem::take(&mut group.datagrams);
-        let runs: Vec<_> = group
+        let runs: Vec<_> = self
             .subgroups
-            .values()
-            .flat_map(|subgroup| subgroup.runs.iter().copied())
+            .range((id, 0)..=(id, u64::MAX))
+            .flat_map(|(_, subgroup)| subgroup.runs.iter().copied())
             .collect();
         for arrival in datagrams {
             self.drop_datagram(arrival);
@@ -67,9 +69,6 @@ impl TrackLog {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        group
-            .subgroups
-            .retain(|_, subgroup| !subgroup.runs.is_empty() || subgroup.streams > 0);
         for known in [&mut group.present, &mut group.gaps, &mut group.nonexistent] {
             known.forget_lowest(REMEMBERED_RANGES);
         }
@@ -78,15 +77,18 @@ impl TrackLog {
 
     /// Keeps what is known of a group of which nothing else is left, for a while.
     pub(super) fn remember(&mut self, id: u64) {
-        self.remembered.push_back(id);
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.remembered = true;
+            self.remembered.push_back(id);
+        }
         while self.remembered.len() > self.limits.max_remembered_groups {
             let Some(forgotten) = self.remembered.pop_front() else {
                 break;
             };
-            if let Some(group) = self.groups.get(&forgotten)
-                && group.subgroups.is_empty()
-            {
+            if self.is_bare(forgotten) {
                 self.groups.remove(&forgotten);
+            } else if let Some(group) = self.groups.get_mut(&forgotten) {
+                group.remembered = false;
             }
         }
     }
@@ -120,9 +122,8 @@ impl TrackLog {
     /// Lets the oldest run of a subgroup go that has ended.
     pub(super) fn evict_oldest_run(&mut self, group: u64, subgroup: u64) {
         let oldest = self
-            .groups
-            .get(&group)
-            .and_then(|known| known.subgroups.get(&subgroup))
+            .subgroups
+            .get(&(group, subgroup))
             .into_iter()
             .flat_map(|known| &known.runs)
             .find(|id| self.runs.get(id).is_some_and(|run| !run.is_open()))
@@ -157,16 +158,13 @@ impl TrackLog {
         else {
             return;
         };
-        let (group, subgroup, change, cost) = (run.group(), run.subgroup, run.change, run.cost());
+        let (key, cost) = ((run.group(), run.subgroup), run.cost());
         self.runs.remove(&id);
-        self.changes.remove(&change);
         self.uncharge(cost);
-        if let Some(group) = self.groups.get_mut(&group)
-            && let Some(known) = group.subgroups.get_mut(&subgroup)
-        {
+        if let Some(known) = self.subgroups.get_mut(&key) {
             known.runs.retain(|run| *run != id);
-            if known.runs.is_empty() && known.streams == 0 {
-                group.subgroups.remove(&subgroup);
+            if known.is_spent() {
+                self.subgroups.remove(&key);
             }
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{
     MalformedTrack,
     batch::ObjectMark,
-    ids::{RunId, StreamId},
+    ids::{RunId, StreamId, SubgroupKey},
     ranges::RangeSet,
 };
 use crate::model::{Location, ObjectStatus, SubgroupHeader};
@@ -18,7 +18,6 @@ use crate::model::{Location, ObjectStatus, SubgroupHeader};
 /// One group.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) subgroups: BTreeMap<u64, Subgroup>,
     /// Objects received, status objects that end something included.
     pub(super) present: RangeSet,
     /// Objects told to be missing by a prior Object ID gap.
@@ -31,11 +30,16 @@ pub(super) struct Group {
     pub(super) prior_gap: Option<u64>,
     /// When it was last written, in the order of writes of the track; `None`: nothing of it is kept.
     pub(super) written: Option<u64>,
+    /// In the list of groups of which only knowledge is left.
+    pub(super) remembered: bool,
     /// Runs in the order in which their pieces came.
     pub(super) pieces: VecDeque<RunId>,
     /// Datagram objects by arrival.
     pub(super) datagrams: VecDeque<u64>,
 }
+
+/// What a group costs while something of it is kept: itself and its places in the maps of the log.
+pub(super) const GROUP_COST: usize = 2 * size_of::<Group>() + 128;
 
 /// One subgroup of a group.
 #[derive(Debug, Default)]
@@ -68,6 +72,13 @@ pub(super) struct Held {
     pub(super) len: u64,
 }
 
+impl Subgroup {
+    /// Whether nothing of it is left.
+    pub(super) fn is_spent(&self) -> bool {
+        self.runs.is_empty() && self.streams == 0 && self.held.is_empty()
+    }
+}
+
 impl Held {
     pub(super) fn is_complete(&self) -> bool {
         self.len == self.mark.head_len + self.mark.payload_len
@@ -79,7 +90,7 @@ impl Group {
     pub(super) fn check(
         &self,
         at: Location,
-        subgroup: Option<u64>,
+        subgroup: Option<(u64, &Subgroup)>,
         mark: &ObjectMark,
     ) -> Result<(), MalformedTrack> {
         let ends = matches!(
@@ -114,8 +125,8 @@ impl Group {
             return Err(MalformedTrack::Gap { at, what: "group" });
         }
         // draft-14 §2.5 case 4
-        if let Some(subgroup) = subgroup
-            && let Some(last) = self.subgroups.get(&subgroup).and_then(|known| known.last)
+        if let Some((subgroup, known)) = subgroup
+            && let Some(last) = known.last
             && mark.id > last
         {
             return Err(MalformedTrack::AfterSubgroupEnd { at, subgroup, last });
@@ -140,16 +151,14 @@ impl Group {
     /// Whether a stream of `subgroup` may end with FIN after `last`.
     pub(super) fn check_finish(
         &self,
-        group: u64,
-        subgroup: u64,
+        (group, subgroup): SubgroupKey,
+        known: &Subgroup,
         last: u64,
         largest: Option<u64>,
         ends_group: bool,
     ) -> Result<(), MalformedTrack> {
         // draft-14 §2.5 case 5
-        if let Some(first) = self.subgroups.get(&subgroup).and_then(|known| known.last)
-            && first != last
-        {
+        if let Some(first) = known.last.filter(|first| *first != last) {
             return Err(MalformedTrack::TwoSubgroupEnds {
                 group,
                 subgroup,

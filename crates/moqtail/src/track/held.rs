@@ -3,7 +3,7 @@
 use super::{
     MalformedTrack,
     batch::ObjectMark,
-    group::{Held, HeldKey},
+    group::{Held, HeldKey, Subgroup},
     ids::{RunId, StreamId},
     log::TrackLog,
     merge::{Turn, can_join},
@@ -23,18 +23,14 @@ impl TrackLog {
             chunks: Vec::new(),
             len: 0,
         };
-        let group = self.groups.entry(turn.header.group).or_default();
-        let known = group.subgroups.entry(turn.subgroup).or_default();
+        let key = (turn.header.group, turn.subgroup);
+        let known = self.subgroups.entry(key).or_default();
         known.held.insert((mark.id, turn.stream), held);
     }
 
     /// Keeps bytes of a held object.
     pub(super) fn hold_more(&mut self, turn: &Turn<'_>, object: u64, from: u64, to: u64) {
-        let Some(known) = self
-            .groups
-            .get_mut(&turn.header.group)
-            .and_then(|group| group.subgroups.get_mut(&turn.subgroup))
-        else {
+        let Some(known) = self.subgroups.get_mut(&(turn.header.group, turn.subgroup)) else {
             return;
         };
         let Some(held) = known.held.get_mut(&(object, turn.stream)) else {
@@ -49,9 +45,8 @@ impl TrackLog {
     /// Lets the object go that a lost stream was in.
     pub(super) fn drop_partial(&mut self, group: u64, subgroup: u64, stream: StreamId) {
         let partial = self
-            .groups
-            .get(&group)
-            .and_then(|known| known.subgroups.get(&subgroup))
+            .subgroups
+            .get(&(group, subgroup))
             .into_iter()
             .flat_map(|known| &known.held)
             .find(|((_, who), held)| *who == stream && !held.is_complete())
@@ -64,7 +59,7 @@ impl TrackLog {
     /// Brings held objects in, and ends runs that nobody continues.
     pub(super) fn settle(&mut self, group: u64, subgroup: u64) -> Result<(), MalformedTrack> {
         let known = |log: &Self| {
-            let known = log.groups.get(&group)?.subgroups.get(&subgroup)?;
+            let known = log.subgroups.get(&(group, subgroup))?;
             Some((known.held.len(), known.streams, known.last))
         };
         let Some((held, streams, last)) = known(self) else {
@@ -73,7 +68,9 @@ impl TrackLog {
         if held == 0 && streams > 0 && last.is_none() {
             return Ok(());
         }
-        while self.promote(group, subgroup)? {}
+        if held > 0 {
+            while self.promote(group, subgroup)? {}
+        }
         let Some((held, streams, last)) = known(self) else {
             return Ok(());
         };
@@ -97,17 +94,16 @@ impl TrackLog {
 
     /// Forgets a subgroup of which nothing is left.
     fn tidy(&mut self, id: u64, subgroup: u64) {
-        let Some(group) = self.groups.get_mut(&id) else {
-            return;
-        };
-        let spent = group.subgroups.get(&subgroup).is_some_and(|known| {
-            known.runs.is_empty() && known.streams == 0 && known.held.is_empty()
-        });
-        if !spent {
+        let key = (id, subgroup);
+        if !self.subgroups.get(&key).is_some_and(Subgroup::is_spent) {
             return;
         }
-        group.subgroups.remove(&subgroup);
-        if group.subgroups.is_empty() && group.written.is_none() {
+        self.subgroups.remove(&key);
+        let kept = self
+            .groups
+            .get(&id)
+            .is_some_and(|group| group.written.is_some());
+        if !kept && self.is_bare(id) {
             self.remember(id);
         }
     }
@@ -117,7 +113,7 @@ impl TrackLog {
         let Some(group) = self.groups.get(&id) else {
             return Ok(false);
         };
-        let Some(known) = group.subgroups.get(&subgroup) else {
+        let Some(known) = self.subgroups.get(&(id, subgroup)) else {
             return Ok(false);
         };
         let Some((&first, _)) = known.held.first_key_value() else {
@@ -172,10 +168,7 @@ impl TrackLog {
     }
 
     fn remove_held(&mut self, group: u64, subgroup: u64, key: HeldKey) -> Option<Held> {
-        let known = self
-            .groups
-            .get_mut(&group)
-            .and_then(|known| known.subgroups.get_mut(&subgroup))?;
+        let known = self.subgroups.get_mut(&(group, subgroup))?;
         let held = known.held.remove(&key)?;
         known.overflow &= !known.held.is_empty();
         self.held_bytes = self.held_bytes.saturating_sub(held.len as usize);
@@ -210,9 +203,8 @@ impl TrackLog {
         };
         let object = key.0;
         let run = self
-            .groups
-            .get(&group)
-            .and_then(|known| known.subgroups.get(&subgroup))
+            .subgroups
+            .get(&(group, subgroup))
             .into_iter()
             .flat_map(|known| &known.runs)
             .filter_map(|id| self.runs.get(id))
@@ -247,9 +239,8 @@ impl TrackLog {
     /// Starts a run with a held object.
     fn start_with_held(&mut self, group: u64, subgroup: u64, key: HeldKey) {
         let Some(header) = self
-            .groups
-            .get(&group)
-            .and_then(|known| known.subgroups.get(&subgroup))
+            .subgroups
+            .get(&(group, subgroup))
             .and_then(|known| known.held.get(&key))
             .map(|held| held.header)
         else {

@@ -13,10 +13,11 @@ use super::{
     ArrivalMark, MalformedTrack, PublisherId, TrackLimits, WriteError,
     batch::ObjectMark,
     datagrams::{DatagramEntry, DatagramRing},
-    group::Group,
-    ids::{RunId, StreamId},
+    group::{GROUP_COST, Group, Subgroup},
+    ids::{RunId, StreamId, SubgroupKey},
     ranges::RangeSet,
-    run::{Run, RunState},
+    ring::Ring,
+    run::{RUN_COST, Run, RunState},
     stream::{Current, StreamState},
 };
 use crate::model::encode_datagram;
@@ -49,13 +50,12 @@ pub struct TrackLog {
     pub(super) alias: TrackAlias,
     pub(super) limits: TrackLimits,
     pub(super) groups: BTreeMap<u64, Group>,
-    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) subgroups: BTreeMap<SubgroupKey, Subgroup>,
+    /// In the order of their last change.
+    pub(super) runs: Ring<Run>,
     pub(super) streams: BTreeMap<StreamId, StreamState>,
     pub(super) arrivals: u64,
-    /// Every run by its last change.
-    pub(super) changes: BTreeMap<u64, RunId>,
     next_change: u64,
-    next_run: u64,
     next_stream: u64,
     next_publisher: u64,
     publishers: BTreeSet<PublisherId>,
@@ -94,12 +94,11 @@ impl TrackLog {
             alias: TrackAlias(alias.0.min(MAX_VARINT)),
             limits,
             groups: BTreeMap::new(),
-            runs: BTreeMap::new(),
+            subgroups: BTreeMap::new(),
+            runs: Ring::default(),
             streams: BTreeMap::new(),
             arrivals: 0,
-            changes: BTreeMap::new(),
             next_change: 0,
-            next_run: 0,
             next_stream: 0,
             next_publisher: 0,
             publishers: BTreeSet::new(),
@@ -273,6 +272,7 @@ impl TrackLog {
         if self.absent_groups.contains(at.group) || mark.gaps.groups.is_some_and(covers) {
             return Err(MalformedTrack::Gap { at, what: "group" });
         }
+        let subgroup = subgroup.and_then(|id| Some((id, self.subgroups.get(&(at.group, id))?)));
         match self.groups.get(&at.group) {
             Some(group) => group.check(at, subgroup, mark),
             None => Ok(()),
@@ -327,21 +327,16 @@ impl TrackLog {
     }
 
     pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64) -> RunId {
-        let id = RunId(self.next_run);
-        self.next_run += 1;
-        let run = Run::new(id, header, subgroup);
-        self.bytes += run.cost();
-        self.runs.insert(id, run);
-        id
+        self.bytes += RUN_COST;
+        self.runs.insert(|id| Run::new(id, header, subgroup))
     }
 
     /// Notes that a run changed.
     pub(super) fn touch(&mut self, id: RunId) {
         if let Some(run) = self.runs.get_mut(&id) {
-            self.changes.remove(&run.change);
             self.next_change += 1;
             run.change = self.next_change;
-            self.changes.insert(run.change, id);
+            self.runs.touch(&id);
         }
     }
 
@@ -349,8 +344,10 @@ impl TrackLog {
     pub(super) fn charge(&mut self, group: u64, id: RunId, pieces: usize, cost: usize) {
         self.bytes += cost;
         self.fresh += pieces;
-        let group = self.note_write(group);
-        group.pieces.extend(std::iter::repeat_n(id, pieces));
+        if pieces > 0 {
+            let group = self.note_write(group);
+            group.pieces.extend(std::iter::repeat_n(id, pieces));
+        }
     }
 
     pub(super) fn uncharge(&mut self, cost: usize) {
@@ -360,17 +357,25 @@ impl TrackLog {
     /// Moves a group to the newest end of the order of eviction.
     fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
-        let newest = self.written.last_key_value().map(|(at, _)| *at);
-        if group.written.is_none() || group.written != newest {
+        if group.written != Some(self.next_write) {
             match group.written {
                 Some(at) => _ = self.written.remove(&at),
-                None => self.remembered.retain(|known| *known != id),
+                None => self.bytes += GROUP_COST,
+            }
+            if std::mem::take(&mut group.remembered) {
+                self.remembered.retain(|known| *known != id);
             }
             self.next_write += 1;
             group.written = Some(self.next_write);
             self.written.insert(self.next_write, id);
         }
         group
+    }
+
+    /// Whether nothing but knowledge is left of a group.
+    pub(super) fn is_bare(&self, group: u64) -> bool {
+        let mut subgroups = self.subgroups.range((group, 0)..=(group, u64::MAX));
+        subgroups.next().is_none()
     }
 
     /// Takes one object that came as a datagram. What comes after the end of the track is ignored.
@@ -493,8 +498,8 @@ impl TrackLog {
     /// Drops all content.
     fn clear(&mut self) {
         self.groups.clear();
+        self.subgroups.clear();
         self.runs.clear();
-        self.changes.clear();
         self.written.clear();
         self.remembered.clear();
         self.datagrams = DatagramRing::default();
@@ -513,9 +518,9 @@ impl TrackLog {
 
     /// Runs that changed after `change`.
     pub(super) fn changed_since(&self, change: u64) -> impl Iterator<Item = &Run> {
-        self.changes
-            .range(change.saturating_add(1)..)
-            .filter_map(|(_, id)| self.runs.get(id))
+        self.runs
+            .newest_first()
+            .take_while(move |run| run.change > change)
     }
 
     pub(super) fn run(&self, id: RunId) -> Option<&Run> {

@@ -245,8 +245,8 @@ impl TrackLog {
         let state = self.streams.get_mut(&turn.stream);
         if let Some(state) = state.filter(|state| state.subgroup.is_none()) {
             state.subgroup = Some(turn.subgroup);
-            let group = self.groups.entry(at.group).or_default();
-            group.subgroups.entry(turn.subgroup).or_default().streams += 1;
+            let key = (at.group, turn.subgroup);
+            self.subgroups.entry(key).or_default().streams += 1;
         }
         Ok(())
     }
@@ -280,10 +280,12 @@ impl TrackLog {
             })
         };
         let contradiction = |what| Err(MalformedTrack::Contradiction { at, what });
-        let Some((run, entry)) = group.subgroups.get(&turn.subgroup).and_then(found) else {
+        let own = self.subgroups.get(&(at.group, turn.subgroup));
+        let Some((run, entry)) = own.and_then(found) else {
             // draft-14 §8.1
-            let mut others = group.subgroups.values().take(SEARCHED_SUBGROUPS);
-            if others.any(|other| found(other).is_some()) {
+            let others = self.subgroups.range((at.group, 0)..=(at.group, u64::MAX));
+            let mut others = others.take(SEARCHED_SUBGROUPS);
+            if others.any(|(_, other)| found(other).is_some()) {
                 return contradiction("subgroup");
             }
             return Ok(Some(Current::Drop));
@@ -315,7 +317,8 @@ impl TrackLog {
         let Some(group) = self.groups.get(&turn.header.group) else {
             return Place::Start;
         };
-        let Some(subgroup) = group.subgroups.get(&turn.subgroup) else {
+        let key = (turn.header.group, turn.subgroup);
+        let Some(subgroup) = self.subgroups.get(&key) else {
             return Place::Start;
         };
         let open = || {
@@ -391,8 +394,8 @@ impl TrackLog {
         if let Some(run) = self.runs.get_mut(&id) {
             run.leader = leader;
         }
-        let group = self.groups.entry(header.group).or_default();
-        let known = group.subgroups.entry(subgroup).or_default();
+        let key = (header.group, subgroup);
+        let known = self.subgroups.entry(key).or_default();
         known.runs.push(id);
         if known.runs.len() > self.limits.max_runs {
             self.evict_oldest_run(header.group, subgroup);
@@ -466,15 +469,15 @@ impl TrackLog {
             return Ok(());
         };
         let id = state.header.group;
-        if let Some(group) = self.groups.get_mut(&id) {
-            // draft-14 §10.4.2: the last object before a FIN is the last of the group
-            if state.header.end_of_group && group.end.is_none() {
-                group.end = Some(last.saturating_add(1));
-            }
-            if let Some(known) = group.subgroups.get_mut(&subgroup) {
-                known.last = Some(last);
-                known.streams = known.streams.saturating_sub(1);
-            }
+        // draft-14 §10.4.2: the last object before a FIN is the last of the group
+        if state.header.end_of_group
+            && let Some(group) = self.groups.get_mut(&id)
+        {
+            group.end.get_or_insert(last.saturating_add(1));
+        }
+        if let Some(known) = self.subgroups.get_mut(&(id, subgroup)) {
+            known.last = Some(last);
+            known.streams = known.streams.saturating_sub(1);
         }
         for run in self.open_runs(id, subgroup) {
             if self
@@ -502,17 +505,16 @@ impl TrackLog {
         let Some(group) = self.groups.get(&state.header.group) else {
             return Ok(());
         };
-        let known = group.subgroups.get(&subgroup);
-        let in_runs = known
-            .into_iter()
-            .flat_map(|known| &known.runs)
-            .filter_map(|id| Some(self.runs.get(id)?.last?.id));
-        let held = known
-            .into_iter()
-            .flat_map(|known| known.held.keys().map(|(object, _)| *object));
+        let key = (state.header.group, subgroup);
+        let Some(known) = self.subgroups.get(&key) else {
+            return Ok(());
+        };
+        let runs = known.runs.iter();
+        let in_runs = runs.filter_map(|id| Some(self.runs.get(id)?.last?.id));
+        let held = known.held.keys().map(|(object, _)| *object);
         group.check_finish(
-            state.header.group,
-            subgroup,
+            key,
+            known,
             last,
             in_runs.chain(held).max(),
             state.header.end_of_group,
@@ -528,11 +530,7 @@ impl TrackLog {
             return;
         };
         let id = state.header.group;
-        if let Some(known) = self
-            .groups
-            .get_mut(&id)
-            .and_then(|group| group.subgroups.get_mut(&subgroup))
-        {
+        if let Some(known) = self.subgroups.get_mut(&(id, subgroup)) {
             known.streams = known.streams.saturating_sub(1);
         }
         self.drop_partial(id, subgroup, stream);
@@ -571,9 +569,8 @@ impl TrackLog {
     }
 
     pub(super) fn open_runs(&self, group: u64, subgroup: u64) -> Vec<RunId> {
-        self.groups
-            .get(&group)
-            .and_then(|group| group.subgroups.get(&subgroup))
+        self.subgroups
+            .get(&(group, subgroup))
             .into_iter()
             .flat_map(|known| known.runs.iter().copied())
             .filter(|id| self.runs.get(id).is_some_and(super::run::Run::is_open))

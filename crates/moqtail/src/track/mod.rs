@@ -24,6 +24,7 @@ mod log;
 mod merge;
 mod outlet;
 mod ranges;
+mod ring;
 mod run;
 mod schedule;
 mod send;

@@ -44,7 +44,7 @@ pub(super) struct ObjectEntry {
 }
 
 /// What a run and an entry of its index cost besides their bytes.
-pub(super) const RUN_COST: usize = 512;
+pub(super) const RUN_COST: usize = 2 * size_of::<Run>() + 256;
 const ENTRY_COST: usize = size_of::<ObjectEntry>();
 
 /// One run.
@@ -139,16 +139,20 @@ impl Run {
     /// Adds an object to the index and returns what that costs.
     pub(super) fn begin(&mut self, entry: ObjectEntry) -> usize {
         self.last = Some(entry);
+        if self.entries.is_empty() {
+            // Most runs have one object or very many.
+            self.entries.reserve_exact(1);
+        }
         self.entries.push_back(entry);
         ENTRY_COST
     }
 
     /// Takes the last object out of the index, because it will not be completed; returns what it cost.
     pub(super) fn abandon_last(&mut self) -> usize {
-        self.last = None;
         let Some(partial) = self.entries.pop_back() else {
             return 0;
         };
+        self.last = self.entries.back().copied();
         self.cut = Some(partial.start);
         ENTRY_COST
     }

@@ -133,6 +133,44 @@ fn a_reset_waits_for_what_is_on_its_way() {
     }
 }
 
+/// What was taken out of the log of an object that is never completed is not sent either.
+#[test]
+fn a_partial_object_that_waits_for_a_stream_is_not_begun() {
+    let mut world = World::subscribed();
+    world.wire.credit = 0;
+    let mut a = world.publish(header(0, 0));
+    a.objects(&objects(0..2)).unwrap();
+    a.begin(2, b"partial", 3);
+    world.run();
+    a.reset(RESET);
+    world.run();
+    world.give_credit(1);
+    assert_eq!(world.stream(0).objects(), objects(0..2));
+    assert_eq!(world.stream(0).state, State::Reset(RESET));
+    assert_eq!(world.delivery.staged(), 0);
+}
+
+/// S10.4.3-07: a follower that begins further on does not take the lead over a gap.
+#[test]
+fn a_follower_does_not_skip_what_the_leader_may_still_bring() {
+    let mut world = World::subscribed();
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+    a.objects(&objects(0..2)).unwrap();
+    b.objects(&objects(5..7)).unwrap();
+    world.run();
+    assert_eq!(world.stream(0).ids(), [0, 1]);
+    a.objects(&objects(2..5)).unwrap();
+    world.run();
+    assert_eq!(world.wire.streams.len(), 1);
+    assert_eq!(world.stream(0).objects(), objects(0..7));
+    b.finish().unwrap();
+    a.objects(&objects(5..7)).unwrap();
+    a.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(0).state, State::Finished);
+}
+
 /// The last follower leaves without having gone on.
 #[test]
 fn an_orphan_is_reset_when_its_followers_are_gone() {
