@@ -122,6 +122,7 @@ impl State {
 }
 
 pub(super) struct ClientHandler<C: Connection> {
+    connection: C,
     peer: PeerHandle,
     egress: EgressHandle<C>,
     state: Arc<Mutex<State>>,
@@ -130,12 +131,14 @@ pub(super) struct ClientHandler<C: Connection> {
 
 impl<C: Connection> ClientHandler<C> {
     pub(super) fn new(
+        connection: C,
         peer: PeerHandle,
         egress: EgressHandle<C>,
         state: Arc<Mutex<State>>,
         limits: ClientLimits,
     ) -> Self {
         Self {
+            connection,
             peer,
             egress,
             state,
@@ -285,6 +288,8 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                 }
             }
             Event::SubscribeAccepted(accepted) => {
+                // As many as the transport's limits allow, now that there is something to receive.
+                self.connection.set_max_incoming_uni(u32::MAX);
                 self.subscribe_answered(accepted.handle, Ok(accepted));
             }
             Event::SubscribeRejected { handle, failure } => {

@@ -122,7 +122,8 @@ impl Client {
         let (ended_tx, ended) = watch::channel(None);
         let egress = Egress::new(connection.clone(), config.delivery);
         let state = Arc::new(Mutex::new(State::new(established)));
-        let mut handler = ClientHandler::<C>::new(
+        let mut handler = ClientHandler::new(
+            connection.clone(),
             peer.clone(),
             egress.handle(),
             state.clone(),

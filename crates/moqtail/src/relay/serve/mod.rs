@@ -129,6 +129,7 @@ impl Relay {
         let mut handler = RelayHandler::new(
             Arc::downgrade(shared),
             id,
+            connection.clone(),
             peer.clone(),
             egress.handle(),
             upstreams,

@@ -34,6 +34,7 @@ pub(super) fn carrier(kind: TransportKind) -> Carrier {
 pub(super) struct RelayHandler<C: Connection> {
     relay: Weak<Shared>,
     id: SessionId,
+    connection: C,
     peer: PeerHandle,
     egress: EgressHandle<C>,
     upstreams: Upstreams,
@@ -46,6 +47,7 @@ impl<C: Connection> RelayHandler<C> {
     pub(super) fn new(
         relay: Weak<Shared>,
         id: SessionId,
+        connection: C,
         peer: PeerHandle,
         egress: EgressHandle<C>,
         upstreams: Upstreams,
@@ -59,6 +61,7 @@ impl<C: Connection> RelayHandler<C> {
         Self {
             relay,
             id,
+            connection,
             peer,
             egress,
             upstreams,
@@ -134,6 +137,11 @@ impl<C: Connection> RelayHandler<C> {
         });
     }
 
+    /// The session has something to send: it may open as many streams as the transport's limits allow.
+    fn expect_streams(&self) {
+        self.connection.set_max_incoming_uni(u32::MAX);
+    }
+
     fn upstream_done(&mut self, handle: RequestHandle) {
         let (status, reason) = self.done.remove(&handle).unwrap_or((
             PublishDoneCode::INTERNAL_ERROR,
@@ -196,6 +204,7 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                     let code = PublishErrorCode::UNAUTHORIZED;
                     return self.answer(|s| s.reject_publish(request.handle, code, "not allowed"));
                 }
+                self.expect_streams();
                 directory.publish_requested(id, &request);
             }),
             Event::PublishDone {
@@ -221,6 +230,7 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                     return self.answer(|s| s.reject_namespace(handle, code, "not allowed"));
                 }
                 tracing::debug!(session = id.0, %namespace, "namespace published");
+                self.expect_streams();
                 directory.hub.namespace_published(id, handle, namespace);
                 directory.run();
             }),
