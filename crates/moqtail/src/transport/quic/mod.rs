@@ -7,6 +7,7 @@ mod handshake;
 mod inbound;
 mod keeper;
 mod offer;
+mod send_window;
 mod shared;
 mod stream;
 mod web;
@@ -85,7 +86,7 @@ impl WeakConnection {
 impl QuicConnection {
     /// Raw QUIC: the connection is the session.
     pub(super) fn raw(conn: quinn::Connection, limits: &TransportLimits, owner: Owner) -> Self {
-        let shared = Shared::new(conn, None, None, limits.max_incoming_uni, owner);
+        let shared = Shared::new(conn, None, None, limits, owner);
         Self(Arc::new(Handle {
             shared: Arc::new(shared),
         }))
@@ -145,13 +146,7 @@ impl QuicConnection {
         limits: &TransportLimits,
         owner: Owner,
     ) -> Self {
-        let shared = Arc::new(Shared::new(
-            conn,
-            Some(web),
-            path,
-            limits.max_incoming_uni,
-            owner,
-        ));
+        let shared = Arc::new(Shared::new(conn, Some(web), path, limits, owner));
         tokio::spawn(keeper::keep(shared.clone(), streams));
         Self(Arc::new(Handle { shared }))
     }
