@@ -26,6 +26,7 @@ use super::{
     CloseReason, Connection, ConnectionError, ConnectionStats, DatagramError, TransportKind,
     TransportLimits,
     codes::NO_ERROR,
+    limits::HTTP3_STREAMS,
     prefix::{BIDI_HEAD, SESSION_ID, UNI_HEAD},
 };
 pub(super) use handshake::HandshakeError;
@@ -33,9 +34,6 @@ pub(super) use shared::Owner;
 use shared::Shared;
 pub use stream::{QuicRecv, QuicSend};
 use web::Web;
-
-/// Unidirectional streams that HTTP/3 uses for itself: control and two for QPACK.
-pub(super) const HTTP3_STREAMS: u32 = 3;
 
 /// Quarter stream id of the session, in front of every WebTransport datagram.
 const DATAGRAM_HEAD: u8 = (SESSION_ID / 4) as u8;
@@ -327,8 +325,13 @@ impl Connection for QuicConnection {
         } else {
             0
         };
-        let count = count.min(shared.max_incoming_uni).saturating_add(own);
-        shared.conn.set_max_concurrent_uni_streams(count.into());
+        let count = count.min(shared.limits.max_incoming_uni);
+        shared
+            .conn
+            .set_receive_window(shared.limits.receive_window(count).into());
+        shared
+            .conn
+            .set_max_concurrent_uni_streams(count.saturating_add(own).into());
     }
 
     fn close(&self, code: u32, reason: &str) {
