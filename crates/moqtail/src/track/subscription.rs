@@ -310,17 +310,17 @@ impl Subscription {
         }
     }
 
-    /// Takes bytes out of the log for the most urgent runs; always for the first one.
+    /// Takes bytes out of the log for the most urgent runs, within the session's budget. Without room a run is served from
+    /// the log when its turn has come.
     fn fill(&mut self, log: &TrackLog, shared: &mut Shared, lost: &mut Vec<RunId>) {
         let ranks: Vec<_> = shared.schedule.of(self.id).take(FILL_RUNS).collect();
-        for (at, rank) in ranks.into_iter().enumerate() {
+        for rank in ranks {
             let Item::Run(id) = rank.item else { continue };
             let room = shared.limits.in_flight_bytes.saturating_sub(shared.staged);
-            if at > 0 && room == 0 {
+            if room == 0 {
                 break;
             }
-            let max = shared.limits.quantum_bytes;
-            let max = if at == 0 { max } else { max.min(room) };
+            let max = shared.limits.quantum_bytes.min(room);
             if self.take_out(log, id, max.max(1), shared).is_err() {
                 lost.push(id);
             }

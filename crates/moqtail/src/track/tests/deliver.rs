@@ -179,6 +179,34 @@ fn what_is_staged_is_bounded() {
     assert_eq!(world.delivery.staged(), 0);
 }
 
+/// The budget is the session's: more subscriptions do not hold more.
+#[test]
+fn what_many_subscriptions_have_staged_is_bounded() {
+    let limits = DeliveryLimits {
+        in_flight_bytes: 1000,
+        quantum_bytes: 500,
+        ..at_once()
+    };
+    let mut world = World::with(TrackLimits::default(), limits);
+    for id in 0..50 {
+        world
+            .subscribe(SubscriptionId(id), params(from_start()))
+            .unwrap();
+    }
+    world.wire.credit = 0;
+    world.send(header(0, 0), &[object(0, &[1; 10_000])]);
+    world.run();
+    assert!(
+        world.delivery.staged() <= 1000,
+        "{}",
+        world.delivery.staged()
+    );
+    world.give_credit(50);
+    let finished = |stream: &Stream| stream.state == State::Finished;
+    assert_eq!(world.wire.streams.len(), 50);
+    assert!(world.wire.streams.iter().all(finished));
+}
+
 /// No stream credit: runs wait without a stream, the best is opened first, expired ones never (S9.12-07: and do not
 /// count).
 #[test]
