@@ -298,6 +298,25 @@ fn held_objects_are_bounded() {
     );
 }
 
+/// Tiny objects cost more than their bytes while they wait.
+#[test]
+fn held_objects_of_no_bytes_are_bounded() {
+    let limits = TrackLimits {
+        max_held_bytes: 50_000,
+        ..TrackLimits::default()
+    };
+    let world = World::with(limits, at_once());
+    let mut a = world.publish(header(0, 0));
+    let mut b = world.publish_as(world.second_publisher(), header(0, 0));
+    a.begin(0, b"slow", 1);
+    for id in 1..1000 {
+        b.object(id, b"");
+        let waiting = |log: &TrackLog| log.subgroups[&(0, 0)].held.len();
+        assert!(waiting(&world.log.borrow()) < 200);
+    }
+    assert_eq!(world.log.borrow().held_bytes, 0);
+}
+
 /// S10.4.3-07, S10.4.3-08: what is not known to be the next object goes on a new stream.
 #[test]
 fn an_object_that_may_not_be_the_next_gets_a_new_stream() {
