@@ -57,7 +57,7 @@ pub(super) struct PendingDatagram {
     pub(super) at: Location,
     pub(super) rank: Rank,
     pub(super) wire: Bytes,
-    pub(super) expires: Option<Instant>,
+    pub(super) received: Instant,
 }
 
 /// Streams to be reset, and why.
@@ -81,6 +81,9 @@ pub(super) struct Subscription {
     pub(super) forward: bool,
     pub(super) priority: u8,
     pub(super) order: GroupOrder,
+    /// DELIVERY TIMEOUT of the subscriber, of the publisher, and what is in force.
+    asked: Option<Duration>,
+    offered: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) started: bool,
     pub(super) cursors: BTreeMap<RunId, Cursor>,
@@ -114,7 +117,7 @@ impl Subscription {
         id: SubscriptionId,
         range: Range,
         params: &super::SubscriptionParams,
-        timeout: Option<Duration>,
+        default_timeout: Option<Duration>,
         since: Option<ArrivalMark>,
         log: &TrackLog,
     ) -> Self {
@@ -125,7 +128,10 @@ impl Subscription {
             forward: params.forward,
             priority: params.subscriber_priority,
             order: params.group_order,
-            timeout,
+            asked: params.delivery_timeout,
+            offered: params.publisher_timeout,
+            timeout: smaller(params.delivery_timeout, params.publisher_timeout)
+                .or(default_timeout),
             started: false,
             cursors: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -211,6 +217,9 @@ impl Subscription {
             if cursor.is_void() {
                 self.remove_cursor(run.id, shared);
             } else {
+                if cursor.deadline.is_none() {
+                    self.update_deadline(run, shared);
+                }
                 self.queue(run.id, shared);
             }
             return Ok(());
@@ -250,7 +259,7 @@ impl Subscription {
         cursor.observe(run);
         self.behind += cursor.behind();
         self.cursors.insert(run.id, cursor);
-        self.update_deadline(run.id, Some(first.received), shared);
+        self.update_deadline(run, shared);
         self.queue(run.id, shared);
         Ok(())
     }
@@ -277,9 +286,7 @@ impl Subscription {
                     at,
                     rank,
                     wire: entry.wire.clone(),
-                    expires: self
-                        .timeout
-                        .and_then(|timeout| entry.received.checked_add(timeout)),
+                    received: entry.received,
                 },
             );
         }
@@ -346,21 +353,41 @@ impl Subscription {
             };
         };
         shared.staged += cursor.stage(run, max)?;
-        let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-        self.update_deadline(id, received, shared);
+        self.update_deadline(run, shared);
         Ok(())
     }
 
     /// Sets when the oldest object of a run that is not handed over expires (draft-14 §9.2.1.2).
-    fn update_deadline(&mut self, id: RunId, received: Option<Instant>, shared: &mut Shared) {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
+    fn update_deadline(&mut self, run: &Run, shared: &mut Shared) {
+        let Some(cursor) = self.cursors.get_mut(&run.id) else {
             return;
         };
-        let deadline = self
-            .timeout
-            .and_then(|timeout| received?.checked_add(timeout));
-        shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline, deadline);
+        let deadline = self.timeout.and_then(|timeout| {
+            let oldest = run.entry_at(cursor.unsent())?;
+            oldest.received.checked_add(timeout)
+        });
+        shared.set_deadline(Expiry::Run(self.id, run.id), cursor.deadline, deadline);
         cursor.deadline = deadline;
+    }
+
+    /// The subscriber asks for another DELIVERY TIMEOUT; `None`: for the one as before (draft-14 §9.10).
+    pub(super) fn ask_timeout(
+        &mut self,
+        asked: Option<Duration>,
+        log: &TrackLog,
+        shared: &mut Shared,
+    ) {
+        self.asked = asked.or(self.asked);
+        let timeout = smaller(self.asked, self.offered).or(self.timeout);
+        if timeout == self.timeout {
+            return;
+        }
+        self.timeout = timeout;
+        for id in self.cursors.keys().copied().collect::<Vec<_>>() {
+            if let Some(run) = log.run(id) {
+                self.update_deadline(run, shared);
+            }
+        }
     }
 
     /// Looks at the oldest object again whose time seems over. True: it is.
@@ -371,12 +398,8 @@ impl Subscription {
         now: Instant,
         shared: &mut Shared,
     ) -> bool {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
-            return false;
-        };
         if let Some(run) = log.run(id) {
-            let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-            self.update_deadline(id, received, shared);
+            self.update_deadline(run, shared);
         }
         self.cursors
             .get(&id)
@@ -493,8 +516,8 @@ impl Subscription {
         shared: &mut Shared,
     ) {
         self.unqueue(id, shared);
-        self.update_deadline(id, None, shared);
         if let Some(cursor) = self.cursors.get_mut(&id) {
+            shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
             cursor.lingers = Some((until, code));
             shared.set_deadline(Expiry::Linger(self.id, id), None, Some(until));
         }
@@ -641,6 +664,11 @@ impl Subscription {
         shared.set_deadline(Expiry::Range(self.id), self.range_over.take(), None);
         resets
     }
+}
+
+/// draft-14 §9.2.1.2: the smaller one, if there are two.
+fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 /// Most runs for which bytes are taken out of the log at once.

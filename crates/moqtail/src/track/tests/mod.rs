@@ -8,4 +8,5 @@ mod memory;
 mod merge;
 mod random;
 mod support;
+mod timeouts;
 mod update;
