@@ -32,6 +32,8 @@ pub(super) struct Cursor {
     pub(super) lane: Option<Lane>,
     /// Nothing that belongs to the subscription is missing before the first object.
     complete: bool,
+    /// Lowest Object ID that belongs to the subscription.
+    least: u64,
     /// When the oldest object that is not handed over expires.
     pub(super) deadline: Option<Instant>,
     /// Offset in the run of the next byte to take out.
@@ -63,8 +65,15 @@ pub(super) enum End {
 pub(super) struct Lost;
 
 impl Cursor {
-    /// A cursor that begins at `first`; `complete` tells whether objects before it are missing that should not be.
-    pub(super) fn new(run: &Run, first: &ObjectEntry, rank: Rank, complete: bool) -> Self {
+    /// A cursor that begins at `first`, where objects from `least` on belong to the subscription; `complete` tells whether
+    /// none of them is missing before `first` in the run.
+    pub(super) fn new(
+        run: &Run,
+        first: &ObjectEntry,
+        least: u64,
+        rank: Rank,
+        complete: bool,
+    ) -> Self {
         let mut cursor = Self {
             rank,
             group: run.group(),
@@ -73,6 +82,7 @@ impl Cursor {
             watched: false,
             lane: None,
             complete,
+            least,
             deadline: None,
             next: 0,
             end: 0,
@@ -99,6 +109,7 @@ impl Cursor {
     /// Learns how far the run goes now; returns how many staged bytes it gave back.
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
+        self.complete &= !run.gapped || self.least >= run.first;
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.

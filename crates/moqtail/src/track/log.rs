@@ -326,9 +326,10 @@ impl TrackLog {
         self.groups.entry(at.group).or_default().learn(mark, max);
     }
 
-    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64) -> RunId {
+    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
         self.bytes += RUN_COST;
-        self.runs.insert(|id| Run::new(id, header, subgroup))
+        self.runs
+            .insert(|id| Run::new(id, header, subgroup, first))
     }
 
     /// Notes that a run changed.
@@ -557,6 +558,12 @@ impl TrackLog {
             run.state = state;
             run.leader = None;
             let group = run.group();
+            let (after, first) = (run.after, run.first);
+            run.gapped = state == RunState::Finished
+                && after.is_some_and(|after| {
+                    let known = self.groups.get(&group);
+                    !known.is_some_and(|known| known.nothing_between(after, first))
+                });
             self.touch(id);
             self.note_write(group);
         }

@@ -54,6 +54,12 @@ pub(super) struct Run {
     /// As it stands at the start of the bytes: downstream Track Alias, Subgroup ID given as upstream gave it.
     pub(super) header: SubgroupHeader,
     pub(super) subgroup: u64,
+    /// Its first object.
+    pub(super) first: u64,
+    /// The last object of the subgroup that other runs had before that.
+    pub(super) after: Option<u64>,
+    /// It is finished, and objects between the two may be missing.
+    pub(super) gapped: bool,
     pub(super) state: RunState,
     /// The stream that may append; `None`: it is gone, and another one of the subgroup may go on.
     pub(super) leader: Option<StreamId>,
@@ -73,11 +79,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, header: SubgroupHeader, subgroup: u64) -> Self {
+    pub(super) fn new(id: RunId, header: SubgroupHeader, subgroup: u64, first: u64) -> Self {
         Self {
             id,
             header,
             subgroup,
+            first,
+            after: None,
+            gapped: false,
             state: RunState::Open,
             leader: None,
             lost: StreamCode::CANCELLED,

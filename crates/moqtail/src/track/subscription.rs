@@ -255,7 +255,7 @@ impl Subscription {
             run.subgroup,
             Item::Run(run.id),
         );
-        let mut cursor = Cursor::new(run, first, rank, !missing);
+        let mut cursor = Cursor::new(run, first, least, rank, !missing);
         cursor.observe(run);
         self.behind += cursor.behind();
         self.cursors.insert(run.id, cursor);
