@@ -77,7 +77,7 @@ impl TrackLog {
 
     /// Keeps what is known of a group of which nothing else is left, for a while.
     pub(super) fn remember(&mut self, id: u64) {
-        if let Some(group) = self.groups.get_mut(&id) {
+        if let Some(group) = self.groups.get_mut(&id).filter(|group| !group.remembered) {
             group.remembered = true;
             self.remembered.push_back(id);
         }

@@ -108,6 +108,28 @@ fn an_old_stream_goes_on_after_its_group_has_left() {
     assert_eq!(world.wire.streams.len(), 20);
 }
 
+/// S8.2-02: copies of one old group do not push out what is known of others.
+#[test]
+fn what_is_remembered_survives_many_late_copies() {
+    let mut world = World::with(small(), at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    for group in 0..8 {
+        world.send(header(group, 0), &[object(0, &[1; 30_000])]);
+        world.run();
+    }
+    let second = world.second_publisher();
+    let copy = |group| {
+        let mut copy = world.publish_as(second, header(group, 0));
+        copy.object(0, &[1; 30_000]);
+        copy.finish().unwrap();
+    };
+    (0..10).for_each(|_| copy(3));
+    copy(2);
+    copy(3);
+    world.run();
+    assert_eq!(world.wire.streams.len(), 8);
+}
+
 /// S9.2.1.2-07, S9.12-18: without a timeout a reader that is too slow is ended, and nobody else is disturbed.
 #[test]
 fn a_slow_reader_ends_too_far_behind() {
