@@ -209,13 +209,14 @@ impl TrackLog {
         self.ended.is_none() && self.malformed.is_none()
     }
 
-    /// Adds an inbound stream; `None`: the track is over, or there are too many.
+    /// Adds an inbound stream; `None`: the publisher or the track is over, or there are too many.
     pub(super) fn add_stream(
         &mut self,
         publisher: PublisherId,
         header: SubgroupHeader,
     ) -> Option<StreamId> {
-        if !self.is_writable() || self.streams.len() >= self.limits.max_streams {
+        let known = self.publishers.contains(&publisher);
+        if !known || !self.is_writable() || self.streams.len() >= self.limits.max_streams {
             return None;
         }
         let id = StreamId(self.next_stream);

@@ -6,7 +6,7 @@ use super::support::*;
 use crate::model::{
     KeyValuePair, Location, ObjectStatus, PublishDoneCode, StreamCode, SubgroupHeader, SubgroupId,
 };
-use crate::track::{DeliveryLimits, IngestError, TrackLimits};
+use crate::track::{DeliveryLimits, IngestError, StreamIngest, TrackLimits, TrackLog};
 
 const RESET: StreamCode = StreamCode::SESSION_CLOSED;
 
@@ -469,6 +469,19 @@ fn the_subgroup_of_the_first_object_survives_its_loss() {
     let (header, objects) = decode(&world.wire.streams.last().unwrap().bytes);
     assert_eq!(header.subgroup, SubgroupId::Explicit(7));
     assert_eq!(objects, [object(9, b"cut")]);
+}
+
+/// A stream that is opened while its publisher is being removed: it may not begin a new life of the track.
+#[test]
+fn a_publisher_that_is_gone_feeds_nothing() {
+    let world = World::subscribed();
+    world.send(header(4, 0), &objects(0..3));
+    let mut log = world.log.borrow_mut();
+    log.remove_publisher(world.publisher);
+    let limits = crate::model::ObjectLimits::default();
+    let late = StreamIngest::new(&mut log, world.publisher, &header(0, 0), limits);
+    assert!(late.is_none());
+    assert_eq!(log.largest(), Some(Location::new(4, 2)));
 }
 
 /// After the last publisher has gone a new one goes on above Largest, or begins the track anew.
