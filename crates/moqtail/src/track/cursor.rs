@@ -47,7 +47,7 @@ pub(super) struct Cursor {
     head_len: usize,
     /// How the run ended.
     over: Option<RunState>,
-    /// Where the first object begins in the run.
+    /// Where the first object begins in the run, after what stands in the head instead.
     first: u64,
     /// Everything is handed over; until then the reset waits.
     pub(super) lingers: Option<(Instant, StreamCode)>,
@@ -95,6 +95,7 @@ impl Cursor {
         };
         if !run.starts_with(first) {
             cursor.next = first.start + u64::from(first.delta_len);
+            cursor.first = cursor.next;
             // Numbers that were read from a stream can be written.
             if let Ok(head) = run.late_header(first) {
                 cursor.head_len = head.len();

@@ -369,6 +369,22 @@ fn a_subgroup_on_two_streams_ends_with_fin_only_if_it_is_whole() {
     }
 }
 
+/// The same for a reader that joined at that object: no stream is opened for it.
+#[test]
+fn a_partial_object_of_a_late_reader_that_waits_for_a_stream_is_not_begun() {
+    let mut world = World::new();
+    let mut a = world.publish(header(0, 0));
+    a.objects(&objects(0..2)).unwrap();
+    world.subscribe(SUB, params(from_start())).unwrap();
+    world.wire.credit = 0;
+    a.begin(2, b"cut", 1);
+    world.run();
+    a.reset(RESET);
+    world.run();
+    world.give_credit(10);
+    assert_eq!(world.wire.streams.len(), 0);
+}
+
 /// S10.4.3-07: ids between that are elsewhere or do not exist are no obstacle.
 #[test]
 fn known_gaps_do_not_part_streams() {
