@@ -565,8 +565,14 @@ impl TrackLog {
                     let known = self.groups.get(&group);
                     !known.is_some_and(|known| known.nothing_between(after, first))
                 });
+            let is_empty = self.runs.get(&id).is_some_and(|run| run.base() == run.end());
             self.touch(id);
-            self.note_write(group);
+            let group = self.note_write(group);
+            if is_empty {
+                // Its pieces left before, so this is what the run leaves by.
+                group.pieces.push_back(id);
+                self.fresh += 1;
+            }
         }
     }
 }

@@ -57,6 +57,28 @@ fn the_newest_group_is_trimmed_from_its_front() {
     assert!(world.log.borrow().subgroups.len() < 30);
 }
 
+/// Streams of an endless group that end long after their objects have left leave nothing behind.
+#[test]
+fn runs_that_end_after_their_objects_have_left_are_forgotten() {
+    let mut world = World::with(small(), at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut open = std::collections::VecDeque::new();
+    for id in 0..500 {
+        let mut upstream = world.publish(header(0, id));
+        upstream.object(id, &[1; 10_000]);
+        open.push_back(upstream);
+        world.run();
+        if open.len() > 20 {
+            open.pop_front().unwrap().finish().unwrap();
+            world.run();
+        }
+    }
+    assert!(world.log.borrow().runs.len() < 60);
+    assert!(world.log.borrow().bytes() <= 110_000);
+    let finished = |stream: &&Stream| stream.state == State::Finished;
+    assert_eq!(world.wire.streams.iter().filter(finished).count(), 480);
+}
+
 /// An object over the whole budget flows through and is not kept.
 #[test]
 fn an_object_over_the_budget_is_forwarded() {
