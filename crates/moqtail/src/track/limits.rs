@@ -6,7 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackLimits {
     /// Most bytes the log keeps, counting what the kept pieces pin and the index. Beyond it whole groups leave, the
-    /// one written longest ago first; of the group written last only the oldest bytes leave. Default 32 MiB.
+    /// one written longest ago first; of the newest group and the one written last only the oldest bytes leave.
+    /// Default 32 MiB.
     pub max_bytes: usize,
     /// Most datagram objects kept; beyond it the oldest leave. Default 1024.
     pub max_datagrams: usize,

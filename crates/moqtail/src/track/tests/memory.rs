@@ -101,6 +101,23 @@ fn an_object_over_the_budget_is_forwarded() {
     assert_eq!(world.stream(0).state, State::Finished);
 }
 
+/// An old group that is still written does not push out the newest one.
+#[test]
+fn the_newest_group_outlasts_an_old_one_that_is_still_written() {
+    let world = World::with(small(), at_once());
+    let mut old = world.publish(header(0, 0));
+    old.object(0, &[1; 1000]);
+    world.send(header(1, 0), &[object(0, &[2; 20_000])]);
+    for id in 1..100 {
+        old.object(id, &[1; 5000]);
+        assert!(world.log.borrow().bytes() <= 110_000);
+    }
+    let log = world.log.borrow();
+    let kept = |group| log.groups.get(&group).is_some_and(|group| group.written.is_some());
+    assert!(kept(0) && kept(1));
+    assert!(log.runs.newest_first().any(|run| run.group() == 1 && run.base() == 0));
+}
+
 /// A stream that goes on after its group has left is not disturbed, and late copies stay copies.
 #[test]
 fn an_old_stream_goes_on_after_its_group_has_left() {
