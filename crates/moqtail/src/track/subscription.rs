@@ -550,7 +550,9 @@ impl Subscription {
             .map(|(_, slot)| slot + 1);
         let slot = after.or(before).unwrap_or_default();
         self.slots.insert(rank, slot);
-        let crowded = slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
+        // draft-14 §7.2: between two neighbours there may be no room.
+        let taken = before.is_some_and(|before| slot < before);
+        let crowded = taken || slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
         if crowded {
             for (slot, at) in self.slots.values_mut().zip(0..) {
                 *slot = at;

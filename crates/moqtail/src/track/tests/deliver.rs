@@ -71,6 +71,22 @@ fn a_backlog_leaves_by_priority() {
     }
 }
 
+/// S7.2-03, S7.2-04: the transport has an order for streams that were opened between others, too.
+#[test]
+fn the_transport_is_told_apart_what_was_opened_between() {
+    let mut world = World::subscribed();
+    let mut open = Vec::new();
+    for group in [1, 2, 9, 5, 7, 6, 3, 8, 4] {
+        let mut upstream = world.publish(header(group, 0));
+        upstream.object(0, b"x");
+        open.push(upstream);
+        world.run();
+    }
+    let mut streams: Vec<_> = world.wire.streams.iter().collect();
+    streams.sort_by_key(|stream| decode(&stream.bytes).0.group);
+    assert!(streams.is_sorted_by(|a, b| a.priority > b.priority));
+}
+
 /// S7.1-01, S7.2-01, S7.2-06.
 #[test]
 fn subscriptions_go_by_priority_and_equals_take_turns() {
