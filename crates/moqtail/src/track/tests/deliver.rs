@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{
-    DatagramBody, Extensions, Filter, GroupOrder, Location, ObjectDatagram, ObjectStatus,
-    PublishDoneCode, StreamCode, SubgroupHeader, TrackAlias,
+    Filter, GroupOrder, Location, PublishDoneCode, StreamCode, SubgroupHeader,
 };
 use crate::track::{
     AttachError, DeliveryEvent, DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits,
@@ -482,66 +481,6 @@ fn a_delivered_range_ends() {
             .iter()
             .all(|stream| stream.state == State::Finished)
     );
-}
-
-fn datagram(group: u64, object: u64, len: usize) -> ObjectDatagram {
-    ObjectDatagram {
-        track_alias: TrackAlias(3),
-        group,
-        object,
-        object_id_absent: object == 0,
-        publisher_priority: 9,
-        end_of_group: false,
-        extensions: Extensions::default(),
-        body: DatagramBody::Payload(bytes::Bytes::from(vec![object as u8; len])),
-    }
-}
-
-/// S10.3-02, S10.3-03, S10.2.1-01, S9.12-08: datagrams stay datagrams, in order; too large ones are skipped and counted.
-#[test]
-fn datagrams_are_forwarded() {
-    let mut world = World::new();
-    let start = Filter::AbsoluteStart {
-        start: Location::new(1, 1),
-    };
-    world.subscribe(SUB, params(start)).unwrap();
-    let sent = [
-        datagram(1, 0, 10),
-        datagram(1, 2, 10),
-        datagram(1, 1, 10),
-        datagram(2, 0, 2000),
-        datagram(2, 1, 0),
-    ];
-    for datagram in &sent {
-        let mut log = world.log.borrow_mut();
-        log.receive_datagram(datagram.clone(), world.now).unwrap();
-        log.receive_datagram(datagram.clone(), world.now).unwrap();
-    }
-    let mut ended = datagram(2, 2, 0);
-    ended.body = DatagramBody::Status(ObjectStatus::EndOfGroup);
-    world
-        .log
-        .borrow_mut()
-        .receive_datagram(ended, world.now)
-        .unwrap();
-    world.run();
-    let got: Vec<_> = world
-        .wire
-        .datagrams
-        .iter()
-        .map(|got| (got.group, got.object))
-        .collect();
-    // S7.2-04: lowest Object ID first.
-    assert_eq!(got, [(1, 1), (1, 2), (2, 1), (2, 2)]);
-    let expected = ObjectDatagram {
-        track_alias: ALIAS,
-        ..sent[2].clone()
-    };
-    assert_eq!(world.wire.datagrams[0], expected);
-    assert_eq!(world.delivery.refused_datagrams(), 1);
-    world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
-    world.run();
-    assert_eq!(world.ended(), Some((PublishDoneCode::TRACK_ENDED, 0)));
 }
 
 /// Small pieces of a backlog go to the transport together.

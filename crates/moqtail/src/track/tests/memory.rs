@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::support::*;
-use crate::model::{
-    DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, StreamCode, TrackAlias,
-};
+use crate::model::{PublishDoneCode, StreamCode};
 use crate::track::{DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits};
 
 fn small() -> TrackLimits {
@@ -272,37 +270,6 @@ fn a_stalled_stream_holds_nobody_back() {
             .iter()
             .all(|stream| stream.state == State::Finished)
     );
-}
-
-/// Datagrams: a ring by number and bytes.
-#[test]
-fn old_datagrams_leave() {
-    let limits = TrackLimits {
-        max_datagrams: 10,
-        ..small()
-    };
-    let world = World::with(limits, at_once());
-    for id in 0..1000 {
-        let datagram = ObjectDatagram {
-            track_alias: TrackAlias(1),
-            group: id / 7,
-            object: id % 7,
-            object_id_absent: false,
-            publisher_priority: 0,
-            end_of_group: false,
-            extensions: Extensions::default(),
-            body: DatagramBody::Payload(bytes::Bytes::from(vec![1; 500])),
-        };
-        world
-            .log
-            .borrow_mut()
-            .receive_datagram(datagram, world.now)
-            .unwrap();
-    }
-    let log = world.log.borrow();
-    assert_eq!(log.datagrams.len(), 10);
-    assert!(log.groups.len() <= 8, "{}", log.groups.len());
-    assert!(log.bytes() < 10_000);
 }
 
 /// Everything that is counted is given back.
