@@ -7,8 +7,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
-
 use super::{
     ArrivalMark, MalformedTrack, PublisherId, TrackLimits, WriteError,
     batch::ObjectMark,
@@ -20,7 +18,6 @@ use super::{
     run::{RUN_COST, Run, RunState},
     stream::{Current, StreamState},
 };
-use crate::model::encode_datagram;
 use crate::model::{
     DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
     SubgroupHeader, TrackAlias,
@@ -439,22 +436,10 @@ impl TrackLog {
                 return self.see_again(at, &datagram, status).map_err(Into::into);
             }
         }
-        let mut wire = BytesMut::new();
-        let downstream = ObjectDatagram {
-            track_alias: self.alias,
-            ..datagram.clone()
-        };
-        encode_datagram(&downstream, &mut wire)?;
+        let entry = DatagramEntry::new(&datagram, self.alias, now)?;
         self.unseal(at);
         let arrival = self.arrive(at, ForwardingPreference::Datagram);
         self.learn(at, &mark);
-        let entry = DatagramEntry {
-            at,
-            publisher_priority: datagram.publisher_priority,
-            wire: wire.freeze(),
-            received: now,
-            datagram,
-        };
         self.bytes += entry.cost();
         self.datagrams.insert(arrival, entry);
         let group = self.note_write(at.group);
@@ -490,7 +475,7 @@ impl TrackLog {
             return Ok(());
         }
         let what = match known {
-            Some(known) if known.datagram.body != datagram.body => "payload or status",
+            Some(known) if known.body != datagram.body => "payload or status",
             Some(known) if known.publisher_priority != datagram.publisher_priority => "priority",
             _ => return Ok(()),
         };

@@ -90,3 +90,15 @@ fn old_datagrams_leave() {
     assert!(log.groups.len() <= 8, "{}", log.groups.len());
     assert!(log.bytes() < 10_000);
 }
+
+/// A datagram may lie in a receive buffer of 64 kB: nothing in the log keeps that.
+#[test]
+fn a_kept_datagram_does_not_keep_its_receive_buffer() {
+    let world = World::new();
+    let buffer = bytes::Bytes::from(vec![7; 65_536]);
+    let mut received = datagram(0, 0, 0);
+    received.body = DatagramBody::Payload(buffer.slice(100..200));
+    receive(&world, received.clone());
+    receive(&world, received);
+    assert!(buffer.is_unique());
+}
