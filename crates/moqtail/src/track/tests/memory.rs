@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{PublishDoneCode, StreamCode};
-use crate::track::{DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits};
+use crate::track::{
+    DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits,
+};
 
 fn small() -> TrackLimits {
     TrackLimits {
@@ -270,6 +272,27 @@ fn a_stalled_stream_holds_nobody_back() {
             .iter()
             .all(|stream| stream.state == State::Finished)
     );
+}
+
+/// Part of a header that waits for the rest does not keep the 64 kB that it may have been received in.
+#[test]
+fn a_waiting_header_does_not_keep_its_receive_buffer() {
+    let world = World::new();
+    let header = header(0, 0);
+    let limits = crate::model::ObjectLimits::default();
+    let mut log = world.log.borrow_mut();
+    let mut ingest = StreamIngest::new(&mut log, world.publisher, &header, limits).unwrap();
+    let mut bytes = encode_objects(&header, None, &[object(70, b"whole"), object(140, b"cut")]);
+    bytes.resize(65_536, 0);
+    let buffer = bytes::Bytes::from(bytes);
+    // The delta has two bytes.
+    for range in [0..1, 1..9] {
+        ingest.read(buffer.slice(range)).unwrap();
+        if let Some(turn) = ingest.prepare() {
+            ingest.commit(&mut log, &turn, world.now).unwrap();
+        }
+        assert!(buffer.is_unique());
+    }
 }
 
 /// Everything that is counted is given back.
