@@ -155,8 +155,8 @@ impl TrackLog {
         let Some(freed) = run.trim_front() else {
             return false;
         };
-        if let Some(arrival) = run.forgotten {
-            self.evicted = self.evicted.max(Some((arrival, run.group())));
+        if let Some((arrival, received)) = run.forgotten {
+            self.left.note(run.group(), arrival, received);
         }
         self.bytes = self.bytes.saturating_sub(freed);
         true

@@ -13,6 +13,7 @@ use super::{
     datagrams::{DatagramEntry, DatagramRing},
     group::{GROUP_COST, Group, Subgroup},
     ids::{RunId, StreamId, SubgroupKey},
+    left::Left,
     ranges::RangeSet,
     ring::Ring,
     run::{RUN_COST, Run, RunState},
@@ -77,8 +78,7 @@ pub struct TrackLog {
     pub(super) evictions: u64,
     /// Rises when the track begins anew.
     epoch: u64,
-    /// Arrival and group of the latest object that left.
-    pub(super) evicted: Option<(u64, u64)>,
+    pub(super) left: Left,
     sealed: bool,
     ended: Option<TrackEnd>,
     malformed: Option<MalformedTrack>,
@@ -113,7 +113,7 @@ impl TrackLog {
             fresh: 0,
             evictions: 0,
             epoch: 0,
-            evicted: None,
+            left: Left::default(),
             sealed: false,
             ended: None,
             malformed: None,
@@ -524,11 +524,9 @@ impl TrackLog {
         self.evictions
     }
 
-    /// Whether an object left that arrived at `arrival` or later; gives the group of the last one.
-    pub(super) fn evicted_since(&self, arrival: u64) -> Option<u64> {
-        self.evicted
-            .filter(|(left, _)| *left >= arrival)
-            .map(|(_, group)| group)
+    /// What left lately.
+    pub(super) fn left(&self) -> &Left {
+        &self.left
     }
 
     pub(super) fn datagrams_since(

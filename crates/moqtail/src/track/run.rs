@@ -69,8 +69,8 @@ pub(super) struct Run {
     pub(super) change: u64,
     /// The last object that was begun.
     pub(super) last: Option<ObjectEntry>,
-    /// Arrival of the last object whose index entry is gone.
-    pub(super) forgotten: Option<u64>,
+    /// Arrival and receipt of the last object whose index entry is gone.
+    pub(super) forgotten: Option<(u64, Instant)>,
     /// Where an object began that was never completed.
     cut: Option<u64>,
     entries: VecDeque<ObjectEntry>,
@@ -174,7 +174,7 @@ impl Run {
             .front()
             .filter(|entry| entry.end <= self.chunks.base())
         {
-            self.forgotten = Some(entry.arrival);
+            self.forgotten = Some((entry.arrival, entry.received));
             self.entries.pop_front();
             cost += ENTRY_COST;
         }

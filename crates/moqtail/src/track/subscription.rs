@@ -179,10 +179,8 @@ impl Subscription {
                     .filter(|(id, cursor)| cursor.is_lost(log.run(**id)))
                     .map(|(id, _)| *id),
             );
-            missed = self.forward
-                && log
-                    .evicted_since(self.seen_arrivals)
-                    .is_some_and(|group| self.range.has_group(group));
+            let wants = |group, _received| self.range.has_group(group);
+            missed = self.forward && log.left().since(self.seen_arrivals, wants);
         }
         if self.forward {
             for run in log.changed_since(self.seen) {
@@ -246,7 +244,7 @@ impl Subscription {
             Some(entry) => entry.arrival >= self.first_frontier && entry.id >= least,
             None => run
                 .forgotten
-                .is_some_and(|arrival| arrival >= self.first_frontier),
+                .is_some_and(|(arrival, _)| arrival >= self.first_frontier),
         };
         let rank = Rank::new(
             run.header.publisher_priority,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::*;
-use crate::model::{PublishDoneCode, StreamCode};
+use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
 use crate::track::{
     DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits,
 };
@@ -205,6 +205,25 @@ fn a_slow_reader_ends_too_far_behind() {
         world.send(header(30, 0), &[object(0, b"x")]);
         world.run();
         assert_eq!(world.wire.streams.last().unwrap().state, State::Finished);
+    }
+}
+
+/// What left before the session came to see it was missed, whatever left after it.
+#[test]
+fn a_reader_of_one_group_knows_that_it_missed_it() {
+    for groups in [20, 200] {
+        let mut world = World::with(small(), at_once());
+        let filter = Filter::AbsoluteRange {
+            start: Location::new(1, 0),
+            end_group: 1,
+        };
+        world.subscribe(SUB, params(filter)).unwrap();
+        for group in 0..groups {
+            world.send(header(group, 0), &[object(0, &[1; 20_000])]);
+        }
+        world.run();
+        let behind = PublishDoneCode::TOO_FAR_BEHIND;
+        assert_eq!(world.ended(), Some((behind, 0)), "{groups}");
     }
 }
 
