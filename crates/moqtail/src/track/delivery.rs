@@ -153,7 +153,7 @@ impl<S: Source> Delivery<S> {
         let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
             return Err(UpdateError::Unknown);
         };
-        let range = subscription.range.narrow(params.start, params.end_group)?;
+        let range = subscription.narrowed(params.start, params.end_group)?;
         let shared = &mut self.shared;
         let resets = source.read(|log| {
             let mut resets = subscription.narrow(range, log, shared);

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog,
+    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog, UpdateError,
     cursor::{Cursor, Lost},
     filter::Range,
     ids::RunId,
@@ -16,7 +16,7 @@ use super::{
     run::{ObjectEntry, Run},
     schedule::{HALF_SLOTS, Item, Lane, Rank, Schedule, transport_priority},
 };
-use crate::model::{GroupOrder, Location, PublishDoneCode, StreamCode};
+use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode};
 
 /// What expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +78,8 @@ pub(super) struct Outcome {
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) range: Range,
+    /// Where the range began by the first Largest, if the filter was relative to that.
+    anchor: Option<Location>,
     pub(super) forward: bool,
     pub(super) priority: u8,
     pub(super) order: GroupOrder,
@@ -125,6 +127,11 @@ impl Subscription {
         Self {
             id,
             range,
+            anchor: matches!(
+                params.filter,
+                Filter::NextGroupStart | Filter::LargestObject
+            )
+            .then_some(range.start),
             forward: params.forward,
             priority: params.subscriber_priority,
             order: params.group_order,
@@ -167,6 +174,10 @@ impl Subscription {
             self.evictions = log.evictions();
             out.resets = self.drop_all(StreamCode::CANCELLED, shared);
             self.done.clear();
+            if self.anchor.is_some() {
+                // "What comes next" was meant, and the old Largest says nothing about that any more.
+                self.range.start = Location::default();
+            }
         }
         let mut lost = Vec::new();
         let mut missed = false;
@@ -575,6 +586,19 @@ impl Subscription {
             .values()
             .filter_map(|cursor| Some((cursor.stream?, self.transport_priority(cursor.rank))))
             .collect()
+    }
+
+    /// The range that SUBSCRIBE_UPDATE asks for. It always names a start; the first one means that nothing changes.
+    pub(super) fn narrowed(
+        &mut self,
+        start: Location,
+        end_group: Option<u64>,
+    ) -> Result<Range, UpdateError> {
+        let kept = self.anchor == Some(start);
+        let start = if kept { self.range.start } else { start };
+        let range = self.range.narrow(start, end_group)?;
+        self.anchor = self.anchor.filter(|_| kept);
+        Ok(range)
     }
 
     /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.

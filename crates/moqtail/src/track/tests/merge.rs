@@ -6,7 +6,7 @@ use super::support::*;
 use crate::model::{
     KeyValuePair, Location, ObjectStatus, PublishDoneCode, StreamCode, SubgroupHeader, SubgroupId,
 };
-use crate::track::{DeliveryLimits, IngestError, StreamIngest, TrackLimits, TrackLog};
+use crate::track::{DeliveryLimits, IngestError, TrackLimits, TrackLog};
 
 const RESET: StreamCode = StreamCode::SESSION_CLOSED;
 
@@ -485,37 +485,4 @@ fn the_subgroup_of_the_first_object_survives_its_loss() {
     let (header, objects) = decode(&world.wire.streams.last().unwrap().bytes);
     assert_eq!(header.subgroup, SubgroupId::Explicit(7));
     assert_eq!(objects, [object(9, b"cut")]);
-}
-
-/// A stream that is opened while its publisher is being removed: it may not begin a new life of the track.
-#[test]
-fn a_publisher_that_is_gone_feeds_nothing() {
-    let world = World::subscribed();
-    world.send(header(4, 0), &objects(0..3));
-    let mut log = world.log.borrow_mut();
-    log.remove_publisher(world.publisher);
-    let limits = crate::model::ObjectLimits::default();
-    let late = StreamIngest::new(&mut log, world.publisher, &header(0, 0), limits);
-    assert!(late.is_none());
-    assert_eq!(log.largest(), Some(Location::new(4, 2)));
-}
-
-/// After the last publisher has gone a new one goes on above Largest, or begins the track anew.
-#[test]
-fn a_sealed_track_goes_on_or_begins_anew() {
-    for (group, anew) in [(5, false), (0, true)] {
-        let mut world = World::subscribed();
-        world.send(header(4, 0), &objects(0..3));
-        world.run();
-        let publisher = world.publisher;
-        world.log.borrow_mut().remove_publisher(publisher);
-        world.publisher = world.second_publisher();
-        world.send(header(group, 0), &[object(0, b"new life")]);
-        world.run();
-        assert_eq!(world.log.borrow().malformed(), None);
-        let largest = Location::new(group, 0);
-        assert_eq!(world.log.borrow().largest(), Some(largest));
-        assert_eq!(world.wire.streams.len(), 2, "{anew}");
-        assert!(world.ended().is_none());
-    }
 }

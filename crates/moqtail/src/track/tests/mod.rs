@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod deliver;
+mod epochs;
 mod failover;
 mod join;
 mod malformed;
