@@ -1,13 +1,10 @@
 //! A track that streams feed and sessions follow: its log behind one short lock, and who waits for more.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::watch, time::Instant};
 
-use super::wake::SubscriptionWake;
+use super::wake::{SubscriptionWake, WakeList};
 use crate::model::{Location, ObjectDatagram, PublishDoneCode, TrackAlias};
 use crate::track::{
     ArrivalMark, MalformedTrack, PublisherId, Source, TrackEnd, TrackLimits, TrackLog,
@@ -24,8 +21,7 @@ pub struct Track {
 #[derive(Debug)]
 struct Inner {
     log: TrackLog,
-    /// Subscriptions to be woken by the next change; each at most once.
-    waiting: Vec<Arc<SubscriptionWake>>,
+    waiting: WakeList,
 }
 
 /// Who wants the track now.
@@ -45,7 +41,7 @@ impl Track {
             alias,
             inner: Mutex::new(Inner {
                 log: TrackLog::new(alias, limits),
-                waiting: Vec::new(),
+                waiting: WakeList::default(),
             }),
             interest: watch::Sender::default(),
         })
@@ -125,7 +121,7 @@ impl Track {
     pub(super) fn write<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> R {
         let mut inner = self.lock();
         let result = f(&mut inner.log);
-        let waiting = mem::take(&mut inner.waiting);
+        let waiting = inner.waiting.take();
         drop(inner);
         waiting.iter().for_each(SubscriptionWake::wake);
         result
@@ -176,9 +172,7 @@ impl Source for Follow {
     fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> R {
         let mut inner = self.track.lock();
         // Under the same lock as the reading, so that no change falls between.
-        if self.wake.begin_wait() {
-            inner.waiting.push(self.wake.clone());
-        }
+        inner.waiting.add(&self.wake);
         f(&inner.log)
     }
 }
@@ -186,7 +180,7 @@ impl Source for Follow {
 impl Drop for Follow {
     fn drop(&mut self) {
         let mut inner = self.track.lock();
-        inner.waiting.retain(|wake| !Arc::ptr_eq(wake, &self.wake));
+        inner.waiting.remove(&self.wake);
         drop(inner);
         if let Some(forward) = self.counted().take() {
             self.track.interest.send_modify(|interest| {

@@ -1,4 +1,4 @@
-//! What leaves a log so that its budgets hold: whole groups, the one written longest ago first.
+//! What leaves a log so that its budgets hold: whole groups, the one written longest ago first, the newest never.
 
 use super::{group::GROUP_COST, ids::RunId, log::TrackLog};
 
@@ -24,16 +24,29 @@ impl TrackLog {
                 }
             }
         }
-        while self.bytes > self.limits.max_bytes {
-            let oldest = self.written.first_key_value().map(|(_, group)| *group);
-            let Some(oldest) = oldest else { break };
-            if self.written.len() > 1 {
-                self.evict_group(oldest);
-            } else if !self.trim_group(oldest) {
-                break;
-            }
-        }
+        while self.bytes > self.limits.max_bytes && (self.evict_oldest() || self.trim_oldest()) {}
         self.fresh = 0;
+    }
+
+    /// Lets the group go that was written longest ago, but neither the newest nor the one written last. False: there are
+    /// only these.
+    fn evict_oldest(&mut self) -> bool {
+        let newest = self.largest().map(|largest| largest.group);
+        let mut groups = self.written.values().copied();
+        let last = groups.next_back();
+        let oldest = groups.find(|group| Some(*group) != newest && Some(*group) != last);
+        oldest.map(|oldest| self.evict_group(oldest)).is_some()
+    }
+
+    /// Lets the oldest piece of the groups go that stay as such, of the newest last. False: only fresh ones are left.
+    fn trim_oldest(&mut self) -> bool {
+        let newest = self.largest().map(|largest| largest.group);
+        let last = self.written.last_key_value().map(|(_, group)| *group);
+        let fresh = self.fresh;
+        last.is_some_and(|last| self.trim_group(last, fresh))
+            || newest
+                .filter(|newest| Some(*newest) != last)
+                .is_some_and(|newest| self.trim_group(newest, 0))
     }
 
     fn drop_datagram(&mut self, arrival: u64) {
@@ -77,7 +90,7 @@ impl TrackLog {
 
     /// Keeps what is known of a group of which nothing else is left, for a while.
     pub(super) fn remember(&mut self, id: u64) {
-        if let Some(group) = self.groups.get_mut(&id) {
+        if let Some(group) = self.groups.get_mut(&id).filter(|group| !group.remembered) {
             group.remembered = true;
             self.remembered.push_back(id);
         }
@@ -93,8 +106,8 @@ impl TrackLog {
         }
     }
 
-    /// Lets the oldest piece of a group go. False: only fresh ones are left.
-    fn trim_group(&mut self, id: u64) -> bool {
+    /// Lets the oldest piece of a group go, but for the `fresh` latest ones. False: only these are left.
+    fn trim_group(&mut self, id: u64, fresh: usize) -> bool {
         let Some(group) = self.groups.get_mut(&id) else {
             return false;
         };
@@ -106,7 +119,7 @@ impl TrackLog {
             self.evictions += 1;
             return true;
         }
-        if group.pieces.len() <= self.fresh {
+        if group.pieces.len() <= fresh {
             return false;
         }
         let Some(run) = group.pieces.pop_front() else {
@@ -142,8 +155,8 @@ impl TrackLog {
         let Some(freed) = run.trim_front() else {
             return false;
         };
-        if let Some(arrival) = run.forgotten {
-            self.evicted = self.evicted.max(Some((arrival, run.group())));
+        if let Some((arrival, received)) = run.forgotten {
+            self.left.note(run.group(), arrival, received);
         }
         self.bytes = self.bytes.saturating_sub(freed);
         true

@@ -72,6 +72,9 @@ pub(super) struct Held {
     pub(super) len: u64,
 }
 
+/// What a held object costs besides its bytes.
+pub(super) const HELD_COST: usize = 2 * size_of::<Held>();
+
 impl Subgroup {
     /// Whether nothing of it is left.
     pub(super) fn is_spent(&self) -> bool {

@@ -7,20 +7,18 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
-
 use super::{
     ArrivalMark, MalformedTrack, PublisherId, TrackLimits, WriteError,
     batch::ObjectMark,
     datagrams::{DatagramEntry, DatagramRing},
     group::{GROUP_COST, Group, Subgroup},
     ids::{RunId, StreamId, SubgroupKey},
+    left::Left,
     ranges::RangeSet,
     ring::Ring,
     run::{RUN_COST, Run, RunState},
     stream::{Current, StreamState},
 };
-use crate::model::encode_datagram;
 use crate::model::{
     DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
     SubgroupHeader, TrackAlias,
@@ -80,8 +78,7 @@ pub struct TrackLog {
     pub(super) evictions: u64,
     /// Rises when the track begins anew.
     epoch: u64,
-    /// Arrival and group of the latest object that left.
-    pub(super) evicted: Option<(u64, u64)>,
+    pub(super) left: Left,
     sealed: bool,
     ended: Option<TrackEnd>,
     malformed: Option<MalformedTrack>,
@@ -116,7 +113,7 @@ impl TrackLog {
             fresh: 0,
             evictions: 0,
             epoch: 0,
-            evicted: None,
+            left: Left::default(),
             sealed: false,
             ended: None,
             malformed: None,
@@ -209,13 +206,14 @@ impl TrackLog {
         self.ended.is_none() && self.malformed.is_none()
     }
 
-    /// Adds an inbound stream; `None`: the track is over, or there are too many.
+    /// Adds an inbound stream; `None`: the publisher or the track is over, or there are too many.
     pub(super) fn add_stream(
         &mut self,
         publisher: PublisherId,
         header: SubgroupHeader,
     ) -> Option<StreamId> {
-        if !self.is_writable() || self.streams.len() >= self.limits.max_streams {
+        let known = self.publishers.contains(&publisher);
+        if !known || !self.is_writable() || self.streams.len() >= self.limits.max_streams {
             return None;
         }
         let id = StreamId(self.next_stream);
@@ -326,9 +324,9 @@ impl TrackLog {
         self.groups.entry(at.group).or_default().learn(mark, max);
     }
 
-    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64) -> RunId {
+    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
         self.bytes += RUN_COST;
-        self.runs.insert(|id| Run::new(id, header, subgroup))
+        self.runs.insert(|id| Run::new(id, header, subgroup, first))
     }
 
     /// Notes that a run changed.
@@ -437,22 +435,10 @@ impl TrackLog {
                 return self.see_again(at, &datagram, status).map_err(Into::into);
             }
         }
-        let mut wire = BytesMut::new();
-        let downstream = ObjectDatagram {
-            track_alias: self.alias,
-            ..datagram.clone()
-        };
-        encode_datagram(&downstream, &mut wire)?;
+        let entry = DatagramEntry::new(&datagram, self.alias, now)?;
         self.unseal(at);
         let arrival = self.arrive(at, ForwardingPreference::Datagram);
         self.learn(at, &mark);
-        let entry = DatagramEntry {
-            at,
-            publisher_priority: datagram.publisher_priority,
-            wire: wire.freeze(),
-            received: now,
-            datagram,
-        };
         self.bytes += entry.cost();
         self.datagrams.insert(arrival, entry);
         let group = self.note_write(at.group);
@@ -488,7 +474,7 @@ impl TrackLog {
             return Ok(());
         }
         let what = match known {
-            Some(known) if known.datagram.body != datagram.body => "payload or status",
+            Some(known) if known.body != datagram.body => "payload or status",
             Some(known) if known.publisher_priority != datagram.publisher_priority => "priority",
             _ => return Ok(()),
         };
@@ -537,11 +523,9 @@ impl TrackLog {
         self.evictions
     }
 
-    /// Whether an object left that arrived at `arrival` or later; gives the group of the last one.
-    pub(super) fn evicted_since(&self, arrival: u64) -> Option<u64> {
-        self.evicted
-            .filter(|(left, _)| *left >= arrival)
-            .map(|(_, group)| group)
+    /// What left lately.
+    pub(super) fn left(&self) -> &Left {
+        &self.left
     }
 
     pub(super) fn datagrams_since(
@@ -557,8 +541,23 @@ impl TrackLog {
             run.state = state;
             run.leader = None;
             let group = run.group();
+            let (after, first) = (run.after, run.first);
+            run.gapped = state == RunState::Finished
+                && after.is_some_and(|after| {
+                    let known = self.groups.get(&group);
+                    !known.is_some_and(|known| known.nothing_between(after, first))
+                });
+            let is_empty = self
+                .runs
+                .get(&id)
+                .is_some_and(|run| run.base() == run.end());
             self.touch(id);
-            self.note_write(group);
+            let group = self.note_write(group);
+            if is_empty {
+                // Its pieces left before, so this is what the run leaves by.
+                group.pieces.push_back(id);
+                self.fresh += 1;
+            }
         }
     }
 }

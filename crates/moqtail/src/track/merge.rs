@@ -390,12 +390,16 @@ impl TrackLog {
         if header.subgroup == SubgroupId::FirstObject && first != subgroup {
             header.subgroup = SubgroupId::Explicit(subgroup);
         }
-        let id = self.new_run(header, subgroup);
-        if let Some(run) = self.runs.get_mut(&id) {
-            run.leader = leader;
-        }
+        let id = self.new_run(header, subgroup, first);
         let key = (header.group, subgroup);
         let known = self.subgroups.entry(key).or_default();
+        let others = known.runs.iter().filter_map(|run| self.runs.get(run)?.last);
+        let after = others.map(|last| last.id).filter(|last| *last < first);
+        let after = after.max();
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.leader = leader;
+            run.after = after;
+        }
         known.runs.push(id);
         if known.runs.len() > self.limits.max_runs {
             self.evict_oldest_run(header.group, subgroup);

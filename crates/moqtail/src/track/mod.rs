@@ -19,6 +19,7 @@ mod group;
 mod held;
 mod ids;
 mod ingest;
+mod left;
 mod limits;
 mod log;
 mod merge;

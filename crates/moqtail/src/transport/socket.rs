@@ -9,7 +9,7 @@ use std::{
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{TransportLimits, quic::HTTP3_STREAMS};
+use super::{TransportLimits, limits::HTTP3_STREAMS};
 
 /// A socket with large buffers, as far as the system grants them. An unspecified IPv6 address also takes IPv4 unless
 /// `only_v6` is set.
@@ -46,7 +46,7 @@ pub(super) fn transport(limits: &TransportLimits) -> Arc<TransportConfig> {
         // One more for the request stream of WebTransport.
         .max_concurrent_bidi_streams(limits.incoming_bidi.saturating_add(1).into())
         .stream_receive_window(limits.stream_window.into())
-        .receive_window(limits.connection_window.into())
+        .receive_window(limits.receive_window(limits.initial_incoming_uni).into())
         .send_window(limits.send_window.into())
         // Slicing every packet between equal streams costs up to twice the CPU.
         .send_fairness(false)

@@ -359,11 +359,8 @@ impl Directory {
             forward: request.forward,
             subscriber_priority: request.priority,
             group_order: request.group_order.unwrap_or(source.group_order),
-            // draft-14 §9.2.1.2: the smaller of both is in force.
-            delivery_timeout: [request.delivery_timeout, source.delivery_timeout]
-                .into_iter()
-                .flatten()
-                .min(),
+            delivery_timeout: request.delivery_timeout,
+            publisher_timeout: source.delivery_timeout,
         };
         let admission = match largest {
             LargestSource::Log => Admission::Now,
