@@ -3,6 +3,7 @@
 use crate::{
     message::{Message, Pair},
     types,
+    wire::HUGE,
 };
 
 /// Version number of draft 14.
@@ -76,6 +77,19 @@ pub fn subscribe_token(id: u64, namespace: &[&str], track: &str, token: &[u8]) -
     subscribe_with(id, namespace, track, &[Pair::Bytes(0x03, token)])
 }
 
+/// SUBSCRIBE from the next group on.
+pub fn subscribe_next_group(id: u64, namespace: &[&str], track: &str) -> Message {
+    Message::new("SUBSCRIBE", types::SUBSCRIBE)
+        .id(id)
+        .namespace(namespace)
+        .bytes("Track Name", track.as_bytes())
+        .priority(128)
+        .choice("Group Order", 0)
+        .choice("Forward", 1)
+        .kind("Filter Type", 1)
+        .parameters(&[])
+}
+
 fn subscribe_with(id: u64, namespace: &[&str], track: &str, pairs: &[Pair<'_>]) -> Message {
     Message::new("SUBSCRIBE", types::SUBSCRIBE)
         .id(id)
@@ -120,6 +134,18 @@ pub fn subscribe_ok(id: u64, alias: u64) -> Message {
         .parameters(&[])
 }
 
+/// SUBSCRIBE_OK of a track with this largest Location, and with parameters as large.
+pub fn subscribe_ok_at(id: u64, alias: u64, largest: (u64, u64)) -> Message {
+    Message::new("SUBSCRIBE_OK", types::SUBSCRIBE_OK)
+        .id(id)
+        .number("Track Alias", alias)
+        .number("Expires", HUGE)
+        .choice("Group Order", 1)
+        .choice("Content Exists", 1)
+        .location(largest.0, largest.1)
+        .parameters(&[Pair::Number(0x02, HUGE), Pair::Number(0x04, HUGE)])
+}
+
 /// SUBSCRIBE_UPDATE from `start` on without end.
 pub fn subscribe_update(id: u64, subscription: u64, start: (u64, u64), priority: u8) -> Message {
     Message::new("SUBSCRIBE_UPDATE", types::SUBSCRIBE_UPDATE)
@@ -148,6 +174,26 @@ pub fn publish(id: u64, namespace: &[&str], track: &str, alias: u64) -> Message 
         .choice("Content Exists", 0)
         .choice("Forward", 1)
         .parameters(&[])
+}
+
+/// PUBLISH of a track with this largest Location, and with parameters as large.
+pub fn publish_at(
+    id: u64,
+    namespace: &[&str],
+    track: &str,
+    alias: u64,
+    largest: (u64, u64),
+) -> Message {
+    Message::new("PUBLISH", types::PUBLISH)
+        .id(id)
+        .namespace(namespace)
+        .bytes("Track Name", track.as_bytes())
+        .number("Track Alias", alias)
+        .choice("Group Order", 1)
+        .choice("Content Exists", 1)
+        .location(largest.0, largest.1)
+        .choice("Forward", 1)
+        .parameters(&[Pair::Number(0x02, HUGE), Pair::Number(0x04, HUGE)])
 }
 
 /// PUBLISH_OK after the largest object.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moqtail_conformance::{
-    Carrier, Failure, Message, RawPeer, RawRecv, RecvEnd, codes, data, messages, types,
+    Carrier, Failure, Message, RawPeer, RawRecv, RecvEnd, codes, data, messages, types, wire::HUGE,
 };
 
 use crate::{
@@ -174,6 +174,60 @@ over_both_carriers! {
         let mut peer = publisher(&world.target, carrier, &["hostile"], "one", 5).await?;
         peer.send(messages::publish(2, &["hostile"], "two", 5)).await?;
         peer.expect_close(codes::DUPLICATE_TRACK_ALIAS).await?;
+        world.end().await;
+        Ok(())
+    }
+
+    /// Locations at the end of all numbers, told and sent, are no reason to end a viewer's session.
+    async fn a_publisher_of_absurd_numbers_harms_no_viewer(carrier: Carrier) {
+        let world = World::embedded().await;
+        let space = ["hostile", "absurd"];
+        for largest in [(HUGE, HUGE), (HUGE, 0), (0, HUGE)] {
+            let mut publisher = RawPeer::established(&world.target, carrier).await?;
+            publisher.send(messages::publish_at(0, &space, "pushed", HUGE, largest)).await?;
+            publisher.expect(types::PUBLISH_OK).await?;
+            publisher.send(messages::publish_namespace(2, &space)).await?;
+            publisher.expect(types::PUBLISH_NAMESPACE_OK).await?;
+            let mut viewers = Vec::new();
+            for track in ["pushed", "pulled"] {
+                for request in [
+                    messages::subscribe(0, &space, track),
+                    messages::subscribe_next_group(0, &space, track),
+                    messages::subscribe_range(0, &space, track, (HUGE, HUGE), HUGE),
+                ] {
+                    let mut viewer = RawPeer::established(&world.target, carrier).await?;
+                    viewer.send(request).await?;
+                    viewers.push(viewer);
+                }
+            }
+            let asked = publisher.expect_among(types::SUBSCRIBE).await?;
+            let id = asked.first_number().unwrap();
+            publisher.send(messages::subscribe_ok_at(id, HUGE - 1, largest)).await?;
+            for alias in [HUGE, HUGE - 1] {
+                let object = data::object(HUGE, b"the last");
+                let stream = [data::subgroup_header(0x14, alias, HUGE, Some(HUGE)), object];
+                publisher.stream(&stream.concat()).await?;
+                publisher.datagram(&data::datagram(alias, HUGE, HUGE, b"the last")).await?;
+            }
+            for viewer in &mut viewers {
+                assert_eq!(viewer.reaction(2).await?, None);
+            }
+            drop((publisher, viewers));
+            world.others_gone().await;
+        }
+        world.end().await;
+        Ok(())
+    }
+
+    /// A namespace may have several publishers; one that never answers is waited for by nobody.
+    async fn a_silent_publisher_of_the_same_namespace_delays_nobody(carrier: Carrier) {
+        let world = World::embedded().await;
+        let mut silent = RawPeer::established(&world.target, carrier).await?;
+        silent.send(messages::publish_namespace(0, &[NAMESPACE])).await?;
+        silent.expect(types::PUBLISH_NAMESPACE_OK).await?;
+        let (mut found, _) = viewer(&world.target, carrier, &[NAMESPACE], TRACK).await?;
+        found.accept_uni().await?;
+        drop((silent, found));
         world.end().await;
         Ok(())
     }
