@@ -326,8 +326,7 @@ impl TrackLog {
 
     pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
         self.bytes += RUN_COST;
-        self.runs
-            .insert(|id| Run::new(id, header, subgroup, first))
+        self.runs.insert(|id| Run::new(id, header, subgroup, first))
     }
 
     /// Notes that a run changed.
@@ -548,7 +547,10 @@ impl TrackLog {
                     let known = self.groups.get(&group);
                     !known.is_some_and(|known| known.nothing_between(after, first))
                 });
-            let is_empty = self.runs.get(&id).is_some_and(|run| run.base() == run.end());
+            let is_empty = self
+                .runs
+                .get(&id)
+                .is_some_and(|run| run.base() == run.end());
             self.touch(id);
             let group = self.note_write(group);
             if is_empty {

@@ -137,8 +137,7 @@ impl Subscription {
             order: params.group_order,
             asked: params.delivery_timeout,
             offered: params.publisher_timeout,
-            timeout: smaller(params.delivery_timeout, params.publisher_timeout)
-                .or(default_timeout),
+            timeout: smaller(params.delivery_timeout, params.publisher_timeout).or(default_timeout),
             started: false,
             cursors: BTreeMap::new(),
             datagrams: BTreeMap::new(),

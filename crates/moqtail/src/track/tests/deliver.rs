@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::support::*;
-use crate::model::{
-    Filter, GroupOrder, Location, PublishDoneCode, StreamCode, SubgroupHeader,
-};
+use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode, SubgroupHeader};
 use crate::track::{
     AttachError, DeliveryEvent, DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits,
 };

@@ -123,7 +123,11 @@ fn a_new_life_resets_what_was_on_its_way() {
     world.send(header(3, 0), &[object(0, b"new")]);
     world.wire.window = usize::MAX;
     world.run();
-    assert!(world.wire.streams[..5].iter().all(|stream| stream.state == CANCELLED));
+    assert!(
+        world.wire.streams[..5]
+            .iter()
+            .all(|stream| stream.state == CANCELLED)
+    );
     assert_eq!(world.stream(5).objects(), [object(0, b"new")]);
     assert_eq!(world.stream(5).state, State::Finished);
     assert!(world.ended().is_none());
@@ -138,7 +142,10 @@ fn a_new_life_knows_nothing_of_the_old_one() {
         extensions: true,
         ..header(9, 0)
     };
-    world.send(gap, &[with_gap(0, 0x3C, 4), status(1, ObjectStatus::EndOfTrack)]);
+    world.send(
+        gap,
+        &[with_gap(0, 0x3C, 4), status(1, ObjectStatus::EndOfTrack)],
+    );
     world.run();
     replace_publisher(&mut world);
     world.send(header(6, 0), &[object(0, b"in a gap")]);
@@ -158,7 +165,11 @@ fn a_new_life_knows_nothing_of_the_old_one() {
         body: DatagramBody::Payload(bytes::Bytes::from_static(b"datagram")),
     };
     let now = world.now;
-    world.log.borrow_mut().receive_datagram(datagram, now).unwrap();
+    world
+        .log
+        .borrow_mut()
+        .receive_datagram(datagram, now)
+        .unwrap();
     world.run();
     assert_eq!(world.wire.datagrams.len(), 1);
     assert_eq!(world.log.borrow().largest(), Some(Location::new(1, 1)));

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
-use crate::track::{
-    DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits,
-};
+use crate::track::{DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits};
 
 fn small() -> TrackLimits {
     TrackLimits {
@@ -113,9 +111,17 @@ fn the_newest_group_outlasts_an_old_one_that_is_still_written() {
         assert!(world.log.borrow().bytes() <= 110_000);
     }
     let log = world.log.borrow();
-    let kept = |group| log.groups.get(&group).is_some_and(|group| group.written.is_some());
+    let kept = |group| {
+        log.groups
+            .get(&group)
+            .is_some_and(|group| group.written.is_some())
+    };
     assert!(kept(0) && kept(1));
-    assert!(log.runs.newest_first().any(|run| run.group() == 1 && run.base() == 0));
+    assert!(
+        log.runs
+            .newest_first()
+            .any(|run| run.group() == 1 && run.base() == 0)
+    );
 }
 
 /// A stream that goes on after its group has left is not disturbed, and late copies stay copies.
