@@ -1,5 +1,7 @@
 //! What leaves a log so that its budgets hold: whole groups, the one written longest ago first, the newest never.
 
+use std::collections::VecDeque;
+
 use super::{group::GROUP_COST, ids::RunId, log::TrackLog};
 
 /// Ranges of each kind that are kept of a group whose objects have left.
@@ -64,7 +66,7 @@ impl TrackLog {
             self.written.remove(&at);
             self.bytes = self.bytes.saturating_sub(GROUP_COST);
         }
-        group.pieces.clear();
+        group.pieces = VecDeque::new();
         let datagrams = std::mem::take(&mut group.datagrams);
         let runs: Vec<_> = self
             .subgroups
@@ -83,8 +85,9 @@ impl TrackLog {
             return;
         };
         for known in [&mut group.present, &mut group.gaps, &mut group.nonexistent] {
-            known.forget_lowest(REMEMBERED_RANGES);
+            known.shrink(REMEMBERED_RANGES);
         }
+        self.recount(id);
         self.remember(id);
     }
 
@@ -99,7 +102,7 @@ impl TrackLog {
                 break;
             };
             if self.is_bare(forgotten) {
-                self.groups.remove(&forgotten);
+                self.forget(forgotten);
             } else if let Some(group) = self.groups.get_mut(&forgotten) {
                 group.remembered = false;
             }

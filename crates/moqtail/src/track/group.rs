@@ -36,6 +36,8 @@ pub(super) struct Group {
     pub(super) pieces: VecDeque<RunId>,
     /// Datagram objects by arrival.
     pub(super) datagrams: VecDeque<u64>,
+    /// What its knowledge costs, as the log counts it.
+    pub(super) counted: usize,
 }
 
 /// What a group costs while something of it is kept: itself and its places in the maps of the log.
@@ -89,6 +91,16 @@ impl Held {
 }
 
 impl Group {
+    /// What the record itself costs; while something of the group is kept, without [`GROUP_COST`], which counts there.
+    pub(super) fn knowledge(&self) -> usize {
+        let ranges = [&self.present, &self.gaps, &self.nonexistent];
+        let ranges: usize = ranges.into_iter().map(RangeSet::cost).sum();
+        match self.written {
+            Some(_) => ranges,
+            None => ranges + GROUP_COST,
+        }
+    }
+
     /// Whether an object with this header may exist beside all that is known of the group.
     pub(super) fn check(
         &self,

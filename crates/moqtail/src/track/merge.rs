@@ -271,6 +271,7 @@ impl TrackLog {
         }
         if mark.status == ObjectStatus::DoesNotExist {
             group.nonexistent.insert(mark.id, mark.id + 1, max);
+            self.recount(at.group);
             return Ok(Some(Current::Drop));
         }
         let found = |subgroup: &super::group::Subgroup| {
