@@ -30,6 +30,8 @@ pub(super) struct Group {
     pub(super) prior_gap: Option<u64>,
     /// When it was last written, in the order of writes of the track; `None`: nothing of it is kept.
     pub(super) written: Option<u64>,
+    /// The same in the order of writes of all tracks that share a budget.
+    pub(super) tick: u64,
     /// In the list of groups of which only knowledge is left.
     pub(super) remembered: bool,
     /// Runs in the order in which their pieces came.

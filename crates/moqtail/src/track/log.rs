@@ -81,8 +81,10 @@ pub struct TrackLog {
     known: usize,
     /// Bytes of held objects; not part of `bytes`.
     pub(super) held_bytes: usize,
-    /// Pieces appended since the budget was last looked at; they stay.
+    /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
     pub(super) fresh: usize,
+    /// Now, in the order of writes of all tracks that share a budget.
+    tick: u64,
     pub(super) evictions: u64,
     /// Rises when the track begins anew.
     epoch: u64,
@@ -120,6 +122,7 @@ impl TrackLog {
             known: 0,
             held_bytes: 0,
             fresh: 0,
+            tick: 0,
             evictions: 0,
             epoch: 0,
             left: Left::default(),
@@ -164,6 +167,11 @@ impl TrackLog {
             + self.absent_groups.cost()
             + self.runs.cost()
             + self.streams.len() * STREAM_COST
+    }
+
+    /// Tells the time in the order of writes of all tracks that share a budget; it never goes back.
+    pub fn set_tick(&mut self, tick: u64) {
+        self.tick = tick;
     }
 
     /// How the track ended.
@@ -349,7 +357,8 @@ impl TrackLog {
     /// Counts anew what is known of a group.
     pub(super) fn recount(&mut self, id: u64) {
         if let Some(group) = self.groups.get_mut(&id) {
-            let before = std::mem::replace(&mut group.counted, group.knowledge());
+            let now = group.knowledge();
+            let before = std::mem::replace(&mut group.counted, now);
             self.known = (self.known + group.counted).saturating_sub(before);
         }
     }
@@ -392,6 +401,7 @@ impl TrackLog {
     /// Moves a group to the newest end of the order of eviction.
     fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
+        group.tick = self.tick;
         if group.written != Some(self.next_write) {
             match group.written {
                 Some(at) => _ = self.written.remove(&at),
@@ -444,6 +454,7 @@ impl TrackLog {
         if self.ended.is_some() {
             return Err(WriteError::Ended);
         }
+        self.fresh = 0;
         let at = Location::new(datagram.group, datagram.object);
         let gaps = datagram
             .extensions

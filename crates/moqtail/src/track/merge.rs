@@ -60,6 +60,7 @@ impl TrackLog {
         batch: &Batch,
         now: Instant,
     ) -> Result<(), MalformedTrack> {
+        self.fresh = 0;
         let Some(state) = self.streams.get(&stream) else {
             return self.malformed().cloned().map_or(Ok(()), Err);
         };
