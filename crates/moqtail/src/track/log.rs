@@ -24,6 +24,12 @@ use crate::model::{
     SubgroupHeader, TrackAlias,
 };
 
+/// What a log costs besides what it keeps.
+const LOG_COST: usize = size_of::<TrackLog>() + 512;
+
+/// What a stream that feeds a log costs: its place there and its decoder, but for what it brings.
+const STREAM_COST: usize = 1024;
+
 /// How a track ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackEnd {
@@ -71,10 +77,14 @@ pub struct TrackLog {
     pub(super) remembered: VecDeque<u64>,
     pub(super) datagrams: DatagramRing,
     pub(super) bytes: usize,
+    /// What is known of groups costs; not part of `bytes`.
+    known: usize,
     /// Bytes of held objects; not part of `bytes`.
     pub(super) held_bytes: usize,
-    /// Pieces appended since the budget was last looked at; they stay.
+    /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
     pub(super) fresh: usize,
+    /// Now, in the order of writes of all tracks that share a budget.
+    tick: u64,
     pub(super) evictions: u64,
     /// Rises when the track begins anew.
     epoch: u64,
@@ -109,8 +119,10 @@ impl TrackLog {
             remembered: VecDeque::new(),
             datagrams: DatagramRing::default(),
             bytes: 0,
+            known: 0,
             held_bytes: 0,
             fresh: 0,
+            tick: 0,
             evictions: 0,
             epoch: 0,
             left: Left::default(),
@@ -140,9 +152,26 @@ impl TrackLog {
         self.preference
     }
 
-    /// Bytes that the log holds, index included.
+    /// Bytes that the log keeps for its readers, index included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// All memory of the log: what it keeps, what waits, what it knows, and the streams that feed it.
+    pub fn footprint(&self) -> usize {
+        LOG_COST
+            + self.bytes
+            + self.known
+            + self.held_bytes
+            + self.seen_groups.cost()
+            + self.absent_groups.cost()
+            + self.runs.cost()
+            + self.streams.len() * STREAM_COST
+    }
+
+    /// Tells the time in the order of writes of all tracks that share a budget; it never goes back.
+    pub fn set_tick(&mut self, tick: u64) {
+        self.tick = tick;
     }
 
     /// How the track ended.
@@ -322,6 +351,23 @@ impl TrackLog {
         }
         let max = self.limits.max_ranges;
         self.groups.entry(at.group).or_default().learn(mark, max);
+        self.recount(at.group);
+    }
+
+    /// Counts anew what is known of a group.
+    pub(super) fn recount(&mut self, id: u64) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            let now = group.knowledge();
+            let before = std::mem::replace(&mut group.counted, now);
+            self.known = (self.known + group.counted).saturating_sub(before);
+        }
+    }
+
+    /// Forgets a group.
+    pub(super) fn forget(&mut self, id: u64) {
+        if let Some(group) = self.groups.remove(&id) {
+            self.known = self.known.saturating_sub(group.counted);
+        }
     }
 
     pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
@@ -355,6 +401,7 @@ impl TrackLog {
     /// Moves a group to the newest end of the order of eviction.
     fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
+        group.tick = self.tick;
         if group.written != Some(self.next_write) {
             match group.written {
                 Some(at) => _ = self.written.remove(&at),
@@ -366,8 +413,9 @@ impl TrackLog {
             self.next_write += 1;
             group.written = Some(self.next_write);
             self.written.insert(self.next_write, id);
+            self.recount(id);
         }
-        group
+        self.groups.entry(id).or_default()
     }
 
     /// Whether nothing but knowledge is left of a group.
@@ -406,6 +454,7 @@ impl TrackLog {
         if self.ended.is_some() {
             return Err(WriteError::Ended);
         }
+        self.fresh = 0;
         let at = Location::new(datagram.group, datagram.object);
         let gaps = datagram
             .extensions
@@ -471,6 +520,7 @@ impl TrackLog {
             if let Some(group) = self.groups.get_mut(&at.group) {
                 group.nonexistent.insert(at.object, at.object + 1, max);
             }
+            self.recount(at.group);
             return Ok(());
         }
         let what = match known {
@@ -490,6 +540,7 @@ impl TrackLog {
         self.remembered.clear();
         self.datagrams = DatagramRing::default();
         self.bytes = 0;
+        self.known = 0;
         self.held_bytes = 0;
         self.fresh = 0;
         self.evictions += 1;

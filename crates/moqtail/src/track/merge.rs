@@ -60,6 +60,7 @@ impl TrackLog {
         batch: &Batch,
         now: Instant,
     ) -> Result<(), MalformedTrack> {
+        self.fresh = 0;
         let Some(state) = self.streams.get(&stream) else {
             return self.malformed().cloned().map_or(Ok(()), Err);
         };
@@ -271,6 +272,7 @@ impl TrackLog {
         }
         if mark.status == ObjectStatus::DoesNotExist {
             group.nonexistent.insert(mark.id, mark.id + 1, max);
+            self.recount(at.group);
             return Ok(Some(Current::Drop));
         }
         let found = |subgroup: &super::group::Subgroup| {

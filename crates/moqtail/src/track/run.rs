@@ -44,7 +44,7 @@ pub(super) struct ObjectEntry {
 }
 
 /// What a run and an entry of its index cost besides their bytes.
-pub(super) const RUN_COST: usize = 2 * size_of::<Run>() + 256;
+pub(super) const RUN_COST: usize = size_of::<Run>() + 256;
 const ENTRY_COST: usize = size_of::<ObjectEntry>();
 
 /// One run.
