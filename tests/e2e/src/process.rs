@@ -224,6 +224,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends Ctrl-C.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
@@ -237,11 +242,6 @@ impl Process {
     /// Sends SIGKILL: the program has no chance to say good-bye.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     fn signal(&self, signal: Signal) {

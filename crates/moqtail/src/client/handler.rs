@@ -122,7 +122,6 @@ impl State {
 }
 
 pub(super) struct ClientHandler<C: Connection> {
-    connection: C,
     peer: PeerHandle,
     egress: EgressHandle<C>,
     state: Arc<Mutex<State>>,
@@ -131,14 +130,12 @@ pub(super) struct ClientHandler<C: Connection> {
 
 impl<C: Connection> ClientHandler<C> {
     pub(super) fn new(
-        connection: C,
         peer: PeerHandle,
         egress: EgressHandle<C>,
         state: Arc<Mutex<State>>,
         limits: ClientLimits,
     ) -> Self {
         Self {
-            connection,
             peer,
             egress,
             state,
@@ -224,14 +221,8 @@ impl<C: Connection> ClientHandler<C> {
             forward: request.forward,
             subscriber_priority: request.priority,
             group_order: request.group_order.unwrap_or(offered.group_order),
-            // draft-14 §9.2.1.2: the smaller of both is in force.
-            delivery_timeout: [
-                request.parameters.delivery_timeout(),
-                offered.delivery_timeout,
-            ]
-            .into_iter()
-            .flatten()
-            .min(),
+            delivery_timeout: request.parameters.delivery_timeout(),
+            publisher_timeout: offered.delivery_timeout,
         };
         let id = subscription_id(handle);
         match self
@@ -288,8 +279,6 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                 }
             }
             Event::SubscribeAccepted(accepted) => {
-                // As many as the transport's limits allow, now that there is something to receive.
-                self.connection.set_max_incoming_uni(u32::MAX);
                 self.subscribe_answered(accepted.handle, Ok(accepted));
             }
             Event::SubscribeRejected { handle, failure } => {

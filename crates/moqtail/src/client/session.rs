@@ -122,8 +122,7 @@ impl Client {
         let (ended_tx, ended) = watch::channel(None);
         let egress = Egress::new(connection.clone(), config.delivery);
         let state = Arc::new(Mutex::new(State::new(established)));
-        let mut handler = ClientHandler::new(
-            connection.clone(),
+        let mut handler = ClientHandler::<C>::new(
             peer.clone(),
             egress.handle(),
             state.clone(),

@@ -13,7 +13,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     ALPN, ALPN_HTTP3, MoqtUrl, QuicConnection, Scheme, TlsError, TransportLimits, Trust,
-    quic::{HTTP3_STREAMS, HandshakeError, Owner},
+    limits::HTTP3_STREAMS,
+    quic::{HandshakeError, Owner},
     socket, tls,
 };
 

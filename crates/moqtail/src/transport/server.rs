@@ -15,7 +15,8 @@ use tokio::{
 
 use super::{
     ALPN, ALPN_HTTP3, Connection, Identity, QuicConnection, TlsError, TransportLimits,
-    quic::{HTTP3_STREAMS, HandshakeError, Owner, WeakConnection},
+    limits::HTTP3_STREAMS,
+    quic::{HandshakeError, Owner, WeakConnection},
     socket, tls,
 };
 

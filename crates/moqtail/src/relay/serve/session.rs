@@ -34,7 +34,6 @@ pub(super) fn carrier(kind: TransportKind) -> Carrier {
 pub(super) struct RelayHandler<C: Connection> {
     relay: Weak<Shared>,
     id: SessionId,
-    connection: C,
     peer: PeerHandle,
     egress: EgressHandle<C>,
     upstreams: Upstreams,
@@ -47,7 +46,6 @@ impl<C: Connection> RelayHandler<C> {
     pub(super) fn new(
         relay: Weak<Shared>,
         id: SessionId,
-        connection: C,
         peer: PeerHandle,
         egress: EgressHandle<C>,
         upstreams: Upstreams,
@@ -61,7 +59,6 @@ impl<C: Connection> RelayHandler<C> {
         Self {
             relay,
             id,
-            connection,
             peer,
             egress,
             upstreams,
@@ -137,11 +134,6 @@ impl<C: Connection> RelayHandler<C> {
         });
     }
 
-    /// The session has something to send: it may open as many streams as the transport's limits allow.
-    fn expect_streams(&self) {
-        self.connection.set_max_incoming_uni(u32::MAX);
-    }
-
     fn upstream_done(&mut self, handle: RequestHandle) {
         let (status, reason) = self.done.remove(&handle).unwrap_or((
             PublishDoneCode::INTERNAL_ERROR,
@@ -204,7 +196,6 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                     let code = PublishErrorCode::UNAUTHORIZED;
                     return self.answer(|s| s.reject_publish(request.handle, code, "not allowed"));
                 }
-                self.expect_streams();
                 directory.publish_requested(id, &request);
             }),
             Event::PublishDone {
@@ -230,7 +221,6 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                     return self.answer(|s| s.reject_namespace(handle, code, "not allowed"));
                 }
                 tracing::debug!(session = id.0, %namespace, "namespace published");
-                self.expect_streams();
                 directory.hub.namespace_published(id, handle, namespace);
                 directory.run();
             }),
