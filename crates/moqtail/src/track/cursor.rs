@@ -49,6 +49,8 @@ pub(super) struct Cursor {
     over: Option<RunState>,
     /// Where the first object begins in the run, after what stands in the head instead.
     first: u64,
+    /// Arrival of the newest object of the run, and where it begins.
+    newest: (u64, u64),
     /// Everything is handed over; until then the reset waits.
     pub(super) lingers: Option<(Instant, StreamCode)>,
 }
@@ -91,6 +93,7 @@ impl Cursor {
             head_len: 0,
             over: None,
             first: first.start,
+            newest: (first.arrival, first.start),
             lingers: None,
         };
         if !run.starts_with(first) {
@@ -111,6 +114,9 @@ impl Cursor {
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
         self.complete &= !run.gapped || self.least >= run.first;
+        if let Some(last) = run.last {
+            self.newest = (last.arrival, last.start);
+        }
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.
@@ -131,6 +137,13 @@ impl Cursor {
     /// Bytes of the run that are known and not handed over.
     pub(super) fn behind(&self) -> u64 {
         self.end - self.unsent()
+    }
+
+    /// When the newest object of the run began to arrive, in the order of arrivals, and how many of its bytes are known
+    /// and not handed over.
+    pub(super) fn newest(&self) -> (u64, u64) {
+        let (arrival, start) = self.newest;
+        (arrival, self.end.saturating_sub(start).min(self.behind()))
     }
 
     /// Offset in the run of the first byte that is not handed over.
