@@ -73,6 +73,12 @@ impl TrackPool {
         self.budget.rest();
     }
 
+    /// Has all tracks let go what is older than their publishers' MAX_CACHE_DURATION; those that are written do it
+    /// themselves. Dropping the future leaves the rest to the next call.
+    pub async fn expire(&self) {
+        self.each(Track::expire).await;
+    }
+
     async fn each(&self, f: impl Fn(&Track)) {
         let tracks = self.tracks().clone();
         for some in tracks.chunks(TRACKS_PER_TURN) {

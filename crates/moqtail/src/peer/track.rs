@@ -1,6 +1,9 @@
 //! A track that streams feed and sessions follow: its log behind one short lock, and who waits for more.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -99,6 +102,12 @@ impl Track {
         self.write(|log| log.remove_publisher(publisher));
     }
 
+    /// MAX_CACHE_DURATION that a publisher told (draft-14 §9.2.1.3): what is older is not begun to be delivered, and not
+    /// kept.
+    pub fn set_cache_duration(&self, publisher: PublisherId, duration: Option<Duration>) {
+        self.write(|log| log.set_cache_duration(publisher, duration));
+    }
+
     /// Takes one object that came as a datagram.
     ///
     /// # Errors
@@ -151,8 +160,19 @@ impl Track {
 
     /// Lets groups go that were last written before `tick`.
     pub(super) fn evict_before(&self, tick: u64, spared: Spared) {
+        self.clean(|log| log.evict_before(tick, spared) > 0);
+    }
+
+    /// Lets what is older than MAX_CACHE_DURATION go.
+    pub(super) fn expire(&self) {
+        let now = Instant::now().into_std();
+        self.clean(|log| log.expire(now));
+    }
+
+    /// Wakes who follows the track only if something went.
+    fn clean(&self, f: impl FnOnce(&mut TrackLog) -> bool) {
         let mut inner = self.lock();
-        if self.turn(&mut inner, |log| log.evict_before(tick, spared)) > 0 {
+        if self.turn(&mut inner, f) {
             let waiting = inner.waiting.take();
             drop(inner);
             waiting.iter().for_each(SubscriptionWake::wake);

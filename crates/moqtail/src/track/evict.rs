@@ -1,8 +1,8 @@
 //! What leaves a log so that its budgets hold: whole groups, the one written longest ago first, the newest never.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
-use super::{group::GROUP_COST, ids::RunId, log::TrackLog};
+use super::{group::GROUP_COST, ids::RunId, log::TrackLog, run::Run};
 
 /// What eviction leaves alone however old it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,22 +20,71 @@ impl TrackLog {
     /// Lets old things go until the budgets of the track hold. What the last append brought stays.
     pub(super) fn keep_budget(&mut self) {
         while self.datagrams.len() > self.limits.max_datagrams.max(1) {
-            let Some((arrival, at)) = self.datagrams.oldest().map(|(n, entry)| (n, entry.at))
-            else {
-                break;
-            };
-            self.drop_datagram(arrival);
-            if let Some(group) = self.groups.get_mut(&at.group) {
-                // The oldest of all is the oldest of its group.
-                group.datagrams.pop_front();
-                let newest = self.written.last_key_value().map(|(_, group)| *group);
-                let empty = group.datagrams.is_empty() && self.is_bare(at.group);
-                if empty && newest != Some(at.group) {
-                    self.evict_group(at.group);
-                }
-            }
+            self.drop_oldest_datagram();
         }
         while self.bytes > self.limits.max_bytes && self.shed() {}
+    }
+
+    fn drop_oldest_datagram(&mut self) {
+        let Some((arrival, at)) = self.datagrams.oldest().map(|(n, entry)| (n, entry.at)) else {
+            return;
+        };
+        self.drop_datagram(arrival);
+        self.evictions += 1;
+        if let Some(group) = self.groups.get_mut(&at.group) {
+            // The oldest of all is the oldest of its group.
+            group.datagrams.pop_front();
+            let newest = self.written.last_key_value().map(|(_, group)| *group);
+            let empty = group.datagrams.is_empty() && self.is_bare(at.group);
+            if empty && newest != Some(at.group) {
+                self.evict_group(at.group);
+            }
+        }
+    }
+
+    /// Lets what is older than MAX_CACHE_DURATION go: whole groups, and the oldest pieces of the one written last.
+    /// Returns whether anything went.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        self.now = Some(now);
+        let cutoff = self.cache_duration().and_then(|time| now.checked_sub(time));
+        let Some(cutoff) = cutoff else {
+            return false;
+        };
+        let before = self.evictions;
+        // draft-14 §9.2.1.3
+        let is_old = |received: Instant| received <= cutoff;
+        while self
+            .datagrams
+            .oldest()
+            .is_some_and(|(_, entry)| is_old(entry.received))
+        {
+            self.drop_oldest_datagram();
+        }
+        let oldest = |log: &Self| {
+            let group = *log.written.first_key_value()?.1;
+            log.groups.get(&group)?.touched.filter(|at| is_old(*at))?;
+            Some(group)
+        };
+        while let Some(group) = oldest(self) {
+            self.evict_group(group);
+        }
+        let front = |log: &Self| {
+            let group = *log.written.last_key_value()?.1;
+            let piece = log.groups.get(&group)?.pieces.front()?;
+            // A run that is gone left only its name.
+            let received = log
+                .runs
+                .get(piece)
+                .map_or(Some(cutoff), Run::front_received);
+            received.filter(|received| is_old(*received))?;
+            Some(group)
+        };
+        while let Some(group) = front(self) {
+            if !self.trim_group(group, self.fresh) {
+                break;
+            }
+        }
+        self.evictions != before
     }
 
     /// Lets the oldest thing go that may: a whole group, else a piece of those that stay as such. False: all is fresh.

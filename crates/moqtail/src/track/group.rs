@@ -30,6 +30,8 @@ pub(super) struct Group {
     pub(super) prior_gap: Option<u64>,
     /// When it was last written, in the order of writes of the track; `None`: nothing of it is kept.
     pub(super) written: Option<u64>,
+    /// When that was, as the log was told the time.
+    pub(super) touched: Option<Instant>,
     /// The same in the order of writes of all tracks that share a budget.
     pub(super) tick: u64,
     /// In the list of groups of which only knowledge is left.

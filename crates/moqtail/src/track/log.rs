@@ -3,8 +3,8 @@
 //! [`merge`](super::merge) writes runs, `delivery` reads them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -62,7 +62,11 @@ pub struct TrackLog {
     next_change: u64,
     next_stream: u64,
     next_publisher: u64,
-    publishers: BTreeSet<PublisherId>,
+    /// With their MAX_CACHE_DURATION.
+    publishers: BTreeMap<PublisherId, Option<Duration>>,
+    pub(super) cache_duration: Option<Duration>,
+    /// The time as it was last told.
+    pub(super) now: Option<Instant>,
     largest: Option<Location>,
     end: Option<Location>,
     preference: Option<ForwardingPreference>,
@@ -108,7 +112,9 @@ impl TrackLog {
             next_change: 0,
             next_stream: 0,
             next_publisher: 0,
-            publishers: BTreeSet::new(),
+            publishers: BTreeMap::new(),
+            cache_duration: None,
+            now: None,
             largest: None,
             end: None,
             preference: None,
@@ -188,8 +194,23 @@ impl TrackLog {
     pub fn add_publisher(&mut self) -> PublisherId {
         let publisher = PublisherId(self.next_publisher);
         self.next_publisher += 1;
-        self.publishers.insert(publisher);
+        self.publishers.insert(publisher, None);
         publisher
+    }
+
+    /// MAX_CACHE_DURATION of a publisher (draft-14 §9.2.1.3). Of several the shortest is in force, and that of the last
+    /// one stays when it is gone.
+    pub fn set_cache_duration(&mut self, publisher: PublisherId, duration: Option<Duration>) {
+        if let Some(known) = self.publishers.get_mut(&publisher) {
+            *known = duration;
+            self.cache_duration = self.publishers.values().copied().flatten().min();
+        }
+    }
+
+    /// How long after its first byte an object may begin to be forwarded, in steps of the parameter's unit.
+    pub(super) fn cache_duration(&self) -> Option<Duration> {
+        self.cache_duration
+            .map(|time| time.max(Duration::from_millis(1)))
     }
 
     /// The publisher is gone; streams that it left open count as reset. Without any publisher the log is sealed.
@@ -241,7 +262,7 @@ impl TrackLog {
         publisher: PublisherId,
         header: SubgroupHeader,
     ) -> Option<StreamId> {
-        let known = self.publishers.contains(&publisher);
+        let known = self.publishers.contains_key(&publisher);
         if !known || !self.is_writable() || self.streams.len() >= self.limits.max_streams {
             return None;
         }
@@ -402,6 +423,7 @@ impl TrackLog {
     fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
         group.tick = self.tick;
+        group.touched = self.now;
         if group.written != Some(self.next_write) {
             match group.written {
                 Some(at) => _ = self.written.remove(&at),
@@ -455,6 +477,7 @@ impl TrackLog {
             return Err(WriteError::Ended);
         }
         self.fresh = 0;
+        self.now = Some(now);
         let at = Location::new(datagram.group, datagram.object);
         let gaps = datagram
             .extensions
@@ -495,6 +518,7 @@ impl TrackLog {
         if group_end.is_some() {
             group.end = group_end;
         }
+        self.expire(now);
         self.keep_budget();
         Ok(())
     }
@@ -577,6 +601,11 @@ impl TrackLog {
     /// What left lately.
     pub(super) fn left(&self) -> &Left {
         &self.left
+    }
+
+    /// Arrival of the oldest datagram.
+    pub(super) fn oldest_datagram(&self) -> Option<u64> {
+        self.datagrams.oldest().map(|(arrival, _)| arrival)
     }
 
     pub(super) fn datagrams_since(

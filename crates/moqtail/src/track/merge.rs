@@ -61,6 +61,7 @@ impl TrackLog {
         now: Instant,
     ) -> Result<(), MalformedTrack> {
         self.fresh = 0;
+        self.now = Some(now);
         let Some(state) = self.streams.get(&stream) else {
             return self.malformed().cloned().map_or(Ok(()), Err);
         };
@@ -98,6 +99,7 @@ impl TrackLog {
             self.charge(group, id, 0, after);
         }
         self.settle(group, turn.subgroup)?;
+        self.expire(now);
         self.keep_budget();
         Ok(())
     }

@@ -87,6 +87,8 @@ pub(super) struct Subscription {
     asked: Option<Duration>,
     offered: Option<Duration>,
     pub(super) timeout: Option<Duration>,
+    /// How long after its first byte an object may be begun.
+    cache: Option<Duration>,
     pub(super) started: bool,
     pub(super) cursors: BTreeMap<RunId, Cursor>,
     pub(super) datagrams: BTreeMap<u64, PendingDatagram>,
@@ -138,6 +140,7 @@ impl Subscription {
             asked: params.delivery_timeout,
             offered: params.publisher_timeout,
             timeout: smaller(params.delivery_timeout, params.publisher_timeout).or(default_timeout),
+            cache: log.cache_duration(),
             started: false,
             cursors: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -178,6 +181,10 @@ impl Subscription {
                 self.range.start = Location::default();
             }
         }
+        if self.cache != log.cache_duration() {
+            self.cache = log.cache_duration();
+            self.update_deadlines(log, shared);
+        }
         let mut lost = Vec::new();
         let mut missed = false;
         if self.evictions != log.evictions() {
@@ -189,7 +196,9 @@ impl Subscription {
                     .filter(|(id, cursor)| cursor.is_lost(log.run(**id)))
                     .map(|(id, _)| *id),
             );
-            let wants = |group, _received| self.range.has_group(group);
+            self.drop_old_datagrams(log, shared);
+            let wants =
+                |group, received| self.range.has_group(group) && !self.is_aged(received, now);
             missed = self.forward && log.left().since(self.seen_arrivals, wants);
         }
         if self.forward {
@@ -203,6 +212,7 @@ impl Subscription {
         self.seen = log.last_change();
         self.seen_arrivals = log.arrivals;
         self.fill(log, shared, &mut lost);
+        self.let_age(&mut lost, log, shared, now, &mut out.resets);
         self.catch_up(lost, missed, shared, &mut out);
         self.watch_range(log, shared, now);
         if let Some(end) = log.ended().filter(|_| self.is_drained()) {
@@ -370,10 +380,19 @@ impl Subscription {
         let Some(cursor) = self.cursors.get_mut(&run.id) else {
             return;
         };
-        let deadline = self.timeout.and_then(|timeout| {
-            let oldest = run.entry_at(cursor.unsent())?;
-            oldest.received.checked_add(timeout)
-        });
+        let mut deadline = None;
+        if self.timeout.is_some() || self.cache.is_some() {
+            cursor.oldest = run.entry_at(cursor.unsent()).map(|entry| entry.received);
+            let timeout = self.timeout;
+            deadline = timeout.and_then(|timeout| cursor.oldest?.checked_add(timeout));
+        }
+        // draft-14 §9.2.1.3
+        if let Some(cache) = self.cache
+            && let Some(next) = run.entry_from(cursor.unbegun())
+            && let Some(begin_by) = next.received.checked_add(cache)
+        {
+            deadline = Some(deadline.map_or(begin_by, |other: Instant| other.min(begin_by)));
+        }
         shared.set_deadline(Expiry::Run(self.id, run.id), cursor.deadline, deadline);
         cursor.deadline = deadline;
     }
@@ -391,10 +410,55 @@ impl Subscription {
             return;
         }
         self.timeout = timeout;
+        self.update_deadlines(log, shared);
+    }
+
+    fn update_deadlines(&mut self, log: &TrackLog, shared: &mut Shared) {
         for id in self.cursors.keys().copied().collect::<Vec<_>>() {
             if let Some(run) = log.run(id) {
                 self.update_deadline(run, shared);
             }
+        }
+    }
+
+    /// Whether an object may not be begun any more because of its age.
+    fn is_aged(&self, received: Instant, now: Instant) -> bool {
+        let begin_by = self.cache.and_then(|cache| received.checked_add(cache));
+        begin_by.is_some_and(|begin_by| begin_by <= now)
+    }
+
+    /// Takes runs that left because of their age out of `lost`: that is nobody's slowness.
+    fn let_age(
+        &mut self,
+        lost: &mut Vec<RunId>,
+        log: &TrackLog,
+        shared: &mut Shared,
+        now: Instant,
+        resets: &mut Resets,
+    ) {
+        if self.cache.is_none() {
+            return;
+        }
+        let received = |id: &RunId| match self.cursors.get(id) {
+            Some(cursor) => cursor.oldest,
+            None => log.run(*id)?.forgotten.map(|(_, received)| received),
+        };
+        let (aged, others) = std::mem::take(lost)
+            .into_iter()
+            .partition::<Vec<_>, _>(|id| received(id).is_some_and(|at| self.is_aged(at, now)));
+        *lost = others;
+        for id in aged {
+            self.give_up(id, StreamCode::DELIVERY_TIMEOUT, shared, resets);
+        }
+    }
+
+    /// Drops datagrams that have left the log.
+    fn drop_old_datagrams(&mut self, log: &TrackLog, shared: &mut Shared) {
+        let oldest = log.oldest_datagram();
+        while let Some((&arrival, _)) = self.datagrams.first_key_value()
+            && oldest.is_none_or(|oldest| arrival < oldest)
+        {
+            self.drop_datagram(arrival, shared);
         }
     }
 

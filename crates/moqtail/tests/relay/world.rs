@@ -243,6 +243,7 @@ macro_rules! over_every_carrier {
             mod $name {
                 use super::*;
 
+                #[allow(unused_mut, reason = "some bodies only look")]
                 async fn body(mut $world: World) $body
 
                 $(#[$doc])*

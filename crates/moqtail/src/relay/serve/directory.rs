@@ -139,6 +139,7 @@ impl Directory {
         let Some((id, track)) = self.upstream(session, accepted.handle) else {
             return;
         };
+        self.cache_for(session, accepted.handle, &accepted.parameters);
         if let Some(entry) = self.tracks.get_mut(&track) {
             entry.publisher_says(accepted.group_order, &accepted.parameters);
         }
@@ -160,7 +161,17 @@ impl Directory {
             self.execute(action);
             if let Some(entry) = published.and_then(|track| self.tracks.get_mut(&track)) {
                 entry.publisher_says(request.group_order, &request.parameters);
+                self.cache_for(session, request.handle, &request.parameters);
             }
+        }
+    }
+
+    /// draft-14 §9.2.1.3
+    fn cache_for(&self, session: SessionId, handle: RequestHandle, parameters: &Parameters) {
+        if let Some(entry) = self.sessions.get(&session)
+            && let Some(upstream) = lock(&entry.upstreams).get(&handle)
+        {
+            upstream.cache_for(parameters.max_cache_duration());
         }
     }
 

@@ -29,6 +29,9 @@ pub(super) struct Shared {
 pub(super) async fn keep_time(relay: Weak<Shared>) {
     /// The longest sleep without a look at whether the relay still exists.
     const LOOK: Duration = Duration::from_secs(1);
+    /// How often tracks that nobody writes are freed of what is too old.
+    const EXPIRE: Duration = Duration::from_secs(10);
+    let mut expire_at = now() + EXPIRE;
     loop {
         let Some(shared) = relay.upgrade() else {
             return;
@@ -43,6 +46,10 @@ pub(super) async fn keep_time(relay: Weak<Shared>) {
             () = tokio::time::sleep_until(until.into()) => {}
         }
         let now = now();
+        if expire_at <= now {
+            expire_at = now + EXPIRE;
+            shared.pool.expire().await;
+        }
         if due.is_some_and(|due| due <= now) {
             lock(&shared.directory).timeout(now);
         }
