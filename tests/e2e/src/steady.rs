@@ -16,7 +16,7 @@ use crate::PATIENCE;
 
 /// What the relay may hold: the log of one track, and what is on its way in each session; and what a process needs.
 pub const fn memory_bound(sessions: u64) -> u64 {
-    const LOG: u64 = 32 << 20;
+    const LOG: u64 = 48 << 20;
     const SESSION: u64 = 2 * (256 << 10);
     const PROCESS: u64 = 32_000_000;
     LOG + sessions * SESSION + PROCESS
