@@ -17,7 +17,7 @@ const HEALTHY: u64 = 47;
 
 /// As much as two cores carry together with all the subscribers, and a little less.
 const BUSY: Steady = Steady {
-    rate: if cfg!(debug_assertions) { 10 } else { 100 },
+    rate: if cfg!(debug_assertions) { 25 } else { 100 },
     len: 10_000,
     seconds: 20,
 };
