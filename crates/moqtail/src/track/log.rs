@@ -24,8 +24,18 @@ use crate::model::{
     SubgroupHeader, TrackAlias,
 };
 
-/// What a log costs besides what it keeps.
-const LOG_COST: usize = size_of::<TrackLog>() + 512;
+/// What a log costs besides what it keeps: itself, its lists, and a leaf in each of its maps.
+const LOG_COST: usize = size_of::<TrackLog>()
+    + leaf::<u64, Box<Group>>()
+    + leaf::<SubgroupKey, Subgroup>()
+    + leaf::<u64, u64>()
+    + leaf::<PublisherId, Option<Duration>>()
+    + 512;
+
+/// What a map costs that holds anything at all.
+const fn leaf<K, V>() -> usize {
+    11 * (size_of::<K>() + size_of::<V>()) + 32
+}
 
 /// What a stream that feeds a log costs: its place there and its decoder, but for what it brings.
 const STREAM_COST: usize = 1024;
@@ -53,7 +63,8 @@ pub enum ForwardingPreference {
 pub struct TrackLog {
     pub(super) alias: TrackAlias,
     pub(super) limits: TrackLimits,
-    pub(super) groups: BTreeMap<u64, Group>,
+    /// Boxed, because most tracks have few groups, and a map holds room for eleven.
+    pub(super) groups: BTreeMap<u64, Box<Group>>,
     pub(super) subgroups: BTreeMap<SubgroupKey, Subgroup>,
     /// In the order of their last change.
     pub(super) runs: Ring<Run>,
