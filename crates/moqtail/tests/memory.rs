@@ -6,7 +6,7 @@ use std::{
     alloc::System,
     cell::RefCell,
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use moqtail::track::{
     StreamIngest, StreamKey, SubgroupOptions, SubscriptionId, SubscriptionParams, TrackLimits,
     TrackLog, Watched, Written,
 };
+use tokio::sync::Mutex;
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
@@ -31,11 +32,7 @@ static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 const BESIDE: usize = 256 << 10;
 
 /// The heap is shared, so these tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Heap in use beyond what was in use `before`.
 fn heap(before: usize) -> usize {
@@ -228,7 +225,7 @@ fn start() -> Instant {
 #[test]
 fn hours_of_media_hold_no_more_than_minutes() {
     const SECONDS: u64 = 6 * 3600;
-    let _alone = alone();
+    let _alone = TURN.blocking_lock();
     let before = HEAP.allocated();
     let limits = TrackLimits {
         max_bytes: 4 << 20,
@@ -275,7 +272,7 @@ fn hours_of_media_hold_no_more_than_minutes() {
 /// How objects come, for one log: what is counted is what is held, whatever their form.
 #[test]
 fn every_form_of_objects_is_counted() {
-    let _alone = alone();
+    let _alone = TURN.blocking_lock();
     type Form = fn(&Log, PublisherId, Instant);
     let forms: [(&str, Form); 7] = [
         ("a tiny object a group", |log, publisher, now| {
@@ -353,7 +350,7 @@ fn every_form_of_objects_is_counted() {
 async fn many_tracks_share_one_budget() {
     const TRACKS: u64 = 1000;
     const BUDGET: usize = 16 << 20;
-    let _alone = alone();
+    let _alone = TURN.lock().await;
     let before = HEAP.allocated();
     let pool = Arc::new(TrackPool::new(BUDGET));
     let keeper = pool.clone();
@@ -403,7 +400,7 @@ async fn many_tracks_share_one_budget() {
 #[tokio::test]
 async fn newest_groups_alone_do_not_break_the_budget() {
     const BUDGET: usize = 8 << 20;
-    let _alone = alone();
+    let _alone = TURN.lock().await;
     let pool = TrackPool::new(BUDGET);
     let tracks: Vec<_> = (0..200)
         .map(|alias| LocalTrack::new(pool.track(TrackAlias(alias), TrackLimits::default())))
