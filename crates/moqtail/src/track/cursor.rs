@@ -116,7 +116,7 @@ impl Cursor {
     /// Learns how far the run goes now; returns how many staged bytes it gave back.
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
-        self.complete &= !run.gapped || self.least >= run.first;
+        self.complete &= run.gap.is_none_or(|gap| gap < self.least);
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.
