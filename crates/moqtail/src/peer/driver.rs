@@ -82,6 +82,7 @@ pub(crate) async fn drive<C: Connection, H: Handler<C>>(
         starting: Vec::new(),
         parked: BTreeMap::new(),
         next_stream: 0,
+        publishes: false,
         over: false,
     };
     driver.run().await
@@ -121,6 +122,8 @@ struct Driver<'h, C: Connection, H> {
     starting: Vec<RequestHandle>,
     parked: BTreeMap<StreamKey, Parked<C::Recv>>,
     next_stream: u64,
+    /// The peer has the stream credit of a publisher.
+    publishes: bool,
     /// The connection is closed or closing: nothing is read or written any more.
     over: bool,
 }
@@ -264,6 +267,11 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             let mut state = self.peer.lock();
             let Some(output) = state.session.poll_output() else {
                 self.starting.append(&mut state.starting);
+                if !self.publishes && state.session.is_subscriber() {
+                    self.publishes = true;
+                    self.connection
+                        .set_max_incoming_uni(self.limits.publisher_streams);
+                }
                 break;
             };
             drop(state);

@@ -8,6 +8,10 @@ pub struct PeerLimits {
     pub max_pending_heads: usize,
     /// Most bytes of the control stream handled at once. Default 16 KiB.
     pub control_read: usize,
+    /// Unidirectional streams that a peer may have open once this side subscribes to it; before, and for peers that are
+    /// only subscribers, the transport's `initial_incoming_uni` holds. More wait at the peer. The transport's
+    /// `max_incoming_uni` is above it all. Default 1024.
+    pub publisher_streams: u32,
 }
 
 impl Default for PeerLimits {
@@ -15,6 +19,7 @@ impl Default for PeerLimits {
         Self {
             max_pending_heads: 128,
             control_read: 16 * 1024,
+            publisher_streams: 1024,
         }
     }
 }

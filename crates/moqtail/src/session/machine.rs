@@ -132,6 +132,11 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Whether this side subscribes to anything now, or waits for the answer.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.len() > 0
+    }
+
     /// How much the session holds.
     pub fn load(&self) -> SessionLoad {
         SessionLoad {

@@ -53,6 +53,8 @@ pub(super) struct Cursor {
     origin: u64,
     /// The same, after what stands in the head instead.
     first: u64,
+    /// Arrival of the newest object of the run, and where it begins.
+    newest: (u64, u64),
     /// Everything is handed over; until then the reset waits.
     pub(super) lingers: Option<(Instant, StreamCode)>,
 }
@@ -97,6 +99,7 @@ impl Cursor {
             over: None,
             origin: first.start,
             first: first.start,
+            newest: (first.arrival, first.start),
             lingers: None,
         };
         if !run.starts_with(first) {
@@ -117,6 +120,9 @@ impl Cursor {
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
         self.complete &= run.gap.is_none_or(|gap| gap < self.least);
+        if let Some(last) = run.last {
+            self.newest = (last.arrival, last.start);
+        }
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.
@@ -137,6 +143,13 @@ impl Cursor {
     /// Bytes of the run that are known and not handed over.
     pub(super) fn behind(&self) -> u64 {
         self.end - self.unsent()
+    }
+
+    /// When the newest object of the run began to arrive, in the order of arrivals, and how many of its bytes are known
+    /// and not handed over.
+    pub(super) fn newest(&self) -> (u64, u64) {
+        let (arrival, start) = self.newest;
+        (arrival, self.end.saturating_sub(start).min(self.behind()))
     }
 
     /// Offset in the run of the first byte that is not handed over.

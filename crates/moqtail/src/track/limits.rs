@@ -51,8 +51,9 @@ pub struct DeliveryLimits {
     pub in_flight_bytes: usize,
     /// Most bytes handed over for one stream before others of equal rank have their turn. Default 64 KiB.
     pub quantum_bytes: usize,
-    /// Most bytes that one subscription may be behind. Beyond it the subscription skips to a newer group where that is
-    /// allowed, else it ends with TOO_FAR_BEHIND. Default 16 MiB.
+    /// Most bytes that one subscription may be behind, not counting the newest object, which may be larger than this.
+    /// Beyond it the subscription skips to a newer group where that is allowed, else it ends with TOO_FAR_BEHIND.
+    /// Default 16 MiB.
     pub lag_bytes: u64,
     /// Skip groups for subscriptions over their lag also where no delivery timeout was negotiated. Default `false`.
     pub skip_groups: bool,

@@ -380,9 +380,17 @@ impl Subscription {
         Ok(())
     }
 
+    /// How far it is behind: what waits, but for the newest object. Who waits for nothing else is up to date, however
+    /// large that object is.
+    fn lag(&self) -> u64 {
+        let newest = self.cursors.values().map(Cursor::newest).max();
+        self.behind - newest.map_or(0, |(_, waiting)| waiting)
+    }
+
     /// Applies what is done about a subscription that is too far behind.
     fn catch_up(&mut self, lost: Vec<RunId>, missed: bool, shared: &mut Shared, out: &mut Outcome) {
-        let too_far = self.behind > shared.limits.lag_bytes;
+        let lag_bytes = shared.limits.lag_bytes;
+        let too_far = self.behind > lag_bytes && self.lag() > lag_bytes;
         if lost.is_empty() && !missed && !too_far {
             return;
         }

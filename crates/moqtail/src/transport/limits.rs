@@ -18,11 +18,15 @@ pub struct TransportLimits {
     pub incoming_bidi: u32,
     /// Received bytes that one stream may hold unread before its sender must wait. Default 512 KiB.
     pub stream_window: u32,
-    /// Received bytes that all streams of a connection may hold unread. Default 513 MiB: more than `max_incoming_uni`
-    /// streams can hold, so that streams nobody reads never take the control stream's share.
+    /// Most received bytes that all streams of a connection may hold unread. Less is allowed as long as fewer streams are:
+    /// a `stream_window` for each one granted, so that streams nobody reads never take the control stream's share, and a
+    /// peer that publishes nothing pins little. Default 520 MiB: more than `max_incoming_uni` streams can hold.
     pub connection_window: u32,
-    /// The in-flight budget: bytes handed to the transport and not yet acknowledged. Default 256 kB.
+    /// The in-flight budget: bytes handed to the transport and not yet acknowledged. It grows with the path to twice the
+    /// congestion window, so that a long path can be filled. Default 256 kB.
     pub send_window: u32,
+    /// Most that the in-flight budget grows to. Default 8 MB: 640 Mbit/s at a round-trip time of 100 ms.
+    pub max_send_window: u32,
     /// Datagram bytes waiting to be read, and likewise waiting to be sent; the oldest give way. Default 256 kB.
     pub datagram_buffer: usize,
     /// HTTP/3 streams that carry no data but must stay open for the life of a WebTransport connection
@@ -51,8 +55,9 @@ impl Default for TransportLimits {
             max_incoming_uni: 1024,
             incoming_bidi: 4,
             stream_window: 512 << 10,
-            connection_window: 513 << 20,
+            connection_window: 520 << 20,
             send_window: 256 * 1000,
+            max_send_window: 8 * 1000 * 1000,
             datagram_buffer: 256 * 1000,
             parked_streams: 16,
             keep_alive: Duration::from_secs(10),
@@ -65,6 +70,20 @@ impl Default for TransportLimits {
         }
     }
 }
+
+impl TransportLimits {
+    /// The receive window of a connection whose peer may have `uni` unidirectional data streams open.
+    pub(super) fn receive_window(&self, uni: u32) -> u32 {
+        // One more bidirectional stream carries the request of WebTransport.
+        let others = self.incoming_bidi.saturating_add(1 + HTTP3_STREAMS);
+        uni.saturating_add(others)
+            .saturating_mul(self.stream_window)
+            .min(self.connection_window)
+    }
+}
+
+/// Unidirectional streams that HTTP/3 uses for itself: control and two for QPACK.
+pub(super) const HTTP3_STREAMS: u32 = 3;
 
 /// Largest datagram that the in-memory twin takes, in bytes: what a QUIC packet of common size leaves.
 pub(super) const MAX_MEMORY_DATAGRAM: usize = 1200;

@@ -144,11 +144,16 @@ impl Relay {
         );
         // One task for both: what the session answers is written before data that builds on it.
         tokio::pin!(driven);
-        tokio::select! {
+        let reason = tokio::select! {
             biased;
             reason = &mut driven => reason,
             _ = egress.run(report) => driven.await,
+        };
+        // The driver tells of a close of our own, with its cause.
+        if !matches!(reason, CloseReason::Local { .. }) {
+            tracing::info!(session = id.0, %reason, "session ended");
         }
+        reason
     }
 
     /// What the relay does now.

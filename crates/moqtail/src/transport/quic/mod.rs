@@ -7,6 +7,7 @@ mod handshake;
 mod inbound;
 mod keeper;
 mod offer;
+mod send_window;
 mod shared;
 mod stream;
 mod web;
@@ -25,6 +26,7 @@ use super::{
     CloseReason, Connection, ConnectionError, ConnectionStats, DatagramError, TransportKind,
     TransportLimits,
     codes::NO_ERROR,
+    limits::HTTP3_STREAMS,
     prefix::{BIDI_HEAD, SESSION_ID, UNI_HEAD},
 };
 pub(super) use handshake::HandshakeError;
@@ -32,9 +34,6 @@ pub(super) use shared::Owner;
 use shared::Shared;
 pub use stream::{QuicRecv, QuicSend};
 use web::Web;
-
-/// Unidirectional streams that HTTP/3 uses for itself: control and two for QPACK.
-pub(super) const HTTP3_STREAMS: u32 = 3;
 
 /// Quarter stream id of the session, in front of every WebTransport datagram.
 const DATAGRAM_HEAD: u8 = (SESSION_ID / 4) as u8;
@@ -85,7 +84,7 @@ impl WeakConnection {
 impl QuicConnection {
     /// Raw QUIC: the connection is the session.
     pub(super) fn raw(conn: quinn::Connection, limits: &TransportLimits, owner: Owner) -> Self {
-        let shared = Shared::new(conn, None, None, limits.max_incoming_uni, owner);
+        let shared = Shared::new(conn, None, None, limits, owner);
         Self(Arc::new(Handle {
             shared: Arc::new(shared),
         }))
@@ -145,13 +144,7 @@ impl QuicConnection {
         limits: &TransportLimits,
         owner: Owner,
     ) -> Self {
-        let shared = Arc::new(Shared::new(
-            conn,
-            Some(web),
-            path,
-            limits.max_incoming_uni,
-            owner,
-        ));
+        let shared = Arc::new(Shared::new(conn, Some(web), path, limits, owner));
         tokio::spawn(keeper::keep(shared.clone(), streams));
         Self(Arc::new(Handle { shared }))
     }
@@ -332,8 +325,13 @@ impl Connection for QuicConnection {
         } else {
             0
         };
-        let count = count.min(shared.max_incoming_uni).saturating_add(own);
-        shared.conn.set_max_concurrent_uni_streams(count.into());
+        let count = count.min(shared.limits.max_incoming_uni);
+        shared
+            .conn
+            .set_receive_window(shared.limits.receive_window(count).into());
+        shared
+            .conn
+            .set_max_concurrent_uni_streams(count.saturating_add(own).into());
     }
 
     fn close(&self, code: u32, reason: &str) {

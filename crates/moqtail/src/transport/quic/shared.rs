@@ -10,10 +10,10 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 
-use super::web::Web;
+use super::{send_window::SendWindow, web::Web};
 use crate::transport::{
-    CloseReason, ConnectionError, codes::CodeSpace, codes::H3_NO_ERROR, limits::MAX_CLOSE_REASON,
-    wakers::WakerSet,
+    CloseReason, ConnectionError, TransportLimits, codes::CodeSpace, codes::H3_NO_ERROR,
+    limits::MAX_CLOSE_REASON, wakers::WakerSet,
 };
 
 /// Held as long as the connection: its place among a listener's connections, or the socket it was dialled from.
@@ -29,7 +29,8 @@ pub(in crate::transport) struct Shared {
     pub(super) codes: CodeSpace,
     pub(super) web: Option<Web>,
     pub(super) request_path: Option<String>,
-    pub(super) max_incoming_uni: u32,
+    pub(super) limits: TransportLimits,
+    pub(super) send_window: SendWindow,
     pub(super) owner: Owner,
     open: OpenUni,
     /// The first close that was decided here, or that the WebTransport session brought.
@@ -41,7 +42,7 @@ impl Shared {
         conn: quinn::Connection,
         web: Option<Web>,
         request_path: Option<String>,
-        max_incoming_uni: u32,
+        limits: &TransportLimits,
         owner: Owner,
     ) -> Self {
         let codes = if web.is_some() {
@@ -55,7 +56,8 @@ impl Shared {
             codes,
             web,
             request_path,
-            max_incoming_uni,
+            send_window: SendWindow::new(limits),
+            limits: limits.clone(),
             owner,
             open,
             ended,

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::shared::Shared;
+use super::{send_window::Room, shared::Shared};
 use crate::transport::{CANCELLED, RecvStream, SendStream, StreamError};
 
 /// Chunks that go into one call together with a stream head.
@@ -72,8 +72,11 @@ impl QuicSend {
         cx: &mut Context<'_>,
         chunks: &mut [Bytes],
     ) -> Poll<Result<usize, StreamError>> {
-        let result = ready!(pin!(self.stream.write_chunks(chunks)).poll(cx));
-        Poll::Ready(match result {
+        let mut result = pin!(self.stream.write_chunks(chunks)).poll(cx);
+        if result.is_pending() && self.shared.send_window.follow(&self.shared.conn) == Room::More {
+            result = pin!(self.stream.write_chunks(chunks)).poll(cx);
+        }
+        Poll::Ready(match ready!(result) {
             Ok(written) => Ok(written.bytes),
             Err(error) => Err(self.error(error)),
         })
