@@ -9,6 +9,7 @@ mod filters;
 mod joining;
 mod lifecycle;
 mod objects;
+mod patience;
 mod raw;
 mod readers;
 mod world;
