@@ -8,14 +8,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Broadcast, ClientConfig, ConnectError, Publication, PublishError, SubscribeError,
     SubscribeOptions, Subscription,
-    handler::{ClientHandler, State, lock},
+    handler::{ClientHandler, State},
     subscription::{EndSlot, Request, SubscriptionInfo},
 };
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
     peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
     session::{self, Carrier, Role, Session, SessionConfig},
-    transport::{CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind},
+    transport::{
+        CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind, lock,
+    },
 };
 
 /// How many round trips the last control messages are given before a session closes.
@@ -235,6 +237,7 @@ impl Client {
         let request = Request {
             handle,
             peer: self.inner.peer.clone(),
+            client: self.inner.state.clone(),
         };
         let accepted = answered.await.map_err(|_| SubscribeError::SessionEnded)??;
         let info = SubscriptionInfo {
@@ -337,4 +340,33 @@ impl Client {
 
 fn lost() -> CloseReason {
     CloseReason::Lost("the session's task was stopped".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        client::TrackOptions,
+        relay::{Relay, RelayConfig},
+        transport::{MemoryConnection, TransportLimits},
+    };
+
+    /// A viewer that changes its mind often would hold more with every change.
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_subscription_that_was_dropped() {
+        let relay = Relay::new(RelayConfig::default());
+        let (here, there) = MemoryConnection::pair(TransportLimits::default());
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move { relay.attach(there).await });
+        let client = Client::over(here, ClientConfig::default()).await.unwrap();
+        let broadcast = Broadcast::new("live".parse().unwrap());
+        let _track = broadcast.track("video", TrackOptions::default()).unwrap();
+        let _publication = client.publish(&broadcast).await.unwrap();
+        let name: FullTrackName = "live#video".parse().unwrap();
+        let options = SubscribeOptions::default();
+        let subscription = client.subscribe(name, options).await.unwrap();
+        let end = subscription.end.clone();
+        drop(subscription);
+        assert_eq!(Arc::strong_count(&end), 1);
+    }
 }
