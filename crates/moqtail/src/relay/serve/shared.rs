@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::{
-    RelayConfig,
-    directory::{Directory, lock},
-};
-use crate::peer::now;
+use super::{RelayConfig, directory::Directory};
+use crate::{peer::now, transport::lock};
 
 pub(super) struct Shared {
     pub(super) directory: Mutex<Directory>,
@@ -22,6 +19,18 @@ pub(super) struct Shared {
     pub(super) open: watch::Sender<usize>,
     /// No new sessions are taken.
     pub(super) closing: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Changes the directory, and lets the relay's clock see the deadline if that is another one then.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Directory)) {
+        let mut directory = lock(&self.directory);
+        let before = directory.hub.deadline();
+        change(&mut directory);
+        if directory.hub.deadline() != before {
+            self.changed.notify_one();
+        }
+    }
 }
 
 /// Calls the hub at its deadlines.
