@@ -346,22 +346,61 @@ fn lost() -> CloseReason {
 mod tests {
     use super::*;
     use crate::{
-        client::TrackOptions,
-        relay::{Relay, RelayConfig},
-        transport::{MemoryConnection, TransportLimits},
+        model::{GroupOrder, ObjectDatagram, SubgroupHeader, TrackAlias},
+        peer::{Handler, InboundStream, PeerLimits},
+        session::{Event, RequestHandle, SubscribeAnswer},
+        transport::{MemoryConnection, MemoryRecv, TransportLimits},
     };
+
+    /// A server that accepts every subscription.
+    struct Server(PeerHandle);
+
+    impl Handler<MemoryConnection> for Server {
+        fn event(&mut self, event: Event) {
+            match event {
+                Event::SetupRequested(_) => {
+                    self.0.call(|session, _| session.accept_setup()).unwrap();
+                }
+                Event::SubscribeRequested(request) => {
+                    let answer = SubscribeAnswer {
+                        alias: TrackAlias(1),
+                        expires: None,
+                        group_order: GroupOrder::Ascending,
+                        largest: None,
+                        parameters: Parameters::default(),
+                    };
+                    self.0.accept_subscribe(request.handle, answer).unwrap();
+                }
+                _ => {}
+            }
+        }
+
+        fn start(&mut self, _: RequestHandle) {}
+
+        fn subgroup(&mut self, _: RequestHandle, _: SubgroupHeader, _: InboundStream<MemoryRecv>) {}
+
+        fn datagram(&mut self, _: RequestHandle, _: ObjectDatagram) {}
+    }
 
     /// A viewer that changes its mind often would hold more with every change.
     #[tokio::test]
     async fn nothing_is_kept_of_a_subscription_that_was_dropped() {
-        let relay = Relay::new(RelayConfig::default());
         let (here, there) = MemoryConnection::pair(TransportLimits::default());
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(async move { relay.attach(there).await });
+        tasks.spawn(async move {
+            let config = SessionConfig::new(Role::Server, Carrier::Raw);
+            let peer = PeerHandle::new(Session::new(config, now()).unwrap());
+            let mut server = Server(peer.clone());
+            drive(
+                there,
+                peer,
+                Side::Server,
+                PeerLimits::default(),
+                &mut server,
+            )
+            .await
+        });
         let client = Client::over(here, ClientConfig::default()).await.unwrap();
-        let broadcast = Broadcast::new("live".parse().unwrap());
-        let _track = broadcast.track("video", TrackOptions::default()).unwrap();
-        let _publication = client.publish(&broadcast).await.unwrap();
         let name: FullTrackName = "live#video".parse().unwrap();
         let options = SubscribeOptions::default();
         let subscription = client.subscribe(name, options).await.unwrap();
