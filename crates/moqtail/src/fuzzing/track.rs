@@ -390,6 +390,7 @@ impl World {
             subscriber_priority: a >> 1 & 3,
             group_order: group_order(a >> 3),
             delivery_timeout: (a & 0x10 == 0x10).then_some(Duration::from_secs(1)),
+            publisher_timeout: (a & 0x20 == 0x20).then_some(Duration::from_secs(3)),
         };
         let log = self.log.clone();
         if self

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog,
+    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog, UpdateError,
     cursor::{Cursor, Lost},
     filter::Range,
     ids::RunId,
@@ -16,7 +16,7 @@ use super::{
     run::{ObjectEntry, Run},
     schedule::{HALF_SLOTS, Item, Lane, Rank, Schedule, transport_priority},
 };
-use crate::model::{GroupOrder, Location, PublishDoneCode, StreamCode};
+use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode};
 
 /// What expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,7 @@ pub(super) struct PendingDatagram {
     pub(super) at: Location,
     pub(super) rank: Rank,
     pub(super) wire: Bytes,
-    pub(super) expires: Option<Instant>,
+    pub(super) received: Instant,
 }
 
 /// Streams to be reset, and why.
@@ -78,10 +78,17 @@ pub(super) struct Outcome {
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) range: Range,
+    /// Where the range began by the first Largest, if the filter was relative to that.
+    anchor: Option<Location>,
     pub(super) forward: bool,
     pub(super) priority: u8,
     pub(super) order: GroupOrder,
+    /// DELIVERY TIMEOUT of the subscriber, of the publisher, and what is in force.
+    asked: Option<Duration>,
+    offered: Option<Duration>,
     pub(super) timeout: Option<Duration>,
+    /// How long after its first byte an object may be begun.
+    cache: Option<Duration>,
     pub(super) started: bool,
     pub(super) cursors: BTreeMap<RunId, Cursor>,
     pub(super) datagrams: BTreeMap<u64, PendingDatagram>,
@@ -114,7 +121,7 @@ impl Subscription {
         id: SubscriptionId,
         range: Range,
         params: &super::SubscriptionParams,
-        timeout: Option<Duration>,
+        default_timeout: Option<Duration>,
         since: Option<ArrivalMark>,
         log: &TrackLog,
     ) -> Self {
@@ -122,10 +129,18 @@ impl Subscription {
         Self {
             id,
             range,
+            anchor: matches!(
+                params.filter,
+                Filter::NextGroupStart | Filter::LargestObject
+            )
+            .then_some(range.start),
             forward: params.forward,
             priority: params.subscriber_priority,
             order: params.group_order,
-            timeout,
+            asked: params.delivery_timeout,
+            offered: params.publisher_timeout,
+            timeout: smaller(params.delivery_timeout, params.publisher_timeout).or(default_timeout),
+            cache: log.cache_duration(),
             started: false,
             cursors: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -161,6 +176,14 @@ impl Subscription {
             self.evictions = log.evictions();
             out.resets = self.drop_all(StreamCode::CANCELLED, shared);
             self.done.clear();
+            if self.anchor.is_some() {
+                // "What comes next" was meant, and the old Largest says nothing about that any more.
+                self.range.start = Location::default();
+            }
+        }
+        if self.cache != log.cache_duration() {
+            self.cache = log.cache_duration();
+            self.update_deadlines(log, shared);
         }
         let mut lost = Vec::new();
         let mut missed = false;
@@ -173,10 +196,10 @@ impl Subscription {
                     .filter(|(id, cursor)| cursor.is_lost(log.run(**id)))
                     .map(|(id, _)| *id),
             );
-            missed = self.forward
-                && log
-                    .evicted_since(self.seen_arrivals)
-                    .is_some_and(|group| self.range.has_group(group));
+            self.drop_old_datagrams(log, shared);
+            let wants =
+                |group, received| self.range.has_group(group) && !self.is_aged(received, now);
+            missed = self.forward && log.left().since(self.seen_arrivals, wants);
         }
         if self.forward {
             for run in log.changed_since(self.seen) {
@@ -189,6 +212,7 @@ impl Subscription {
         self.seen = log.last_change();
         self.seen_arrivals = log.arrivals;
         self.fill(log, shared, &mut lost);
+        self.let_age(&mut lost, log, shared, now, &mut out.resets);
         self.catch_up(lost, missed, shared, &mut out);
         self.watch_range(log, shared, now);
         if let Some(end) = log.ended().filter(|_| self.is_drained()) {
@@ -211,6 +235,9 @@ impl Subscription {
             if cursor.is_void() {
                 self.remove_cursor(run.id, shared);
             } else {
+                if cursor.deadline.is_none() {
+                    self.update_deadline(run, shared);
+                }
                 self.queue(run.id, shared);
             }
             return Ok(());
@@ -237,7 +264,7 @@ impl Subscription {
             Some(entry) => entry.arrival >= self.first_frontier && entry.id >= least,
             None => run
                 .forgotten
-                .is_some_and(|arrival| arrival >= self.first_frontier),
+                .is_some_and(|(arrival, _)| arrival >= self.first_frontier),
         };
         let rank = Rank::new(
             run.header.publisher_priority,
@@ -246,11 +273,11 @@ impl Subscription {
             run.subgroup,
             Item::Run(run.id),
         );
-        let mut cursor = Cursor::new(run, first, rank, !missing);
+        let mut cursor = Cursor::new(run, first, least, rank, !missing);
         cursor.observe(run);
         self.behind += cursor.behind();
         self.cursors.insert(run.id, cursor);
-        self.update_deadline(run.id, Some(first.received), shared);
+        self.update_deadline(run, shared);
         self.queue(run.id, shared);
         Ok(())
     }
@@ -277,9 +304,7 @@ impl Subscription {
                     at,
                     rank,
                     wire: entry.wire.clone(),
-                    expires: self
-                        .timeout
-                        .and_then(|timeout| entry.received.checked_add(timeout)),
+                    received: entry.received,
                 },
             );
         }
@@ -310,17 +335,17 @@ impl Subscription {
         }
     }
 
-    /// Takes bytes out of the log for the most urgent runs; always for the first one.
+    /// Takes bytes out of the log for the most urgent runs, within the session's budget. Without room a run is served from
+    /// the log when its turn has come.
     fn fill(&mut self, log: &TrackLog, shared: &mut Shared, lost: &mut Vec<RunId>) {
         let ranks: Vec<_> = shared.schedule.of(self.id).take(FILL_RUNS).collect();
-        for (at, rank) in ranks.into_iter().enumerate() {
+        for rank in ranks {
             let Item::Run(id) = rank.item else { continue };
             let room = shared.limits.in_flight_bytes.saturating_sub(shared.staged);
-            if at > 0 && room == 0 {
+            if room == 0 {
                 break;
             }
-            let max = shared.limits.quantum_bytes;
-            let max = if at == 0 { max } else { max.min(room) };
+            let max = shared.limits.quantum_bytes.min(room);
             if self.take_out(log, id, max.max(1), shared).is_err() {
                 lost.push(id);
             }
@@ -346,21 +371,95 @@ impl Subscription {
             };
         };
         shared.staged += cursor.stage(run, max)?;
-        let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-        self.update_deadline(id, received, shared);
+        self.update_deadline(run, shared);
         Ok(())
     }
 
     /// Sets when the oldest object of a run that is not handed over expires (draft-14 §9.2.1.2).
-    fn update_deadline(&mut self, id: RunId, received: Option<Instant>, shared: &mut Shared) {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
+    fn update_deadline(&mut self, run: &Run, shared: &mut Shared) {
+        let Some(cursor) = self.cursors.get_mut(&run.id) else {
             return;
         };
-        let deadline = self
-            .timeout
-            .and_then(|timeout| received?.checked_add(timeout));
-        shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline, deadline);
+        let mut deadline = None;
+        if self.timeout.is_some() || self.cache.is_some() {
+            cursor.oldest = run.entry_at(cursor.unsent()).map(|entry| entry.received);
+            let timeout = self.timeout;
+            deadline = timeout.and_then(|timeout| cursor.oldest?.checked_add(timeout));
+        }
+        // draft-14 §9.2.1.3
+        if let Some(cache) = self.cache
+            && let Some(next) = run.entry_from(cursor.unbegun())
+            && let Some(begin_by) = next.received.checked_add(cache)
+        {
+            deadline = Some(deadline.map_or(begin_by, |other: Instant| other.min(begin_by)));
+        }
+        shared.set_deadline(Expiry::Run(self.id, run.id), cursor.deadline, deadline);
         cursor.deadline = deadline;
+    }
+
+    /// The subscriber asks for another DELIVERY TIMEOUT; `None`: for the one as before (draft-14 §9.10).
+    pub(super) fn ask_timeout(
+        &mut self,
+        asked: Option<Duration>,
+        log: &TrackLog,
+        shared: &mut Shared,
+    ) {
+        self.asked = asked.or(self.asked);
+        let timeout = smaller(self.asked, self.offered).or(self.timeout);
+        if timeout == self.timeout {
+            return;
+        }
+        self.timeout = timeout;
+        self.update_deadlines(log, shared);
+    }
+
+    fn update_deadlines(&mut self, log: &TrackLog, shared: &mut Shared) {
+        for id in self.cursors.keys().copied().collect::<Vec<_>>() {
+            if let Some(run) = log.run(id) {
+                self.update_deadline(run, shared);
+            }
+        }
+    }
+
+    /// Whether an object may not be begun any more because of its age.
+    fn is_aged(&self, received: Instant, now: Instant) -> bool {
+        let begin_by = self.cache.and_then(|cache| received.checked_add(cache));
+        begin_by.is_some_and(|begin_by| begin_by <= now)
+    }
+
+    /// Takes runs that left because of their age out of `lost`: that is nobody's slowness.
+    fn let_age(
+        &mut self,
+        lost: &mut Vec<RunId>,
+        log: &TrackLog,
+        shared: &mut Shared,
+        now: Instant,
+        resets: &mut Resets,
+    ) {
+        if self.cache.is_none() {
+            return;
+        }
+        let received = |id: &RunId| match self.cursors.get(id) {
+            Some(cursor) => cursor.oldest,
+            None => log.run(*id)?.forgotten.map(|(_, received)| received),
+        };
+        let (aged, others) = std::mem::take(lost)
+            .into_iter()
+            .partition::<Vec<_>, _>(|id| received(id).is_some_and(|at| self.is_aged(at, now)));
+        *lost = others;
+        for id in aged {
+            self.give_up(id, StreamCode::DELIVERY_TIMEOUT, shared, resets);
+        }
+    }
+
+    /// Drops datagrams that have left the log.
+    fn drop_old_datagrams(&mut self, log: &TrackLog, shared: &mut Shared) {
+        let oldest = log.oldest_datagram();
+        while let Some((&arrival, _)) = self.datagrams.first_key_value()
+            && oldest.is_none_or(|oldest| arrival < oldest)
+        {
+            self.drop_datagram(arrival, shared);
+        }
     }
 
     /// Looks at the oldest object again whose time seems over. True: it is.
@@ -371,12 +470,8 @@ impl Subscription {
         now: Instant,
         shared: &mut Shared,
     ) -> bool {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
-            return false;
-        };
         if let Some(run) = log.run(id) {
-            let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-            self.update_deadline(id, received, shared);
+            self.update_deadline(run, shared);
         }
         self.cursors
             .get(&id)
@@ -384,9 +479,17 @@ impl Subscription {
             .is_some_and(|deadline| deadline <= now)
     }
 
+    /// How far it is behind: what waits, but for the newest object. Who waits for nothing else is up to date, however
+    /// large that object is.
+    fn lag(&self) -> u64 {
+        let newest = self.cursors.values().map(Cursor::newest).max();
+        self.behind - newest.map_or(0, |(_, waiting)| waiting)
+    }
+
     /// Applies what is done about a subscription that is too far behind.
     fn catch_up(&mut self, lost: Vec<RunId>, missed: bool, shared: &mut Shared, out: &mut Outcome) {
-        let too_far = self.behind > shared.limits.lag_bytes;
+        let lag_bytes = shared.limits.lag_bytes;
+        let too_far = self.behind > lag_bytes && self.lag() > lag_bytes;
         if lost.is_empty() && !missed && !too_far {
             return;
         }
@@ -493,8 +596,8 @@ impl Subscription {
         shared: &mut Shared,
     ) {
         self.unqueue(id, shared);
-        self.update_deadline(id, None, shared);
         if let Some(cursor) = self.cursors.get_mut(&id) {
+            shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
             cursor.lingers = Some((until, code));
             shared.set_deadline(Expiry::Linger(self.id, id), None, Some(until));
         }
@@ -527,7 +630,9 @@ impl Subscription {
             .map(|(_, slot)| slot + 1);
         let slot = after.or(before).unwrap_or_default();
         self.slots.insert(rank, slot);
-        let crowded = slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
+        // draft-14 §7.2: between two neighbours there may be no room.
+        let taken = before.is_some_and(|before| slot < before);
+        let crowded = taken || slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
         if crowded {
             for (slot, at) in self.slots.values_mut().zip(0..) {
                 *slot = at;
@@ -552,6 +657,19 @@ impl Subscription {
             .values()
             .filter_map(|cursor| Some((cursor.stream?, self.transport_priority(cursor.rank))))
             .collect()
+    }
+
+    /// The range that SUBSCRIBE_UPDATE asks for. It always names a start; the first one means that nothing changes.
+    pub(super) fn narrowed(
+        &mut self,
+        start: Location,
+        end_group: Option<u64>,
+    ) -> Result<Range, UpdateError> {
+        let kept = self.anchor == Some(start);
+        let start = if kept { self.range.start } else { start };
+        let range = self.range.narrow(start, end_group)?;
+        self.anchor = self.anchor.filter(|_| kept);
+        Ok(range)
     }
 
     /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.
@@ -641,6 +759,11 @@ impl Subscription {
         shared.set_deadline(Expiry::Range(self.id), self.range_over.take(), None);
         resets
     }
+}
+
+/// draft-14 §9.2.1.2: the smaller one, if there are two.
+fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 /// Most runs for which bytes are taken out of the log at once.

@@ -8,7 +8,7 @@ use super::{RelayConfig, upstream::Upstream};
 use crate::relay::{Action, DownstreamRequest, Hub, LargestSource, SessionId, TrackId, UpstreamId};
 use crate::{
     model::{Filter, GroupOrder, Parameter, Parameters, SubscribeErrorCode},
-    peer::{EgressHandle, PeerHandle, Track, now, refusal, subscription_id},
+    peer::{EgressHandle, PeerHandle, Track, TrackPool, now, refusal, subscription_id},
     session::{
         PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted, SubscribeAnswer,
         SubscribeOptions, SubscriptionUpdate,
@@ -75,12 +75,15 @@ pub struct RelayStats {
     pub tracks: usize,
     /// Subscriptions served now.
     pub subscriptions: usize,
+    /// Bytes that the logs of all tracks hold.
+    pub log_bytes: usize,
 }
 
 /// Everything that control messages of all sessions meet in. Its lock is taken per control message, never per object.
 pub(super) struct Directory {
     pub(super) hub: Hub,
     config: RelayConfig,
+    pool: Arc<TrackPool>,
     sessions: BTreeMap<SessionId, SessionEntry>,
     tracks: BTreeMap<TrackId, TrackEntry>,
     /// The requests by which the relay is subscribed at publishers.
@@ -88,10 +91,11 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(config: RelayConfig) -> Self {
+    pub(super) fn new(config: RelayConfig, pool: Arc<TrackPool>) -> Self {
         Self {
             hub: Hub::new(config.limits.clone()),
             config,
+            pool,
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -129,6 +133,7 @@ impl Directory {
             sessions: self.sessions.len(),
             tracks: self.tracks.len(),
             subscriptions: self.hub.subscriptions(),
+            log_bytes: self.pool.held(),
         }
     }
 
@@ -143,6 +148,7 @@ impl Directory {
         let Some((id, track)) = self.upstream(session, accepted.handle) else {
             return;
         };
+        self.cache_for(session, accepted.handle, &accepted.parameters);
         self.publisher_says(id, track, accepted.group_order, &accepted.parameters);
         self.hub.upstream_accepted(id, accepted.largest);
         self.run();
@@ -163,8 +169,18 @@ impl Directory {
             };
             self.execute(action);
             if let Some((upstream, track)) = published {
+                self.cache_for(session, request.handle, &request.parameters);
                 self.publisher_says(upstream, track, request.group_order, &request.parameters);
             }
+        }
+    }
+
+    /// draft-14 §9.2.1.3
+    fn cache_for(&self, session: SessionId, handle: RequestHandle, parameters: &Parameters) {
+        if let Some(entry) = self.sessions.get(&session)
+            && let Some(upstream) = lock(&entry.upstreams).get(&handle)
+        {
+            upstream.cache_for(parameters.max_cache_duration());
         }
     }
 
@@ -266,7 +282,7 @@ impl Directory {
             Action::CreateTrack { track, name, alias } => {
                 tracing::debug!(%name, %alias, "track");
                 let entry = TrackEntry {
-                    track: Track::new(alias, self.config.track),
+                    track: self.pool.track(alias, self.config.track),
                     told_by: None,
                     group_order: GroupOrder::Ascending,
                     delivery_timeout: None,
@@ -411,11 +427,8 @@ impl Directory {
             forward: request.forward,
             subscriber_priority: request.priority,
             group_order: request.group_order.unwrap_or(source.group_order),
-            // draft-14 §9.2.1.2: the smaller of both is in force.
-            delivery_timeout: [request.delivery_timeout, source.delivery_timeout]
-                .into_iter()
-                .flatten()
-                .min(),
+            delivery_timeout: request.delivery_timeout,
+            publisher_timeout: source.delivery_timeout,
         };
         let admission = match largest {
             LargestSource::Log => Admission::Now,

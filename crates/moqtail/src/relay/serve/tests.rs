@@ -11,7 +11,7 @@ use crate::model::{
     Parameters, PublishDoneCode, RequestId, SetupParameter, SetupParameters, Subscribe, TrackAlias,
     VERSION, encode_control,
 };
-use crate::peer::Track;
+use crate::peer::{Track, TrackPool};
 use crate::relay::{DownstreamRequest, UpstreamId};
 use crate::session::{Event, Output, PublishRequest, RequestHandle, SubscribeAccepted};
 use crate::track::{Admission, AttachError, MalformedTrack, StartInfo, SubscriptionParams};
@@ -94,7 +94,8 @@ struct Fixture {
 impl Fixture {
     /// A session that announces `live` and subscribes to `live#a` itself.
     fn new() -> Self {
-        let mut directory = Directory::new(RelayConfig::default());
+        let mut directory =
+            Directory::new(RelayConfig::default(), Arc::new(TrackPool::new(usize::MAX)));
         let (peer, upstreams) = (established(), Upstreams::default());
         let delivery = Nowhere::default();
         let entry = SessionEntry {
@@ -187,7 +188,7 @@ async fn upstream_is_asked_with_forward_and_without_the_subscribers_timeout() {
     assert_eq!(subscribe.parameters, Parameters::default());
 }
 
-/// S9.2.1.2-03, S9.7-17: the smaller timeout is in force, and the publisher's order where the subscriber has none.
+/// S9.2.1.2-03, S9.7-17: both timeouts are in force, and the publisher's order where the subscriber has none.
 #[tokio::test]
 async fn a_subscriber_is_served_as_the_publisher_says() {
     let mut fixture = Fixture::new();
@@ -195,7 +196,11 @@ async fn a_subscriber_is_served_as_the_publisher_says() {
     fixture.accepts(handle, 500);
     let served = lock(&fixture.delivery.0).clone();
     assert_eq!(served.len(), 1);
-    assert_eq!(served[0].delivery_timeout, Some(Duration::from_millis(500)));
+    assert_eq!(served[0].delivery_timeout, Some(Duration::from_millis(800)));
+    assert_eq!(
+        served[0].publisher_timeout,
+        Some(Duration::from_millis(500))
+    );
     assert_eq!(served[0].group_order, GroupOrder::Descending);
 }
 
@@ -236,7 +241,7 @@ async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said()
     hub.subscribe_requested(other, viewer, name, request, now());
     fixture.directory.run();
     let last = *lock(&fixture.delivery.0).last().unwrap();
-    assert_eq!(last.delivery_timeout, Some(Duration::from_millis(900)));
+    assert_eq!(last.publisher_timeout, Some(Duration::from_millis(900)));
     assert_eq!(last.group_order, GroupOrder::Descending);
 }
 
