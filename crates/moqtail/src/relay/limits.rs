@@ -13,7 +13,8 @@ pub struct RelayLimits {
     /// Most bytes that the logs of all tracks hold together, counting what they pin and know. From seven eighths of it on
     /// whole groups leave, those written longest ago in whichever track first; the newest group of a track stays.
     /// Where only newest groups are left, those of the tracks that were written longest ago leave too, and at the limit
-    /// itself a track that is written keeps no more than what its last turn of reading brought (64 KiB a stream).
+    /// itself a track that is written keeps no more than what its last turn of reading brought (64 KiB a stream), until
+    /// room was made elsewhere.
     /// Subscribers that wanted what has left are treated as too slow. What is on its way to subscribers is not part of
     /// it, see [`DeliveryLimits::in_flight_bytes`](crate::track::DeliveryLimits::in_flight_bytes). Default 512 MiB.
     pub max_log_bytes: usize,

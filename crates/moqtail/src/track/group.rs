@@ -47,6 +47,9 @@ pub(super) struct Group {
 /// What a group costs while something of it is kept: itself and its places in the maps of the log.
 pub(super) const GROUP_COST: usize = 2 * size_of::<Group>() + 128;
 
+/// What the record of a group costs of which nothing else is kept.
+const KNOWN_COST: usize = size_of::<Group>() + 96;
+
 /// One subgroup of a group.
 #[derive(Debug, Default)]
 pub(super) struct Subgroup {
@@ -95,13 +98,13 @@ impl Held {
 }
 
 impl Group {
-    /// What the record itself costs; while something of the group is kept, without [`GROUP_COST`], which counts there.
+    /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.
     pub(super) fn knowledge(&self) -> usize {
         let ranges = [&self.present, &self.gaps, &self.nonexistent];
         let ranges: usize = ranges.into_iter().map(RangeSet::cost).sum();
         match self.written {
             Some(_) => ranges,
-            None => ranges + GROUP_COST,
+            None => ranges + KNOWN_COST,
         }
     }
 

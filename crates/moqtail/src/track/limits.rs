@@ -11,7 +11,8 @@ pub struct TrackLimits {
     pub max_bytes: usize,
     /// Most datagram objects kept; beyond it the oldest leave. Default 1024.
     pub max_datagrams: usize,
-    /// Most groups remembered after their objects have left, so that late copies are known as copies. Default 256.
+    /// Most groups remembered after their objects have left, so that late copies are known as copies; fewer where tracks
+    /// share a budget that is used up. Default 256.
     pub max_remembered_groups: usize,
     /// Most separate ranges of Object IDs (or Group IDs) remembered in one set; beyond it the lowest are forgotten.
     /// Default 1024.

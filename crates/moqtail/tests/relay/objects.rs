@@ -128,7 +128,11 @@ over_every_carrier! {
             let mut upstream = publisher.open().await;
             write(&mut *upstream, subgroup_bytes(&header(group), &[object(2, 20)])).await.unwrap();
             upstream.finish();
-            for peer in [&watcher, &inside, &after] {
+            // To the watcher object 1 is lost, so nothing tells it that the subgroup is complete (S10.4.3-02).
+            let mut rest = watcher.stream().await;
+            assert_eq!(rest.object().await.unwrap(), Some(object(2, 20)));
+            assert_eq!(rest.object().await.err(), Some(StreamError::Reset(1)));
+            for peer in [&inside, &after] {
                 assert_eq!(peer.stream().await.objects().await.unwrap(), [object(2, 20)]);
             }
         }
