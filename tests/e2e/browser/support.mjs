@@ -171,11 +171,11 @@ export async function browser(test) {
   });
   return {
     process: chrome.process(),
-    /** An empty page with the module `moqt` at hand; its errors fail the test's log. */
+    /** A page; what goes wrong in it is printed. */
     async page(path = '/') {
       const page = await client.newPage();
       page.setDefaultTimeout(PATIENCE);
-      page.on('console', (message) => console.error(`page: ${message.text()}`));
+      page.on('console', (message) => message.type() === 'error' && console.error(`page: ${message.text()}`));
       page.on('pageerror', (error) => console.error(`page: ${error}`));
       await page.goto(`http://localhost:${server.address().port}${path}`);
       return page;

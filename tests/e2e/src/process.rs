@@ -308,7 +308,7 @@ fn read_lines(source: impl Read, output: &Output) {
     clippy::disallowed_methods,
     reason = "each pipe of a child needs a reader of its own"
 )]
-fn background(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+pub(crate) fn background(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(work)
 }
 
@@ -321,6 +321,6 @@ fn now() -> Instant {
     clippy::disallowed_methods,
     reason = "the end of a child can only be asked for"
 )]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(5));
 }

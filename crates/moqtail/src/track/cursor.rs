@@ -36,6 +36,8 @@ pub(super) struct Cursor {
     least: u64,
     /// When the oldest object that is not handed over expires.
     pub(super) deadline: Option<Instant>,
+    /// When that object was received.
+    pub(super) oldest: Option<Instant>,
     /// Offset in the run of the next byte to take out.
     next: u64,
     /// End of the run as far as known.
@@ -47,8 +49,12 @@ pub(super) struct Cursor {
     head_len: usize,
     /// How the run ended.
     over: Option<RunState>,
-    /// Where the first object begins in the run, after what stands in the head instead.
+    /// Where the first object begins in the run.
+    origin: u64,
+    /// The same, after what stands in the head instead.
     first: u64,
+    /// Arrival of the newest object of the run, and where it begins.
+    newest: (u64, u64),
     /// Everything is handed over; until then the reset waits.
     pub(super) lingers: Option<(Instant, StreamCode)>,
 }
@@ -84,13 +90,16 @@ impl Cursor {
             complete,
             least,
             deadline: None,
+            oldest: None,
             next: 0,
             end: 0,
             staged: VecDeque::new(),
             staged_len: 0,
             head_len: 0,
             over: None,
+            origin: first.start,
             first: first.start,
+            newest: (first.arrival, first.start),
             lingers: None,
         };
         if !run.starts_with(first) {
@@ -111,6 +120,9 @@ impl Cursor {
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
         self.complete &= !run.gapped || self.least >= run.first;
+        if let Some(last) = run.last {
+            self.newest = (last.arrival, last.start);
+        }
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.
@@ -133,9 +145,24 @@ impl Cursor {
         self.end - self.unsent()
     }
 
+    /// When the newest object of the run began to arrive, in the order of arrivals, and how many of its bytes are known
+    /// and not handed over.
+    pub(super) fn newest(&self) -> (u64, u64) {
+        let (arrival, start) = self.newest;
+        (arrival, self.end.saturating_sub(start).min(self.behind()))
+    }
+
     /// Offset in the run of the first byte that is not handed over.
     pub(super) fn unsent(&self) -> u64 {
         self.next - (self.staged_len - self.head_len) as u64
+    }
+
+    /// Offset in the run from which no object was begun.
+    pub(super) fn unbegun(&self) -> u64 {
+        match self.head_len {
+            0 => self.unsent(),
+            _ => self.origin,
+        }
     }
 
     /// Whether there is something to do for the stream.

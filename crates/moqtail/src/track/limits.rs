@@ -11,7 +11,8 @@ pub struct TrackLimits {
     pub max_bytes: usize,
     /// Most datagram objects kept; beyond it the oldest leave. Default 1024.
     pub max_datagrams: usize,
-    /// Most groups remembered after their objects have left, so that late copies are known as copies. Default 256.
+    /// Most groups remembered after their objects have left, so that late copies are known as copies; fewer where tracks
+    /// share a budget that is used up. Default 256.
     pub max_remembered_groups: usize,
     /// Most separate ranges of Object IDs (or Group IDs) remembered in one set; beyond it the lowest are forgotten.
     /// Default 1024.
@@ -50,8 +51,9 @@ pub struct DeliveryLimits {
     pub in_flight_bytes: usize,
     /// Most bytes handed over for one stream before others of equal rank have their turn. Default 64 KiB.
     pub quantum_bytes: usize,
-    /// Most bytes that one subscription may be behind. Beyond it the subscription skips to a newer group where that is
-    /// allowed, else it ends with TOO_FAR_BEHIND. Default 16 MiB.
+    /// Most bytes that one subscription may be behind, not counting the newest object, which may be larger than this.
+    /// Beyond it the subscription skips to a newer group where that is allowed, else it ends with TOO_FAR_BEHIND.
+    /// Default 16 MiB.
     pub lag_bytes: u64,
     /// Skip groups for subscriptions over their lag also where no delivery timeout was negotiated. Default `false`.
     pub skip_groups: bool,

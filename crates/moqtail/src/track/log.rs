@@ -3,8 +3,8 @@
 //! [`merge`](super::merge) writes runs, `delivery` reads them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -47,7 +47,8 @@ pub enum ForwardingPreference {
 pub struct TrackLog {
     pub(super) alias: TrackAlias,
     pub(super) limits: TrackLimits,
-    pub(super) groups: BTreeMap<u64, Group>,
+    /// Boxed, because most tracks have few groups, and a map holds room for eleven.
+    pub(super) groups: BTreeMap<u64, Box<Group>>,
     pub(super) subgroups: BTreeMap<SubgroupKey, Subgroup>,
     /// In the order of their last change.
     pub(super) runs: Ring<Run>,
@@ -56,14 +57,18 @@ pub struct TrackLog {
     next_change: u64,
     next_stream: u64,
     next_publisher: u64,
-    publishers: BTreeSet<PublisherId>,
+    /// With their MAX_CACHE_DURATION.
+    publishers: BTreeMap<PublisherId, Option<Duration>>,
+    pub(super) cache_duration: Option<Duration>,
+    /// The time as it was last told.
+    pub(super) now: Option<Instant>,
     largest: Option<Location>,
     end: Option<Location>,
     preference: Option<ForwardingPreference>,
     /// Groups of which objects were received.
-    seen_groups: RangeSet,
+    pub(super) seen_groups: RangeSet,
     /// Groups told to be missing by a prior Group ID gap.
-    absent_groups: RangeSet,
+    pub(super) absent_groups: RangeSet,
     /// Groups that hold something by the time of their last write.
     pub(super) written: BTreeMap<u64, u64>,
     next_write: u64,
@@ -71,10 +76,14 @@ pub struct TrackLog {
     pub(super) remembered: VecDeque<u64>,
     pub(super) datagrams: DatagramRing,
     pub(super) bytes: usize,
+    /// What is known of groups costs; not part of `bytes`.
+    pub(super) known: usize,
     /// Bytes of held objects; not part of `bytes`.
     pub(super) held_bytes: usize,
-    /// Pieces appended since the budget was last looked at; they stay.
+    /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
     pub(super) fresh: usize,
+    /// Now, in the order of writes of all tracks that share a budget.
+    tick: u64,
     pub(super) evictions: u64,
     /// Rises when the track begins anew.
     epoch: u64,
@@ -98,7 +107,9 @@ impl TrackLog {
             next_change: 0,
             next_stream: 0,
             next_publisher: 0,
-            publishers: BTreeSet::new(),
+            publishers: BTreeMap::new(),
+            cache_duration: None,
+            now: None,
             largest: None,
             end: None,
             preference: None,
@@ -109,8 +120,10 @@ impl TrackLog {
             remembered: VecDeque::new(),
             datagrams: DatagramRing::default(),
             bytes: 0,
+            known: 0,
             held_bytes: 0,
             fresh: 0,
+            tick: 0,
             evictions: 0,
             epoch: 0,
             left: Left::default(),
@@ -140,9 +153,14 @@ impl TrackLog {
         self.preference
     }
 
-    /// Bytes that the log holds, index included.
+    /// Bytes that the log keeps for its readers, index included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Tells the time in the order of writes of all tracks that share a budget; it never goes back.
+    pub fn set_tick(&mut self, tick: u64) {
+        self.tick = tick;
     }
 
     /// How the track ended.
@@ -159,8 +177,23 @@ impl TrackLog {
     pub fn add_publisher(&mut self) -> PublisherId {
         let publisher = PublisherId(self.next_publisher);
         self.next_publisher += 1;
-        self.publishers.insert(publisher);
+        self.publishers.insert(publisher, None);
         publisher
+    }
+
+    /// MAX_CACHE_DURATION of a publisher (draft-14 §9.2.1.3). Of several the shortest is in force, and that of the last
+    /// one stays when it is gone.
+    pub fn set_cache_duration(&mut self, publisher: PublisherId, duration: Option<Duration>) {
+        if let Some(known) = self.publishers.get_mut(&publisher) {
+            *known = duration;
+            self.cache_duration = self.publishers.values().copied().flatten().min();
+        }
+    }
+
+    /// How long after its first byte an object may begin to be forwarded, in steps of the parameter's unit.
+    pub(super) fn cache_duration(&self) -> Option<Duration> {
+        self.cache_duration
+            .map(|time| time.max(Duration::from_millis(1)))
     }
 
     /// The publisher is gone; streams that it left open count as reset. Without any publisher the log is sealed.
@@ -212,7 +245,7 @@ impl TrackLog {
         publisher: PublisherId,
         header: SubgroupHeader,
     ) -> Option<StreamId> {
-        let known = self.publishers.contains(&publisher);
+        let known = self.publishers.contains_key(&publisher);
         if !known || !self.is_writable() || self.streams.len() >= self.limits.max_streams {
             return None;
         }
@@ -322,6 +355,7 @@ impl TrackLog {
         }
         let max = self.limits.max_ranges;
         self.groups.entry(at.group).or_default().learn(mark, max);
+        self.recount(at.group);
     }
 
     pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
@@ -338,23 +372,11 @@ impl TrackLog {
         }
     }
 
-    /// Notes that pieces which cost `cost` were added to a run.
-    pub(super) fn charge(&mut self, group: u64, id: RunId, pieces: usize, cost: usize) {
-        self.bytes += cost;
-        self.fresh += pieces;
-        if pieces > 0 {
-            let group = self.note_write(group);
-            group.pieces.extend(std::iter::repeat_n(id, pieces));
-        }
-    }
-
-    pub(super) fn uncharge(&mut self, cost: usize) {
-        self.bytes = self.bytes.saturating_sub(cost);
-    }
-
     /// Moves a group to the newest end of the order of eviction.
-    fn note_write(&mut self, id: u64) -> &mut Group {
+    pub(super) fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
+        group.tick = self.tick;
+        group.touched = self.now;
         if group.written != Some(self.next_write) {
             match group.written {
                 Some(at) => _ = self.written.remove(&at),
@@ -366,8 +388,9 @@ impl TrackLog {
             self.next_write += 1;
             group.written = Some(self.next_write);
             self.written.insert(self.next_write, id);
+            self.recount(id);
         }
-        group
+        self.groups.entry(id).or_default()
     }
 
     /// Whether nothing but knowledge is left of a group.
@@ -406,6 +429,8 @@ impl TrackLog {
         if self.ended.is_some() {
             return Err(WriteError::Ended);
         }
+        self.fresh = 0;
+        self.now = Some(now);
         let at = Location::new(datagram.group, datagram.object);
         let gaps = datagram
             .extensions
@@ -446,6 +471,7 @@ impl TrackLog {
         if group_end.is_some() {
             group.end = group_end;
         }
+        self.expire(now);
         self.keep_budget();
         Ok(())
     }
@@ -471,6 +497,7 @@ impl TrackLog {
             if let Some(group) = self.groups.get_mut(&at.group) {
                 group.nonexistent.insert(at.object, at.object + 1, max);
             }
+            self.recount(at.group);
             return Ok(());
         }
         let what = match known {
@@ -490,6 +517,7 @@ impl TrackLog {
         self.remembered.clear();
         self.datagrams = DatagramRing::default();
         self.bytes = 0;
+        self.known = 0;
         self.held_bytes = 0;
         self.fresh = 0;
         self.evictions += 1;
@@ -526,6 +554,11 @@ impl TrackLog {
     /// What left lately.
     pub(super) fn left(&self) -> &Left {
         &self.left
+    }
+
+    /// Arrival of the oldest datagram.
+    pub(super) fn oldest_datagram(&self) -> Option<u64> {
+        self.datagrams.oldest().map(|(arrival, _)| arrival)
     }
 
     pub(super) fn datagrams_since(

@@ -60,6 +60,8 @@ impl TrackLog {
         batch: &Batch,
         now: Instant,
     ) -> Result<(), MalformedTrack> {
+        self.fresh = 0;
+        self.now = Some(now);
         let Some(state) = self.streams.get(&stream) else {
             return self.malformed().cloned().map_or(Ok(()), Err);
         };
@@ -97,6 +99,7 @@ impl TrackLog {
             self.charge(group, id, 0, after);
         }
         self.settle(group, turn.subgroup)?;
+        self.expire(now);
         self.keep_budget();
         Ok(())
     }
@@ -271,6 +274,7 @@ impl TrackLog {
         }
         if mark.status == ObjectStatus::DoesNotExist {
             group.nonexistent.insert(mark.id, mark.id + 1, max);
+            self.recount(at.group);
             return Ok(Some(Current::Drop));
         }
         let found = |subgroup: &super::group::Subgroup| {

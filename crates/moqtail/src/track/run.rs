@@ -44,7 +44,7 @@ pub(super) struct ObjectEntry {
 }
 
 /// What a run and an entry of its index cost besides their bytes.
-pub(super) const RUN_COST: usize = 2 * size_of::<Run>() + 256;
+pub(super) const RUN_COST: usize = size_of::<Run>() + 256;
 const ENTRY_COST: usize = size_of::<ObjectEntry>();
 
 /// One run.
@@ -181,6 +181,12 @@ impl Run {
         Some(cost)
     }
 
+    /// When the last object of which the oldest piece has bytes was received.
+    pub(super) fn front_received(&self) -> Option<Instant> {
+        let last = self.chunks.front_end()?.checked_sub(1)?;
+        self.entry_at(last).map(|entry| entry.received)
+    }
+
     pub(super) fn read(&self, from: u64, to: u64) -> impl Iterator<Item = Bytes> + '_ {
         self.chunks.read(from, to)
     }
@@ -199,6 +205,12 @@ impl Run {
     /// The object that holds the byte at `offset`.
     pub(super) fn entry_at(&self, offset: u64) -> Option<&ObjectEntry> {
         let at = self.entries.partition_point(|entry| entry.end <= offset);
+        self.entries.get(at)
+    }
+
+    /// The first object whose header begins at `offset` or after it.
+    pub(super) fn entry_from(&self, offset: u64) -> Option<&ObjectEntry> {
+        let at = self.entries.partition_point(|entry| entry.start < offset);
         self.entries.get(at)
     }
 

@@ -180,6 +180,12 @@ export function datagram(alias, group, payload) {
   return concat(varint(0x04), varint(alias), varint(group), Uint8Array.of(128), latin1(payload));
 }
 
+/** SHA-256 of a payload, as hex. */
+export async function digest(payload) {
+  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', latin1(payload)));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 /** Reads all streams and datagrams that arrive from now on into the lists it returns. */
 export function collect(session) {
   const seen = { objects: [], streams: [], datagrams: [], failed: [] };

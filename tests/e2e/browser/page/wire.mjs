@@ -43,7 +43,9 @@ export function latin1(text) {
 
 /** The reverse of `latin1`. */
 export function text(bytes) {
-  return Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
+  let whole = '';
+  for (let at = 0; at < bytes.length; at += 8192) whole += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return whole;
 }
 
 /** Reads fields off a stream of byte chunks, waiting for what has not arrived. */

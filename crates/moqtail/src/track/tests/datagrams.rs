@@ -5,7 +5,7 @@ use crate::model::{
     DatagramBody, Extensions, Filter, Location, ObjectDatagram, ObjectStatus, PublishDoneCode,
     TrackAlias,
 };
-use crate::track::TrackLimits;
+use crate::track::{DeliveryLimits, TrackLimits};
 
 fn datagram(group: u64, object: u64, len: usize) -> ObjectDatagram {
     ObjectDatagram {
@@ -101,4 +101,32 @@ fn a_kept_datagram_does_not_keep_its_receive_buffer() {
     receive(&world, received.clone());
     receive(&world, received);
     assert!(buffer.is_unique());
+}
+
+/// A session that does not come to send: what waits is no more than what the log holds.
+#[test]
+fn datagrams_that_wait_leave_with_the_log() {
+    let limits = TrackLimits {
+        max_datagrams: 10,
+        ..TrackLimits::default()
+    };
+    let delivery = DeliveryLimits {
+        turn_steps: 1,
+        ..at_once()
+    };
+    let mut world = World::with(limits, delivery);
+    world.subscribe(SUB, params(from_start())).unwrap();
+    for id in 0..1000 {
+        receive(&world, datagram(0, id, 100));
+        if id % 5 == 0 {
+            world.delivery.changed(SUB);
+            world.delivery.service(world.now, &mut world.wire);
+            assert!(world.delivery.subscriptions[&SUB].0.datagrams.len() <= 10);
+        }
+    }
+    world.run();
+    assert_eq!(
+        world.wire.datagrams.last().map(|last| last.object),
+        Some(999)
+    );
 }
