@@ -85,7 +85,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S10.4-05: a FIN inside an object was once forwarded as a clean end elsewhere.
+    /// S10.4-02: a FIN inside an object was once forwarded as a clean end elsewhere.
     async fn a_fin_inside_an_object_closes_the_session_and_resets_downstream(carrier: Carrier) {
         let world = World::embedded().await;
         let whole = subgroup(ALIAS, 1);
@@ -132,7 +132,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S10.4.3-01: what was reset upstream is reset downstream with the same code, and the session goes on.
+    /// S10.4.3-12: what was reset upstream is reset downstream with the same code, and the session goes on.
     async fn a_reset_at_any_byte_reaches_the_viewer_with_its_code(carrier: Carrier) {
         let world = World::embedded().await;
         let (mut publisher, mut viewer, _) = pair(&world.target, carrier).await?;
