@@ -224,6 +224,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends Ctrl-C.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);

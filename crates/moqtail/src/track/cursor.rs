@@ -32,6 +32,8 @@ pub(super) struct Cursor {
     pub(super) lane: Option<Lane>,
     /// Nothing that belongs to the subscription is missing before the first object.
     complete: bool,
+    /// Lowest Object ID that belongs to the subscription.
+    least: u64,
     /// When the oldest object that is not handed over expires.
     pub(super) deadline: Option<Instant>,
     /// Offset in the run of the next byte to take out.
@@ -45,7 +47,7 @@ pub(super) struct Cursor {
     head_len: usize,
     /// How the run ended.
     over: Option<RunState>,
-    /// Where the first object begins in the run.
+    /// Where the first object begins in the run, after what stands in the head instead.
     first: u64,
     /// Everything is handed over; until then the reset waits.
     pub(super) lingers: Option<(Instant, StreamCode)>,
@@ -63,8 +65,15 @@ pub(super) enum End {
 pub(super) struct Lost;
 
 impl Cursor {
-    /// A cursor that begins at `first`; `complete` tells whether objects before it are missing that should not be.
-    pub(super) fn new(run: &Run, first: &ObjectEntry, rank: Rank, complete: bool) -> Self {
+    /// A cursor that begins at `first`, where objects from `least` on belong to the subscription; `complete` tells whether
+    /// none of them is missing before `first` in the run.
+    pub(super) fn new(
+        run: &Run,
+        first: &ObjectEntry,
+        least: u64,
+        rank: Rank,
+        complete: bool,
+    ) -> Self {
         let mut cursor = Self {
             rank,
             group: run.group(),
@@ -73,6 +82,7 @@ impl Cursor {
             watched: false,
             lane: None,
             complete,
+            least,
             deadline: None,
             next: 0,
             end: 0,
@@ -85,6 +95,7 @@ impl Cursor {
         };
         if !run.starts_with(first) {
             cursor.next = first.start + u64::from(first.delta_len);
+            cursor.first = cursor.next;
             // Numbers that were read from a stream can be written.
             if let Ok(head) = run.late_header(first) {
                 cursor.head_len = head.len();
@@ -99,6 +110,7 @@ impl Cursor {
     /// Learns how far the run goes now; returns how many staged bytes it gave back.
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
+        self.complete &= !run.gapped || self.least >= run.first;
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.

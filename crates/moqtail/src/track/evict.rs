@@ -1,12 +1,23 @@
-//! What leaves a log so that its budgets hold: whole groups, the one written longest ago first.
+//! What leaves a log so that its budgets hold: whole groups, the one written longest ago first, the newest never.
+
+use std::collections::VecDeque;
 
 use super::{group::GROUP_COST, ids::RunId, log::TrackLog};
+
+/// What eviction leaves alone however old it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spared {
+    /// The newest group, and the one written last.
+    Newest,
+    /// Nothing.
+    Nothing,
+}
 
 /// Ranges of each kind that are kept of a group whose objects have left.
 const REMEMBERED_RANGES: usize = 16;
 
 impl TrackLog {
-    /// Lets old things go until the budgets hold. What the last append brought stays.
+    /// Lets old things go until the budgets of the track hold. What the last append brought stays.
     pub(super) fn keep_budget(&mut self) {
         while self.datagrams.len() > self.limits.max_datagrams.max(1) {
             let Some((arrival, at)) = self.datagrams.oldest().map(|(n, entry)| (n, entry.at))
@@ -24,16 +35,52 @@ impl TrackLog {
                 }
             }
         }
-        while self.bytes > self.limits.max_bytes {
-            let oldest = self.written.first_key_value().map(|(_, group)| *group);
-            let Some(oldest) = oldest else { break };
-            if self.written.len() > 1 {
-                self.evict_group(oldest);
-            } else if !self.trim_group(oldest) {
-                break;
-            }
-        }
-        self.fresh = 0;
+        while self.bytes > self.limits.max_bytes && self.shed() {}
+    }
+
+    /// Lets the oldest thing go that may: a whole group, else a piece of those that stay as such. False: all is fresh.
+    pub fn shed(&mut self) -> bool {
+        self.evict_oldest() || self.trim_oldest()
+    }
+
+    /// Lets the groups go that were last written before `tick`; returns how many.
+    pub fn evict_before(&mut self, tick: u64, spared: Spared) -> usize {
+        let newest = self.largest().map(|largest| largest.group);
+        let last = self.written.last_key_value().map(|(_, group)| *group);
+        let is_spared = |group| match spared {
+            Spared::Newest => Some(group) == newest || Some(group) == last,
+            Spared::Nothing => false,
+        };
+        let old = |group: &u64| {
+            self.groups
+                .get(group)
+                .is_some_and(|group| group.tick < tick)
+        };
+        let groups = self.written.values().copied().take_while(old);
+        let groups: Vec<_> = groups.filter(|group| !is_spared(*group)).collect();
+        groups.iter().for_each(|group| self.evict_group(*group));
+        groups.len()
+    }
+
+    /// Lets the group go that was written longest ago, but neither the newest nor the one written last. False: there are
+    /// only these.
+    fn evict_oldest(&mut self) -> bool {
+        let newest = self.largest().map(|largest| largest.group);
+        let mut groups = self.written.values().copied();
+        let last = groups.next_back();
+        let oldest = groups.find(|group| Some(*group) != newest && Some(*group) != last);
+        oldest.map(|oldest| self.evict_group(oldest)).is_some()
+    }
+
+    /// Lets the oldest piece of the groups go that stay as such, of the newest last. False: only fresh ones are left.
+    fn trim_oldest(&mut self) -> bool {
+        let newest = self.largest().map(|largest| largest.group);
+        let last = self.written.last_key_value().map(|(_, group)| *group);
+        let fresh = self.fresh;
+        last.is_some_and(|last| self.trim_group(last, fresh))
+            || newest
+                .filter(|newest| Some(*newest) != last)
+                .is_some_and(|newest| self.trim_group(newest, 0))
     }
 
     fn drop_datagram(&mut self, arrival: u64) {
@@ -51,7 +98,7 @@ impl TrackLog {
             self.written.remove(&at);
             self.bytes = self.bytes.saturating_sub(GROUP_COST);
         }
-        group.pieces.clear();
+        group.pieces = VecDeque::new();
         let datagrams = std::mem::take(&mut group.datagrams);
         let runs: Vec<_> = self
             .subgroups
@@ -70,14 +117,15 @@ impl TrackLog {
             return;
         };
         for known in [&mut group.present, &mut group.gaps, &mut group.nonexistent] {
-            known.forget_lowest(REMEMBERED_RANGES);
+            known.shrink(REMEMBERED_RANGES);
         }
+        self.recount(id);
         self.remember(id);
     }
 
     /// Keeps what is known of a group of which nothing else is left, for a while.
     pub(super) fn remember(&mut self, id: u64) {
-        if let Some(group) = self.groups.get_mut(&id) {
+        if let Some(group) = self.groups.get_mut(&id).filter(|group| !group.remembered) {
             group.remembered = true;
             self.remembered.push_back(id);
         }
@@ -86,15 +134,15 @@ impl TrackLog {
                 break;
             };
             if self.is_bare(forgotten) {
-                self.groups.remove(&forgotten);
+                self.forget(forgotten);
             } else if let Some(group) = self.groups.get_mut(&forgotten) {
                 group.remembered = false;
             }
         }
     }
 
-    /// Lets the oldest piece of a group go. False: only fresh ones are left.
-    fn trim_group(&mut self, id: u64) -> bool {
+    /// Lets the oldest piece of a group go, but for the `fresh` latest ones. False: only these are left.
+    fn trim_group(&mut self, id: u64, fresh: usize) -> bool {
         let Some(group) = self.groups.get_mut(&id) else {
             return false;
         };
@@ -106,7 +154,7 @@ impl TrackLog {
             self.evictions += 1;
             return true;
         }
-        if group.pieces.len() <= self.fresh {
+        if group.pieces.len() <= fresh {
             return false;
         }
         let Some(run) = group.pieces.pop_front() else {
@@ -142,8 +190,8 @@ impl TrackLog {
         let Some(freed) = run.trim_front() else {
             return false;
         };
-        if let Some(arrival) = run.forgotten {
-            self.evicted = self.evicted.max(Some((arrival, run.group())));
+        if let Some((arrival, received)) = run.forgotten {
+            self.left.note(run.group(), arrival, received);
         }
         self.bytes = self.bytes.saturating_sub(freed);
         true

@@ -30,12 +30,16 @@ pub(super) struct Group {
     pub(super) prior_gap: Option<u64>,
     /// When it was last written, in the order of writes of the track; `None`: nothing of it is kept.
     pub(super) written: Option<u64>,
+    /// The same in the order of writes of all tracks that share a budget.
+    pub(super) tick: u64,
     /// In the list of groups of which only knowledge is left.
     pub(super) remembered: bool,
     /// Runs in the order in which their pieces came.
     pub(super) pieces: VecDeque<RunId>,
     /// Datagram objects by arrival.
     pub(super) datagrams: VecDeque<u64>,
+    /// What its knowledge costs, as the log counts it.
+    pub(super) counted: usize,
 }
 
 /// What a group costs while something of it is kept: itself and its places in the maps of the log.
@@ -72,6 +76,9 @@ pub(super) struct Held {
     pub(super) len: u64,
 }
 
+/// What a held object costs besides its bytes.
+pub(super) const HELD_COST: usize = 2 * size_of::<Held>();
+
 impl Subgroup {
     /// Whether nothing of it is left.
     pub(super) fn is_spent(&self) -> bool {
@@ -86,6 +93,16 @@ impl Held {
 }
 
 impl Group {
+    /// What the record itself costs; while something of the group is kept, without [`GROUP_COST`], which counts there.
+    pub(super) fn knowledge(&self) -> usize {
+        let ranges = [&self.present, &self.gaps, &self.nonexistent];
+        let ranges: usize = ranges.into_iter().map(RangeSet::cost).sum();
+        match self.written {
+            Some(_) => ranges,
+            None => ranges + GROUP_COST,
+        }
+    }
+
     /// Whether an object with this header may exist beside all that is known of the group.
     pub(super) fn check(
         &self,

@@ -6,7 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackLimits {
     /// Most bytes the log keeps, counting what the kept pieces pin and the index. Beyond it whole groups leave, the
-    /// one written longest ago first; of the group written last only the oldest bytes leave. Default 32 MiB.
+    /// one written longest ago first; of the newest group and the one written last only the oldest bytes leave.
+    /// Default 32 MiB.
     pub max_bytes: usize,
     /// Most datagram objects kept; beyond it the oldest leave. Default 1024.
     pub max_datagrams: usize,
@@ -15,8 +16,9 @@ pub struct TrackLimits {
     /// Most separate ranges of Object IDs (or Group IDs) remembered in one set; beyond it the lowest are forgotten.
     /// Default 1024.
     pub max_ranges: usize,
-    /// Most bytes that a stream which does not lead its subgroup may hold back while the leader is inside an object.
-    /// Beyond it the held objects are dropped and cannot stand in for the leader's. Default 1 MiB.
+    /// Most bytes that streams which do not lead their subgroup may hold back while the leader is inside an object,
+    /// counting what an object costs besides its bytes. Beyond it the held objects are dropped and cannot stand in for
+    /// the leader's. Default 1 MiB.
     pub max_held_bytes: usize,
     /// Most runs kept of one subgroup: beyond it the oldest that has ended leaves. There is more than one only where
     /// streams were reset or contradict each other in form. Default 64.

@@ -7,24 +7,28 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
-
 use super::{
     ArrivalMark, MalformedTrack, PublisherId, TrackLimits, WriteError,
     batch::ObjectMark,
     datagrams::{DatagramEntry, DatagramRing},
     group::{GROUP_COST, Group, Subgroup},
     ids::{RunId, StreamId, SubgroupKey},
+    left::Left,
     ranges::RangeSet,
     ring::Ring,
     run::{RUN_COST, Run, RunState},
     stream::{Current, StreamState},
 };
-use crate::model::encode_datagram;
 use crate::model::{
     DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
     SubgroupHeader, TrackAlias,
 };
+
+/// What a log costs besides what it keeps.
+const LOG_COST: usize = size_of::<TrackLog>() + 512;
+
+/// What a stream that feeds a log costs: its place there and its decoder, but for what it brings.
+const STREAM_COST: usize = 1024;
 
 /// How a track ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,15 +77,18 @@ pub struct TrackLog {
     pub(super) remembered: VecDeque<u64>,
     pub(super) datagrams: DatagramRing,
     pub(super) bytes: usize,
+    /// What is known of groups costs; not part of `bytes`.
+    known: usize,
     /// Bytes of held objects; not part of `bytes`.
     pub(super) held_bytes: usize,
-    /// Pieces appended since the budget was last looked at; they stay.
+    /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
     pub(super) fresh: usize,
+    /// Now, in the order of writes of all tracks that share a budget.
+    tick: u64,
     pub(super) evictions: u64,
     /// Rises when the track begins anew.
     epoch: u64,
-    /// Arrival and group of the latest object that left.
-    pub(super) evicted: Option<(u64, u64)>,
+    pub(super) left: Left,
     sealed: bool,
     ended: Option<TrackEnd>,
     malformed: Option<MalformedTrack>,
@@ -112,11 +119,13 @@ impl TrackLog {
             remembered: VecDeque::new(),
             datagrams: DatagramRing::default(),
             bytes: 0,
+            known: 0,
             held_bytes: 0,
             fresh: 0,
+            tick: 0,
             evictions: 0,
             epoch: 0,
-            evicted: None,
+            left: Left::default(),
             sealed: false,
             ended: None,
             malformed: None,
@@ -143,9 +152,26 @@ impl TrackLog {
         self.preference
     }
 
-    /// Bytes that the log holds, index included.
+    /// Bytes that the log keeps for its readers, index included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// All memory of the log: what it keeps, what waits, what it knows, and the streams that feed it.
+    pub fn footprint(&self) -> usize {
+        LOG_COST
+            + self.bytes
+            + self.known
+            + self.held_bytes
+            + self.seen_groups.cost()
+            + self.absent_groups.cost()
+            + self.runs.cost()
+            + self.streams.len() * STREAM_COST
+    }
+
+    /// Tells the time in the order of writes of all tracks that share a budget; it never goes back.
+    pub fn set_tick(&mut self, tick: u64) {
+        self.tick = tick;
     }
 
     /// How the track ended.
@@ -209,13 +235,14 @@ impl TrackLog {
         self.ended.is_none() && self.malformed.is_none()
     }
 
-    /// Adds an inbound stream; `None`: the track is over, or there are too many.
+    /// Adds an inbound stream; `None`: the publisher or the track is over, or there are too many.
     pub(super) fn add_stream(
         &mut self,
         publisher: PublisherId,
         header: SubgroupHeader,
     ) -> Option<StreamId> {
-        if !self.is_writable() || self.streams.len() >= self.limits.max_streams {
+        let known = self.publishers.contains(&publisher);
+        if !known || !self.is_writable() || self.streams.len() >= self.limits.max_streams {
             return None;
         }
         let id = StreamId(self.next_stream);
@@ -324,11 +351,28 @@ impl TrackLog {
         }
         let max = self.limits.max_ranges;
         self.groups.entry(at.group).or_default().learn(mark, max);
+        self.recount(at.group);
     }
 
-    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64) -> RunId {
+    /// Counts anew what is known of a group.
+    pub(super) fn recount(&mut self, id: u64) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            let now = group.knowledge();
+            let before = std::mem::replace(&mut group.counted, now);
+            self.known = (self.known + group.counted).saturating_sub(before);
+        }
+    }
+
+    /// Forgets a group.
+    pub(super) fn forget(&mut self, id: u64) {
+        if let Some(group) = self.groups.remove(&id) {
+            self.known = self.known.saturating_sub(group.counted);
+        }
+    }
+
+    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
         self.bytes += RUN_COST;
-        self.runs.insert(|id| Run::new(id, header, subgroup))
+        self.runs.insert(|id| Run::new(id, header, subgroup, first))
     }
 
     /// Notes that a run changed.
@@ -357,6 +401,7 @@ impl TrackLog {
     /// Moves a group to the newest end of the order of eviction.
     fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
+        group.tick = self.tick;
         if group.written != Some(self.next_write) {
             match group.written {
                 Some(at) => _ = self.written.remove(&at),
@@ -368,8 +413,9 @@ impl TrackLog {
             self.next_write += 1;
             group.written = Some(self.next_write);
             self.written.insert(self.next_write, id);
+            self.recount(id);
         }
-        group
+        self.groups.entry(id).or_default()
     }
 
     /// Whether nothing but knowledge is left of a group.
@@ -408,6 +454,7 @@ impl TrackLog {
         if self.ended.is_some() {
             return Err(WriteError::Ended);
         }
+        self.fresh = 0;
         let at = Location::new(datagram.group, datagram.object);
         let gaps = datagram
             .extensions
@@ -437,22 +484,10 @@ impl TrackLog {
                 return self.see_again(at, &datagram, status).map_err(Into::into);
             }
         }
-        let mut wire = BytesMut::new();
-        let downstream = ObjectDatagram {
-            track_alias: self.alias,
-            ..datagram.clone()
-        };
-        encode_datagram(&downstream, &mut wire)?;
+        let entry = DatagramEntry::new(&datagram, self.alias, now)?;
         self.unseal(at);
         let arrival = self.arrive(at, ForwardingPreference::Datagram);
         self.learn(at, &mark);
-        let entry = DatagramEntry {
-            at,
-            publisher_priority: datagram.publisher_priority,
-            wire: wire.freeze(),
-            received: now,
-            datagram,
-        };
         self.bytes += entry.cost();
         self.datagrams.insert(arrival, entry);
         let group = self.note_write(at.group);
@@ -485,10 +520,11 @@ impl TrackLog {
             if let Some(group) = self.groups.get_mut(&at.group) {
                 group.nonexistent.insert(at.object, at.object + 1, max);
             }
+            self.recount(at.group);
             return Ok(());
         }
         let what = match known {
-            Some(known) if known.datagram.body != datagram.body => "payload or status",
+            Some(known) if known.body != datagram.body => "payload or status",
             Some(known) if known.publisher_priority != datagram.publisher_priority => "priority",
             _ => return Ok(()),
         };
@@ -504,6 +540,7 @@ impl TrackLog {
         self.remembered.clear();
         self.datagrams = DatagramRing::default();
         self.bytes = 0;
+        self.known = 0;
         self.held_bytes = 0;
         self.fresh = 0;
         self.evictions += 1;
@@ -537,11 +574,9 @@ impl TrackLog {
         self.evictions
     }
 
-    /// Whether an object left that arrived at `arrival` or later; gives the group of the last one.
-    pub(super) fn evicted_since(&self, arrival: u64) -> Option<u64> {
-        self.evicted
-            .filter(|(left, _)| *left >= arrival)
-            .map(|(_, group)| group)
+    /// What left lately.
+    pub(super) fn left(&self) -> &Left {
+        &self.left
     }
 
     pub(super) fn datagrams_since(
@@ -557,8 +592,23 @@ impl TrackLog {
             run.state = state;
             run.leader = None;
             let group = run.group();
+            let (after, first) = (run.after, run.first);
+            run.gapped = state == RunState::Finished
+                && after.is_some_and(|after| {
+                    let known = self.groups.get(&group);
+                    !known.is_some_and(|known| known.nothing_between(after, first))
+                });
+            let is_empty = self
+                .runs
+                .get(&id)
+                .is_some_and(|run| run.base() == run.end());
             self.touch(id);
-            self.note_write(group);
+            let group = self.note_write(group);
+            if is_empty {
+                // Its pieces left before, so this is what the run leaves by.
+                group.pieces.push_back(id);
+                self.fresh += 1;
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ mod group;
 mod held;
 mod ids;
 mod ingest;
+mod left;
 mod limits;
 mod log;
 mod merge;
@@ -36,6 +37,7 @@ mod writer;
 
 pub use delivery::{Delivery, DeliveryEvent};
 pub use error::{AttachError, MalformedTrack, UpdateError, WriteError};
+pub use evict::Spared;
 pub use filter::{Admission, ArrivalMark, StartInfo, SubscriptionParams, UpdateParams};
 pub use ids::{PublisherId, SubscriptionId};
 pub use ingest::{IngestError, PreparedTurn, StreamIngest};

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog,
+    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog, UpdateError,
     cursor::{Cursor, Lost},
     filter::Range,
     ids::RunId,
@@ -16,7 +16,7 @@ use super::{
     run::{ObjectEntry, Run},
     schedule::{HALF_SLOTS, Item, Lane, Rank, Schedule, transport_priority},
 };
-use crate::model::{GroupOrder, Location, PublishDoneCode, StreamCode};
+use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode};
 
 /// What expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,7 @@ pub(super) struct PendingDatagram {
     pub(super) at: Location,
     pub(super) rank: Rank,
     pub(super) wire: Bytes,
-    pub(super) expires: Option<Instant>,
+    pub(super) received: Instant,
 }
 
 /// Streams to be reset, and why.
@@ -78,9 +78,14 @@ pub(super) struct Outcome {
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) range: Range,
+    /// Where the range began by the first Largest, if the filter was relative to that.
+    anchor: Option<Location>,
     pub(super) forward: bool,
     pub(super) priority: u8,
     pub(super) order: GroupOrder,
+    /// DELIVERY TIMEOUT of the subscriber, of the publisher, and what is in force.
+    asked: Option<Duration>,
+    offered: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) started: bool,
     pub(super) cursors: BTreeMap<RunId, Cursor>,
@@ -114,7 +119,7 @@ impl Subscription {
         id: SubscriptionId,
         range: Range,
         params: &super::SubscriptionParams,
-        timeout: Option<Duration>,
+        default_timeout: Option<Duration>,
         since: Option<ArrivalMark>,
         log: &TrackLog,
     ) -> Self {
@@ -122,10 +127,17 @@ impl Subscription {
         Self {
             id,
             range,
+            anchor: matches!(
+                params.filter,
+                Filter::NextGroupStart | Filter::LargestObject
+            )
+            .then_some(range.start),
             forward: params.forward,
             priority: params.subscriber_priority,
             order: params.group_order,
-            timeout,
+            asked: params.delivery_timeout,
+            offered: params.publisher_timeout,
+            timeout: smaller(params.delivery_timeout, params.publisher_timeout).or(default_timeout),
             started: false,
             cursors: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -161,6 +173,10 @@ impl Subscription {
             self.evictions = log.evictions();
             out.resets = self.drop_all(StreamCode::CANCELLED, shared);
             self.done.clear();
+            if self.anchor.is_some() {
+                // "What comes next" was meant, and the old Largest says nothing about that any more.
+                self.range.start = Location::default();
+            }
         }
         let mut lost = Vec::new();
         let mut missed = false;
@@ -173,10 +189,8 @@ impl Subscription {
                     .filter(|(id, cursor)| cursor.is_lost(log.run(**id)))
                     .map(|(id, _)| *id),
             );
-            missed = self.forward
-                && log
-                    .evicted_since(self.seen_arrivals)
-                    .is_some_and(|group| self.range.has_group(group));
+            let wants = |group, _received| self.range.has_group(group);
+            missed = self.forward && log.left().since(self.seen_arrivals, wants);
         }
         if self.forward {
             for run in log.changed_since(self.seen) {
@@ -211,6 +225,9 @@ impl Subscription {
             if cursor.is_void() {
                 self.remove_cursor(run.id, shared);
             } else {
+                if cursor.deadline.is_none() {
+                    self.update_deadline(run, shared);
+                }
                 self.queue(run.id, shared);
             }
             return Ok(());
@@ -237,7 +254,7 @@ impl Subscription {
             Some(entry) => entry.arrival >= self.first_frontier && entry.id >= least,
             None => run
                 .forgotten
-                .is_some_and(|arrival| arrival >= self.first_frontier),
+                .is_some_and(|(arrival, _)| arrival >= self.first_frontier),
         };
         let rank = Rank::new(
             run.header.publisher_priority,
@@ -246,11 +263,11 @@ impl Subscription {
             run.subgroup,
             Item::Run(run.id),
         );
-        let mut cursor = Cursor::new(run, first, rank, !missing);
+        let mut cursor = Cursor::new(run, first, least, rank, !missing);
         cursor.observe(run);
         self.behind += cursor.behind();
         self.cursors.insert(run.id, cursor);
-        self.update_deadline(run.id, Some(first.received), shared);
+        self.update_deadline(run, shared);
         self.queue(run.id, shared);
         Ok(())
     }
@@ -277,9 +294,7 @@ impl Subscription {
                     at,
                     rank,
                     wire: entry.wire.clone(),
-                    expires: self
-                        .timeout
-                        .and_then(|timeout| entry.received.checked_add(timeout)),
+                    received: entry.received,
                 },
             );
         }
@@ -310,17 +325,17 @@ impl Subscription {
         }
     }
 
-    /// Takes bytes out of the log for the most urgent runs; always for the first one.
+    /// Takes bytes out of the log for the most urgent runs, within the session's budget. Without room a run is served from
+    /// the log when its turn has come.
     fn fill(&mut self, log: &TrackLog, shared: &mut Shared, lost: &mut Vec<RunId>) {
         let ranks: Vec<_> = shared.schedule.of(self.id).take(FILL_RUNS).collect();
-        for (at, rank) in ranks.into_iter().enumerate() {
+        for rank in ranks {
             let Item::Run(id) = rank.item else { continue };
             let room = shared.limits.in_flight_bytes.saturating_sub(shared.staged);
-            if at > 0 && room == 0 {
+            if room == 0 {
                 break;
             }
-            let max = shared.limits.quantum_bytes;
-            let max = if at == 0 { max } else { max.min(room) };
+            let max = shared.limits.quantum_bytes.min(room);
             if self.take_out(log, id, max.max(1), shared).is_err() {
                 lost.push(id);
             }
@@ -346,21 +361,41 @@ impl Subscription {
             };
         };
         shared.staged += cursor.stage(run, max)?;
-        let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-        self.update_deadline(id, received, shared);
+        self.update_deadline(run, shared);
         Ok(())
     }
 
     /// Sets when the oldest object of a run that is not handed over expires (draft-14 §9.2.1.2).
-    fn update_deadline(&mut self, id: RunId, received: Option<Instant>, shared: &mut Shared) {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
+    fn update_deadline(&mut self, run: &Run, shared: &mut Shared) {
+        let Some(cursor) = self.cursors.get_mut(&run.id) else {
             return;
         };
-        let deadline = self
-            .timeout
-            .and_then(|timeout| received?.checked_add(timeout));
-        shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline, deadline);
+        let deadline = self.timeout.and_then(|timeout| {
+            let oldest = run.entry_at(cursor.unsent())?;
+            oldest.received.checked_add(timeout)
+        });
+        shared.set_deadline(Expiry::Run(self.id, run.id), cursor.deadline, deadline);
         cursor.deadline = deadline;
+    }
+
+    /// The subscriber asks for another DELIVERY TIMEOUT; `None`: for the one as before (draft-14 §9.10).
+    pub(super) fn ask_timeout(
+        &mut self,
+        asked: Option<Duration>,
+        log: &TrackLog,
+        shared: &mut Shared,
+    ) {
+        self.asked = asked.or(self.asked);
+        let timeout = smaller(self.asked, self.offered).or(self.timeout);
+        if timeout == self.timeout {
+            return;
+        }
+        self.timeout = timeout;
+        for id in self.cursors.keys().copied().collect::<Vec<_>>() {
+            if let Some(run) = log.run(id) {
+                self.update_deadline(run, shared);
+            }
+        }
     }
 
     /// Looks at the oldest object again whose time seems over. True: it is.
@@ -371,12 +406,8 @@ impl Subscription {
         now: Instant,
         shared: &mut Shared,
     ) -> bool {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
-            return false;
-        };
         if let Some(run) = log.run(id) {
-            let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-            self.update_deadline(id, received, shared);
+            self.update_deadline(run, shared);
         }
         self.cursors
             .get(&id)
@@ -493,8 +524,8 @@ impl Subscription {
         shared: &mut Shared,
     ) {
         self.unqueue(id, shared);
-        self.update_deadline(id, None, shared);
         if let Some(cursor) = self.cursors.get_mut(&id) {
+            shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
             cursor.lingers = Some((until, code));
             shared.set_deadline(Expiry::Linger(self.id, id), None, Some(until));
         }
@@ -527,7 +558,9 @@ impl Subscription {
             .map(|(_, slot)| slot + 1);
         let slot = after.or(before).unwrap_or_default();
         self.slots.insert(rank, slot);
-        let crowded = slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
+        // draft-14 §7.2: between two neighbours there may be no room.
+        let taken = before.is_some_and(|before| slot < before);
+        let crowded = taken || slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
         if crowded {
             for (slot, at) in self.slots.values_mut().zip(0..) {
                 *slot = at;
@@ -552,6 +585,19 @@ impl Subscription {
             .values()
             .filter_map(|cursor| Some((cursor.stream?, self.transport_priority(cursor.rank))))
             .collect()
+    }
+
+    /// The range that SUBSCRIBE_UPDATE asks for. It always names a start; the first one means that nothing changes.
+    pub(super) fn narrowed(
+        &mut self,
+        start: Location,
+        end_group: Option<u64>,
+    ) -> Result<Range, UpdateError> {
+        let kept = self.anchor == Some(start);
+        let start = if kept { self.range.start } else { start };
+        let range = self.range.narrow(start, end_group)?;
+        self.anchor = self.anchor.filter(|_| kept);
+        Ok(range)
     }
 
     /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.
@@ -641,6 +687,11 @@ impl Subscription {
         shared.set_deadline(Expiry::Range(self.id), self.range_over.take(), None);
         resets
     }
+}
+
+/// draft-14 §9.2.1.2: the smaller one, if there are two.
+fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 /// Most runs for which bytes are taken out of the log at once.

@@ -10,7 +10,7 @@ use crate::relay::{
 };
 use crate::{
     model::{Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode},
-    peer::{EgressHandle, PeerHandle, Track, now, refusal, subscription_id},
+    peer::{EgressHandle, PeerHandle, Track, TrackPool, now, refusal, subscription_id},
     session::{
         PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted, SubscribeAnswer,
         SubscribeOptions, SubscriptionUpdate,
@@ -76,21 +76,25 @@ pub struct RelayStats {
     pub tracks: usize,
     /// Subscriptions served now.
     pub subscriptions: usize,
+    /// Bytes that the logs of all tracks hold.
+    pub log_bytes: usize,
 }
 
 /// Everything that control messages of all sessions meet in. Its lock is taken per control message, never per object.
 pub(super) struct Directory {
     pub(super) hub: Hub,
     pub(super) config: RelayConfig,
+    pool: Arc<TrackPool>,
     sessions: BTreeMap<SessionId, SessionEntry>,
     tracks: BTreeMap<TrackId, TrackEntry>,
 }
 
 impl Directory {
-    pub(super) fn new(config: RelayConfig) -> Self {
+    pub(super) fn new(config: RelayConfig, pool: Arc<TrackPool>) -> Self {
         Self {
             hub: Hub::new(config.limits.clone()),
             config,
+            pool,
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
         }
@@ -126,6 +130,7 @@ impl Directory {
             sessions: self.sessions.len(),
             tracks: self.tracks.len(),
             subscriptions: self.hub.subscriptions(),
+            log_bytes: self.pool.held(),
         }
     }
 
@@ -226,7 +231,7 @@ impl Directory {
             Action::CreateTrack { track, name, alias } => {
                 tracing::debug!(%name, %alias, "track");
                 let entry = TrackEntry {
-                    track: Track::new(alias, self.config.track),
+                    track: self.pool.track(alias, self.config.track),
                     group_order: GroupOrder::Ascending,
                     delivery_timeout: None,
                     max_cache_duration: None,
@@ -359,11 +364,8 @@ impl Directory {
             forward: request.forward,
             subscriber_priority: request.priority,
             group_order: request.group_order.unwrap_or(source.group_order),
-            // draft-14 §9.2.1.2: the smaller of both is in force.
-            delivery_timeout: [request.delivery_timeout, source.delivery_timeout]
-                .into_iter()
-                .flatten()
-                .min(),
+            delivery_timeout: request.delivery_timeout,
+            publisher_timeout: source.delivery_timeout,
         };
         let admission = match largest {
             LargestSource::Log => Admission::Now,

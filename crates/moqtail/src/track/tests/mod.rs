@@ -1,6 +1,8 @@
 //! The data path without a network: publishers write a log, an engine delivers it to streams that are only vectors.
 
+mod datagrams;
 mod deliver;
+mod epochs;
 mod failover;
 mod join;
 mod malformed;
@@ -8,4 +10,5 @@ mod memory;
 mod merge;
 mod random;
 mod support;
+mod timeouts;
 mod update;
