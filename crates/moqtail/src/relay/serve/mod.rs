@@ -135,20 +135,23 @@ impl Relay {
             egress.handle(),
             upstreams,
         );
-        let driven = drive(
-            connection.clone(),
-            peer,
-            Side::Server,
-            shared.config.peer.clone(),
-            &mut handler,
-        );
-        // One task for both: what the session answers is written before data that builds on it.
-        tokio::pin!(driven);
-        let reason = tokio::select! {
-            biased;
-            reason = &mut driven => reason,
-            _ = egress.run(report) => driven.await,
+        let reason = {
+            let driven = drive(
+                connection.clone(),
+                peer,
+                Side::Server,
+                shared.config.peer.clone(),
+                &mut handler,
+            );
+            // One task for both: what the session answers is written before data that builds on it.
+            tokio::pin!(driven);
+            tokio::select! {
+                biased;
+                reason = &mut driven => reason,
+                _ = egress.run(report) => driven.await,
+            }
         };
+        handler.session_over();
         // The driver tells of a close of our own, with its cause.
         if !matches!(reason, CloseReason::Local { .. }) {
             tracing::info!(session = id.0, %reason, "session ended");

@@ -134,6 +134,13 @@ impl<C: Connection> RelayHandler<C> {
         });
     }
 
+    /// No stream comes any more, so a PUBLISH_DONE that counted more of them need not wait.
+    pub(super) fn session_over(&mut self) {
+        for (handle, (status, reason)) in std::mem::take(&mut self.done) {
+            self.directory(|directory| directory.upstream_done(self.id, handle, status, &reason));
+        }
+    }
+
     fn upstream_done(&mut self, handle: RequestHandle) {
         let (status, reason) = self.done.remove(&handle).unwrap_or((
             PublishDoneCode::INTERNAL_ERROR,
