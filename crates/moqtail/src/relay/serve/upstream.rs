@@ -25,7 +25,7 @@ pub(super) struct Upstream {
     publisher: PublisherId,
     streams: JoinSet<()>,
     /// What PUBLISH_DONE said, while streams are still on their way.
-    done: Option<(PublishDoneCode, String)>,
+    pub(super) done: Option<(PublishDoneCode, String)>,
 }
 
 impl Upstream {
