@@ -2,8 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use moqtail::model::TrackNamespace;
+use clap::{
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::ValueParser,
+};
+use moqtail::model::{DecodeOptions, TrackNamespace};
 use serde::Deserialize;
 
 use crate::{
@@ -55,13 +58,7 @@ pub(crate) struct GlobalOptions {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Read options from this TOML file (tables: relay, client, publish, subscribe)
-    #[arg(
-        long,
-        global = true,
-        env = "MOQTAIL_CONFIG",
-        value_name = "FILE",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, env = "MOQTAIL_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -99,31 +96,20 @@ pub(crate) struct RelayOptions {
         long,
         env = "MOQTAIL_LISTEN",
         value_name = "HOST:PORT",
-        value_delimiter = ',',
-        hide_env_values = true
+        value_delimiter = ','
     )]
     pub(crate) listen: Option<Vec<ListenAddr>>,
     /// Certificate chain (PEM), reloaded when the file changes [default: a generated one]
-    #[arg(long, env = "MOQTAIL_CERT", value_name = "PEM", hide_env_values = true)]
+    #[arg(long, env = "MOQTAIL_CERT", value_name = "PEM")]
     pub(crate) cert: Option<PathBuf>,
     /// Private key of the certificate (PEM)
-    #[arg(long, env = "MOQTAIL_KEY", value_name = "PEM", hide_env_values = true)]
+    #[arg(long, env = "MOQTAIL_KEY", value_name = "PEM")]
     pub(crate) key: Option<PathBuf>,
     /// Where to serve /certificate.sha256 and /health over HTTP, with --cert over HTTPS (TCP), or `off` [default: as --listen]
-    #[arg(
-        long,
-        env = "MOQTAIL_HTTP",
-        value_name = "HOST:PORT",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_HTTP", value_name = "HOST:PORT")]
     pub(crate) http: Option<HttpAddr>,
     /// Accept this deviation from the draft, known from widely used peers
-    #[arg(
-        long,
-        env = "MOQTAIL_TOLERATE",
-        value_delimiter = ',',
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_TOLERATE", value_delimiter = ',')]
     pub(crate) tolerate: Option<Vec<Tolerance>>,
 }
 
@@ -135,7 +121,17 @@ pub(crate) enum Tolerance {
     EmptyNamespacePrefix,
 }
 
-/// How a client trusts a relay, and the table `[client]`.
+impl Tolerance {
+    /// What the library calls all of these together.
+    pub(crate) fn all(tolerated: Option<&[Self]>) -> DecodeOptions {
+        let tolerated = tolerated.unwrap_or_default();
+        let mut options = DecodeOptions::default();
+        options.allow_empty_namespace_prefix = tolerated.contains(&Self::EmptyNamespacePrefix);
+        options
+    }
+}
+
+/// How a client speaks with a relay, and the table `[client]`.
 #[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(
@@ -143,38 +139,39 @@ pub(crate) enum Tolerance {
 )]
 pub(crate) struct ClientOptions {
     /// Trust certificates of this authority (PEM)
-    #[arg(long, env = "MOQTAIL_CA", value_name = "PEM", hide_env_values = true)]
+    #[arg(long, env = "MOQTAIL_CA", value_name = "PEM")]
     pub(crate) ca: Option<PathBuf>,
     /// Trust the certificate with this SHA-256 only
-    #[arg(
-        long,
-        env = "MOQTAIL_FINGERPRINT",
-        value_name = "HEX",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_FINGERPRINT", value_name = "HEX")]
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Trust any certificate; for tests only
+    #[arg(long, env = "MOQTAIL_INSECURE", value_name = "BOOL")]
+    pub(crate) insecure: Option<bool>,
+    /// Accept this deviation from the draft, known from widely used peers
     #[arg(
         long,
-        env = "MOQTAIL_INSECURE",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
+        env = "MOQTAIL_TOLERATE",
+        value_delimiter = ',',
+        help_heading = "Options"
     )]
-    pub(crate) insecure: Option<bool>,
+    pub(crate) tolerate: Option<Vec<Tolerance>>,
 }
 
-/// Arguments of `moqtail publish`.
+/// Which broadcast, and where.
 #[derive(Debug, Args)]
-pub(crate) struct PublishArgs {
+pub(crate) struct Target {
     /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
     pub(crate) url: String,
     /// Name of the broadcast, such as live/cam
     #[arg(value_name = "BROADCAST")]
     pub(crate) namespace: TrackNamespace,
+}
+
+/// Arguments of `moqtail publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
     /// An MP4 file (played at its own speed), or - for fragmented MP4 on standard input
     #[arg(required_unless_present = "lines", conflicts_with = "lines")]
     pub(crate) input: Option<PathBuf>,
@@ -195,76 +192,31 @@ pub(crate) struct PublishArgs {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct PublishOptions {
     /// Start the file again when it ends
-    #[arg(
-        long = "loop",
-        env = "MOQTAIL_LOOP",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long = "loop", env = "MOQTAIL_LOOP", value_name = "BOOL")]
     #[serde(rename = "loop")]
     pub(crate) repeat: Option<bool>,
     /// Send lines as datagrams: quick, but lost ones are not repeated
-    #[arg(
-        long,
-        env = "MOQTAIL_DATAGRAM",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_DATAGRAM", value_name = "BOOL")]
     pub(crate) datagram: Option<bool>,
     /// Lines in one group; a viewer that joins starts at a group [default: 1]
-    #[arg(
-        long,
-        env = "MOQTAIL_GROUP_LINES",
-        value_name = "N",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_GROUP_LINES", value_name = "N")]
     pub(crate) group_lines: Option<u32>,
     /// Publisher priority, 0 is the most urgent [default: 128]
-    #[arg(
-        long,
-        env = "MOQTAIL_PRIORITY",
-        value_name = "0-255",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_PRIORITY", value_name = "0-255")]
     pub(crate) priority: Option<u8>,
     /// How long to hold the first object for a viewer that is already waiting [default: 3s]
-    #[arg(
-        long,
-        env = "MOQTAIL_HOLD",
-        value_name = "TIME",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_HOLD", value_name = "TIME")]
     pub(crate) hold: Option<Span>,
     /// Fail at once when the relay cannot be reached
-    #[arg(
-        long,
-        env = "MOQTAIL_NO_WAIT",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_NO_WAIT", value_name = "BOOL")]
     pub(crate) no_wait: Option<bool>,
 }
 
 /// Arguments of `moqtail subscribe`.
 #[derive(Debug, Args)]
 pub(crate) struct SubscribeArgs {
-    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
-    pub(crate) url: String,
-    /// Name of the broadcast, such as live/cam
-    #[arg(value_name = "BROADCAST")]
-    pub(crate) namespace: TrackNamespace,
+    #[command(flatten)]
+    pub(crate) target: Target,
     /// With --out alone: only these media tracks. Else: the one track whose objects are printed
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) track: Vec<String>,
@@ -296,43 +248,19 @@ pub(crate) enum Format {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct SubscribeOptions {
     /// Where to start: next-group | largest | start G,O | range G,O G [default: next-group for media, else largest]
-    #[arg(
-        long,
-        env = "MOQTAIL_FILTER",
-        value_name = "FILTER",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_FILTER", value_name = "FILTER")]
     pub(crate) filter: Option<FilterArg>,
     /// Subscriber priority, 0 is the most urgent [default: 128]
-    #[arg(
-        long,
-        env = "MOQTAIL_PRIORITY",
-        value_name = "0-255",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_PRIORITY", value_name = "0-255")]
     pub(crate) priority: Option<u8>,
     /// Exit after this many objects
-    #[arg(long, env = "MOQTAIL_COUNT", value_name = "N", hide_env_values = true)]
+    #[arg(long, env = "MOQTAIL_COUNT", value_name = "N")]
     pub(crate) count: Option<u64>,
     /// Exit after this time, such as 10s or 2m
-    #[arg(
-        long,
-        env = "MOQTAIL_TIMEOUT",
-        value_name = "TIME",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_TIMEOUT", value_name = "TIME")]
     pub(crate) timeout: Option<Span>,
     /// Fail at once when the relay or the broadcast is not there
-    #[arg(
-        long,
-        env = "MOQTAIL_NO_WAIT",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_NO_WAIT", value_name = "BOOL")]
     pub(crate) no_wait: Option<bool>,
 }
 
@@ -356,9 +284,36 @@ pub(crate) enum Stop {
     Failed(CliError),
 }
 
+/// The command line with what all options of a kind have in common.
+fn command() -> clap::Command {
+    complete(Cli::command())
+}
+
+fn complete(command: clap::Command) -> clap::Command {
+    let is_bool =
+        |arg: &clap::Arg| arg.get_value_parser().type_id() == ValueParser::bool().type_id();
+    command
+        .mut_args(|arg| {
+            let arg = arg.hide_env_values(true);
+            // A switch that a stronger source can turn off again: `--no-wait`, `--no-wait=false`.
+            match matches!(arg.get_action(), ArgAction::Set) && is_bool(&arg) {
+                true => arg
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .hide_possible_values(true),
+                false => arg,
+            }
+        })
+        .mut_subcommands(complete)
+}
+
 /// Reads the command line.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
-    Cli::try_parse_from(join_filter(args)).map_err(|error| match error.kind() {
+    let parsed = command()
+        .try_get_matches_from(join_filter(args))
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
             Stop::Show(error.render().to_string())
         }
@@ -420,7 +375,6 @@ fn join_filter(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
     use moqtail::model::{Filter, Location};
 
     use super::*;
@@ -448,7 +402,16 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_tolerance_is_called_as_the_log_calls_it() {
+        let name = Tolerance::EmptyNamespacePrefix.to_possible_value();
+        assert_eq!(
+            name.unwrap().get_name(),
+            moqtail::model::Tolerance::EmptyNamespacePrefix.to_string()
+        );
     }
 
     #[test]
@@ -484,7 +447,7 @@ mod tests {
             end_group: 9,
         };
         assert_eq!(args.options.filter, Some(FilterArg(range)));
-        assert_eq!(args.url, "moqt://a");
+        assert_eq!(args.target.url, "moqt://a");
 
         let args = subscribe("moqtail subscribe --filter largest moqt://a n --track t");
         assert_eq!(args.options.filter, Some(FilterArg(Filter::LargestObject)));

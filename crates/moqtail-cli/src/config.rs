@@ -63,7 +63,7 @@ macro_rules! options {
 
 options! {
     RelayOptions { listen, cert, key, http, tolerate }
-    ClientOptions { ca, fingerprint, insecure }
+    ClientOptions { ca, fingerprint, insecure, tolerate }
     PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
     SubscribeOptions { filter, priority, count, timeout, no_wait }
 }
@@ -94,6 +94,7 @@ mod tests {
             ca = "ca.pem"
             fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
             insecure = false
+            tolerate = ["empty-namespace-prefix"]
             [publish]
             loop = true
             datagram = true
@@ -121,6 +122,7 @@ mod tests {
         );
         assert_eq!(config.client.insecure, Some(false));
         assert!(config.client.fingerprint.is_some());
+        assert_eq!(config.client.tolerate, config.relay.tolerate);
         assert_eq!(config.publish.repeat, Some(true));
         assert_eq!(config.publish.hold, Some(Span(Duration::from_secs(1))));
         assert_eq!(

@@ -80,6 +80,11 @@ pub(crate) enum CliError {
         reason: String,
         next: &'static str,
     },
+    /// This side ended the session, because of what the relay sent or did not send.
+    #[error(
+        "The relay at {authority} does not keep to MOQT draft 14: {reason}. Use another relay, or tell its operator."
+    )]
+    SessionClosed { authority: String, reason: String },
     /// A connection failed in a way that has no more precise line.
     #[error("Cannot connect to {authority}: {reason}. Run again with `-v` to see more.")]
     Connect { authority: String, reason: String },

@@ -16,7 +16,7 @@ use moqtail::{
 };
 
 use crate::{
-    args::ClientOptions,
+    args::{ClientOptions, Tolerance},
     backoff::Backoff,
     errors::{CliError, plain},
     fingerprint,
@@ -41,7 +41,7 @@ const STALE_FINGERPRINTS: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Link {
     url: MoqtUrl,
-    trust: ClientOptions,
+    options: ClientOptions,
     wait: bool,
     quiet: bool,
     current: Mutex<Current>,
@@ -84,7 +84,7 @@ enum FailureKind {
 
 impl Link {
     /// The relay at `url`. With `wait` it is waited for while it cannot be reached.
-    pub(crate) fn new(url: &str, trust: ClientOptions, wait: bool) -> Result<Self, CliError> {
+    pub(crate) fn new(url: &str, options: ClientOptions, wait: bool) -> Result<Self, CliError> {
         let url = url.parse().map_err(|error| {
             CliError::Usage(format!(
                 "`{url}` is no URL of a relay: {}. Write moqt://HOST:PORT or https://HOST:PORT",
@@ -93,7 +93,7 @@ impl Link {
         })?;
         Ok(Self {
             url,
-            trust,
+            options,
             wait,
             quiet: false,
             current: Mutex::default(),
@@ -175,6 +175,7 @@ impl Link {
     async fn attempt(&self) -> Result<Client, Failure> {
         let trusted = self.trusted().await.map_err(Failure::last)?;
         let mut config = ClientConfig::default().trust(trusted.trust.clone());
+        config.tolerances = Tolerance::all(self.options.tolerate.as_deref());
         config.transport.keep_alive = KEEP_ALIVE;
         config.transport.idle_timeout = IDLE;
         if self.wait {
@@ -192,13 +193,13 @@ impl Link {
             fetched: false,
             fetch_error: None,
         };
-        if self.trust.insecure == Some(true) {
+        if self.options.insecure == Some(true) {
             return Ok(plain_trust(Trust::Insecure));
         }
-        if let Some(fingerprint) = self.trust.fingerprint {
+        if let Some(fingerprint) = self.options.fingerprint {
             return Ok(plain_trust(Trust::Fingerprints(vec![fingerprint.0])));
         }
-        if let Some(path) = &self.trust.ca {
+        if let Some(path) = &self.options.ca {
             return read_ca(path).map(plain_trust);
         }
         if !fingerprint::is_loopback(self.url.host()) {
@@ -303,9 +304,8 @@ impl Link {
     }
 
     fn session_failure(&self, reason: &CloseReason) -> Failure {
-        let refused = matches!(reason, CloseReason::Peer { code, .. } if is_final(*code));
         let error = self.session_ended(reason);
-        match refused {
+        match is_final(reason) {
             true => Failure::last(error),
             false => Failure::waitable(error),
         }
@@ -322,6 +322,13 @@ impl Link {
                     false => format!("{code}, {}", plain(reason)),
                 };
                 (text, advice(code))
+            }
+            CloseReason::Local { code, reason } if is_violation(*code) => {
+                let code = SessionCode(u64::from(*code));
+                return CliError::SessionClosed {
+                    authority,
+                    reason: format!("{code}, {}", plain(reason)),
+                };
             }
             other => (plain(other), "Check the network, then run it again."),
         };
@@ -366,7 +373,7 @@ impl Link {
 
     /// Whether a session that ended this way may be opened again.
     fn may_reconnect(&self, reason: &CloseReason) -> bool {
-        self.wait && !matches!(reason, CloseReason::Peer { code, .. } if is_final(*code))
+        self.wait && !is_final(reason)
     }
 }
 
@@ -386,10 +393,19 @@ impl Failure {
     }
 }
 
-/// Codes that say the same again at the next attempt.
-fn is_final(code: u32) -> bool {
+/// Whether this side closes with `code` because of what the peer did.
+fn is_violation(code: u32) -> bool {
+    let code = SessionCode(u64::from(code));
+    code != SessionCode::NO_ERROR && code != SessionCode::INTERNAL_ERROR
+}
+
+/// Whether the next attempt would end the same way.
+fn is_final(reason: &CloseReason) -> bool {
+    let (CloseReason::Peer { code, .. } | CloseReason::Local { code, .. }) = reason else {
+        return false;
+    };
     matches!(
-        SessionCode(u64::from(code)),
+        SessionCode(u64::from(*code)),
         SessionCode::UNAUTHORIZED
             | SessionCode::PROTOCOL_VIOLATION
             | SessionCode::INVALID_PATH

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use moqtail::{
+    model::DecodeOptions,
     relay::{Relay, RelayConfig},
     transport::{Identity, ListenConfig, ListenError, Listener},
 };
@@ -10,7 +11,6 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 use super::certificate::CertificateSource;
 use crate::{
-    args::Tolerance,
     errors::{CliError, plain},
     http::{self, HttpLimits, Shown},
     output::print,
@@ -38,7 +38,7 @@ impl RelayServer {
         listen: &[ListenAddr],
         http: Option<&HttpAddr>,
         source: CertificateSource,
-        tolerate: &[Tolerance],
+        tolerances: DecodeOptions,
     ) -> Result<Self, CliError> {
         let certificate = source.load()?;
         let identity = certificate.identity;
@@ -54,8 +54,7 @@ impl RelayServer {
             }
         };
         let mut config = RelayConfig::default();
-        config.tolerances.allow_empty_namespace_prefix =
-            tolerate.contains(&Tolerance::EmptyNamespacePrefix);
+        config.tolerances = tolerances;
         Ok(Self {
             relay: Relay::new(config),
             listeners,

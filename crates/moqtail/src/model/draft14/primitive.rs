@@ -210,33 +210,44 @@ impl Wire for Filter {
 }
 
 /// A tuple of 0 to 32 fields.
+fn read_fields(r: &mut Reader<'_>, field: &'static str) -> Result<NamespacePrefix, Stop> {
+    let offset = r.offset();
+    let fault = |error| invalid(field, offset, DecodeErrorKind::Name(error));
+    let count = r.varint(field)?;
+    // draft-14 §2.4.1
+    if count > MAX_NAMESPACE_FIELDS as u64 {
+        return Err(fault(NameError::TooManyFields));
+    }
+    let begin = r.consumed();
+    let mut len = 0;
+    for _ in 0..count {
+        len += r.sized(field, usize::MAX)?.len();
+        // draft-14 §2.4.1
+        if len > MAX_FULL_TRACK_NAME_LEN {
+            return Err(fault(NameError::TooLong(len)));
+        }
+    }
+    // One copy for all fields; a second look at it finds them again.
+    let copy = owned(r.since(begin));
+    let mut fields = Reader::new(&copy, 0);
+    let next_field = || Some(copy.slice_ref(fields.sized(field, usize::MAX).ok()?));
+    NamespacePrefix::new(std::iter::from_fn(next_field)).map_err(fault)
+}
+
+/// A tuple of 1 to 32 fields, or of 0 where that is tolerated.
 impl Wire for NamespacePrefix {
     fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
         let offset = r.offset();
-        let fault = |error| invalid(field, offset, DecodeErrorKind::Name(error));
-        let count = r.varint(field)?;
-        // draft-14 §2.4.1
-        if count > MAX_NAMESPACE_FIELDS as u64 {
-            return Err(fault(NameError::TooManyFields));
-        }
+        let prefix = read_fields(r, field)?;
         // draft-14 §9.28; the tolerance is the caller's choice
-        if count == 0 && !r.options.allow_empty_namespace_prefix {
-            return Err(fault(NameError::NoFields));
+        if prefix.fields().is_empty() && !r.options.allow_empty_namespace_prefix {
+            return Err(invalid(
+                field,
+                offset,
+                DecodeErrorKind::EmptyNamespacePrefix,
+            ));
         }
-        let begin = r.consumed();
-        let mut len = 0;
-        for _ in 0..count {
-            len += r.sized(field, usize::MAX)?.len();
-            // draft-14 §2.4.1
-            if len > MAX_FULL_TRACK_NAME_LEN {
-                return Err(fault(NameError::TooLong(len)));
-            }
-        }
-        // One copy for all fields; a second look at it finds them again.
-        let copy = owned(r.since(begin));
-        let mut fields = Reader::new(&copy, 0);
-        let next_field = || Some(copy.slice_ref(fields.sized(field, usize::MAX).ok()?));
-        Self::new(std::iter::from_fn(next_field)).map_err(fault)
+        Ok(prefix)
     }
 
     fn write(&self, w: &mut Writer<'_>, field: &'static str) -> Result<(), EncodeError> {
@@ -256,7 +267,7 @@ impl Wire for TrackNamespace {
     fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
         let offset = r.offset();
         // draft-14 §2.4.1
-        Self::try_from(NamespacePrefix::read(r, field)?)
+        Self::try_from(read_fields(r, field)?)
             .map_err(|error| invalid(field, offset, DecodeErrorKind::Name(error)))
     }
 
