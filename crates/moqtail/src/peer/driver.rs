@@ -334,6 +334,14 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 }
             }
             Output::Close(close) => {
+                if let Some(tolerance) = close.tolerance {
+                    let peer = self.connection.remote_address();
+                    let peer = peer.map_or("a peer".to_owned(), |address| address.to_string());
+                    tracing::warn!(
+                        "The session with {peer} ends: {}. `--tolerate {tolerance}` lets such peers in.",
+                        close.reason
+                    );
+                }
                 tracing::info!(code = %close.code, blame = %close.blame, reason = close.reason, "closing");
                 self.connection.close(close_code(close.code), &close.reason);
                 self.over = true;

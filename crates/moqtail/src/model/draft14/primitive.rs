@@ -254,7 +254,8 @@ impl Wire for NamespacePrefix {
         let tuple = Tuple::read(r, field)?;
         // draft-14 §9.28; the tolerance is the caller's choice
         if tuple.count == 0 && !r.options.allow_empty_namespace_prefix {
-            return Err(fault(NameError::NoFields));
+            let kind = DecodeErrorKind::EmptyNamespacePrefix;
+            return Err(invalid(field, offset, kind));
         }
         // One copy for all fields; a second look at it finds them again.
         tuple.fields(&owned(r.since(tuple.begin))).map_err(fault)
@@ -277,7 +278,7 @@ impl Wire for TrackNamespace {
     fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
         let offset = r.offset();
         // draft-14 §2.4.1
-        Self::try_from(NamespacePrefix::read(r, field)?)
+        Self::try_from(read_fields(r, field)?)
             .map_err(|error| invalid(field, offset, DecodeErrorKind::Name(error)))
     }
 
