@@ -48,8 +48,9 @@ pub(super) fn transport(limits: &TransportLimits) -> Arc<TransportConfig> {
         .stream_receive_window(limits.stream_window.into())
         .receive_window(limits.receive_window(limits.initial_incoming_uni).into())
         .send_window(limits.send_window.into())
-        // Slicing every packet between equal streams costs up to twice the CPU.
-        .send_fairness(false)
+        // Without it quinn finishes a stream once begun, however urgent the others are. It costs nothing as long as
+        // streams have different priorities.
+        .send_fairness(true)
         .datagram_receive_buffer_size(Some(limits.datagram_buffer))
         .datagram_send_buffer_size(limits.datagram_buffer)
         .keep_alive_interval(Some(limits.keep_alive))
