@@ -22,7 +22,7 @@ mod wakers;
 pub use client::{ConnectConfig, ConnectError, Dialer, connect};
 pub use connection::*;
 pub use identity::Identity;
-pub use limits::TransportLimits;
+pub use limits::{Congestion, TransportLimits};
 pub use memory::{MemoryConnection, MemoryRecv, MemorySend};
 pub use quic::{QuicConnection, QuicRecv, QuicSend};
 pub use server::{AcceptError, Incoming, ListenConfig, ListenError, Listener};

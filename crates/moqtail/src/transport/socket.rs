@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{IdleTimeout, TransportConfig, VarInt, congestion::BbrConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{TransportLimits, limits::HTTP3_STREAMS};
+use super::{Congestion, TransportLimits, limits::HTTP3_STREAMS};
 
 /// A socket with large buffers, as far as the system grants them. An unspecified IPv6 address also takes IPv4 unless
 /// `only_v6` is set.
@@ -55,6 +55,9 @@ pub(super) fn transport(limits: &TransportLimits) -> Arc<TransportConfig> {
         .datagram_send_buffer_size(limits.datagram_buffer)
         .keep_alive_interval(Some(limits.keep_alive))
         .max_idle_timeout(Some(idle(limits)));
+    if limits.congestion == Congestion::Bbr {
+        config.congestion_controller_factory(Arc::new(BbrConfig::default()));
+    }
     Arc::new(config)
 }
 
