@@ -244,6 +244,15 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
+    /// Resident memory, in kB; 0 where the system does not tell, or after the end.
+    pub fn resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or_default()
+    }
+
     /// Waits for the program's end.
     ///
     /// # Panics
