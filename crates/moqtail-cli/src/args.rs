@@ -109,7 +109,7 @@ pub(crate) struct RelayOptions {
     /// Private key of the certificate (PEM)
     #[arg(long, env = "MOQTAIL_KEY", value_name = "PEM", hide_env_values = true)]
     pub(crate) key: Option<PathBuf>,
-    /// Where to serve /certificate.sha256 and /health over HTTP (TCP), or `off` [default: as --listen]
+    /// Where to serve /certificate.sha256 and /health over HTTP, with --cert over HTTPS (TCP), or `off` [default: as --listen]
     #[arg(
         long,
         env = "MOQTAIL_HTTP",

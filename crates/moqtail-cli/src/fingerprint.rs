@@ -77,29 +77,24 @@ fn parse(answer: &[u8]) -> Result<Fingerprint, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::net::TcpListener;
+    use tokio::{net::TcpListener, sync::watch};
 
     use super::*;
-    use crate::http;
+    use crate::http::{self, HttpLimits, Shown};
 
     #[tokio::test]
     async fn the_served_fingerprint_is_the_fetched_one() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let served = Fingerprint([0xA5; 32]);
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let server = http::serve(listener, Arc::new(move || served), async {
-            drop(ended.await)
+        let shown = watch::Sender::new(Shown {
+            fingerprint: served,
+            tls: None,
         });
-        let client = async {
-            let fetched = fetch("localhost", port).await;
-            drop(end);
-            fetched
+        let fetched = tokio::select! {
+            fetched = fetch("localhost", port) => fetched,
+            never = http::serve(listener, shown.subscribe(), HttpLimits::default()) => match never {},
         };
-        let (server, fetched) = tokio::join!(server, client);
-        server.unwrap();
         assert_eq!(fetched.unwrap(), served);
     }
 

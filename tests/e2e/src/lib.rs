@@ -10,10 +10,13 @@ mod bottleneck;
 mod carrier;
 mod counted;
 mod files;
+mod host;
 mod media;
 mod mp4;
 mod process;
 mod relay;
+#[cfg(target_os = "linux")]
+mod usage;
 
 use std::time::Duration;
 
@@ -23,10 +26,13 @@ pub use bottleneck::{Bottleneck, Place};
 pub use carrier::Carrier;
 pub use counted::{Clock, Ledger, Shape, feed, receive};
 pub use files::{Scratch, ffmpeg, ffprobe};
+pub use host::Host;
 pub use media::{Codecs, FRAME_RATE, Live, Passed, playable, test_media};
 pub use mp4::{Chunk, chunks};
 pub use process::{Finished, Process};
 pub use relay::Relay;
+#[cfg(target_os = "linux")]
+pub use usage::{Peak, Usage};
 
 /// How long a test waits for anything at most. Generous, for machines that do other work meanwhile.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -224,6 +224,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends Ctrl-C.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
@@ -242,15 +247,6 @@ impl Process {
     fn signal(&self, signal: Signal) {
         // One that has ended already cannot be signalled; what it wrote tells more than this would.
         let _ = kill_process(Pid::from_child(&self.child), signal);
-    }
-
-    /// Resident memory, in kB; 0 where the system does not tell, or after the end.
-    pub fn resident_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-            .unwrap_or_default()
     }
 
     /// Waits for the program's end.
@@ -312,7 +308,7 @@ fn read_lines(source: impl Read, output: &Output) {
     clippy::disallowed_methods,
     reason = "each pipe of a child needs a reader of its own"
 )]
-fn background(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+pub(crate) fn background(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(work)
 }
 
@@ -325,6 +321,6 @@ fn now() -> Instant {
     clippy::disallowed_methods,
     reason = "the end of a child can only be asked for"
 )]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(5));
 }

@@ -1,6 +1,6 @@
 //! Objects over bad networks: loss, delay, reordering, outages, changing addresses.
 
-#![cfg(unix)]
+#![cfg(all(unix, feature = "network"))]
 
 use std::time::Duration;
 
@@ -8,7 +8,10 @@ use moqtail::{
     client::{Broadcast, SubscribeOptions, SubscriptionEnd, TrackOptions},
     model::PublishDoneCode,
 };
-use moqtail_e2e::{Carrier, Clock, Ledger, Relay, Shape, feed, receive};
+use moqtail_e2e::{
+    Carrier, Clock, FRAME_RATE, Ledger, Process, Relay, Scratch, Shape, chunks, feed, playable,
+    receive,
+};
 use moqtail_sim::{Direction, UdpProxy, Weather};
 use tokio::time::sleep;
 
@@ -203,6 +206,7 @@ fn outages_of_two_seconds_cost_no_object() {
     }
 }
 
+/// A client that only receives is found at its new address when it sends next, at the latest after its keep-alive.
 #[test]
 fn addresses_that_change_in_mid_stream_cost_no_object() {
     let ledgers = everything_arrives(STREAM, Weather::CLEAR, async |ways| {
@@ -373,4 +377,47 @@ fn after_an_outage_the_most_urgent_comes_first() {
             }
         }
     });
+}
+
+/// The programs themselves: they bear 5 % loss, and connect again after an outage that is longer than they wait.
+#[test]
+fn a_film_goes_on_through_loss_and_after_a_long_outage() {
+    let scratch = Scratch::new();
+    let film = scratch.write("film.mp4", moqtail_media::sample());
+    let film = film.to_str().expect("a path in UTF-8");
+    let relay = Relay::start();
+    let frames = |output: &[u8]| {
+        let video = |chunk: &&moqtail_e2e::Chunk| chunk.track == 1;
+        chunks(output).iter().filter(video).count()
+    };
+    for (to, from) in Carrier::PAIRS {
+        let ways = Ways::new(&relay, 9, Clock::start());
+        ways.set_both(Weather::lossy(0.05));
+        let url = from.url(ways.subscriber.addr());
+        let viewer = Process::moqtail(["subscribe", &url, "film", "--out", "-", "--insecure"]);
+        let url = to.url(ways.publisher.addr());
+        let publisher = Process::moqtail(["publish", &url, "film", film, "--loop", "--insecure"]);
+        let wait = |count| {
+            viewer.wait_stdout("frames", |all| {
+                (frames(all) >= count).then_some(frames(all))
+            })
+        };
+        let before = wait(3 * FRAME_RATE);
+        ways.set_both(Weather::OUTAGE);
+        run(sleep(4 * OUTAGE));
+        ways.set_both(Weather::lossy(0.05));
+        let back = ways.clock.now();
+        let resumed = wait(before + FRAME_RATE);
+        println!(
+            "{to:?} to {from:?}: frames again {:?} after 8 s of outage",
+            ways.clock.now() - back
+        );
+        wait(resumed + 2 * FRAME_RATE);
+        publisher.interrupt();
+        let finished = publisher.finish();
+        assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+        let finished = viewer.finish();
+        assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+        playable(&scratch.write("out.mp4", &finished.stdout));
+    }
 }

@@ -1,6 +1,6 @@
 //! Processes that die at any moment, and what the others make of it.
 
-#![cfg(unix)]
+#![cfg(all(target_os = "linux", feature = "process"))]
 
 use std::{
     io::{self, Read},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use moqtail_e2e::{Clock, FRAME_RATE, Process, Relay, Scratch, chunks, playable};
+use moqtail_e2e::{Clock, FRAME_RATE, Process, Relay, Scratch, Usage, chunks, playable};
 use moqtail_sim::Rng;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
@@ -22,7 +22,7 @@ const CHAOS_SECONDS: u64 = 60;
 const LINE_EVERY: Duration = Duration::from_millis(20);
 
 /// What a relay may grow by while it carries two broadcasts: their logs.
-const RELAY_GROWTH_KB: u64 = 32 << 10;
+const RELAY_GROWTH: u64 = 32 << 20;
 
 /// How long a program may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -177,11 +177,11 @@ impl Cast {
     }
 
     fn assert_relay_is_flat(&mut self) {
-        let now = self.relay_kb();
+        let now = self.relay_bytes();
         let settled = *self.relay_settled.get_or_insert(now);
         assert!(
-            now < settled + RELAY_GROWTH_KB,
-            "the relay grew from {settled} kB to {now} kB"
+            now < settled + RELAY_GROWTH,
+            "the relay grew from {settled} to {now} bytes"
         );
     }
 
@@ -205,14 +205,14 @@ impl Cast {
             (all.len() > film + 20_000).then_some(())
         });
         let took = clock.now();
-        let kb = self.relay_kb();
-        self.relay_settled.get_or_insert(kb);
+        let bytes = self.relay_bytes();
+        self.relay_settled.get_or_insert(bytes);
         took
     }
 
-    fn relay_kb(&self) -> u64 {
+    fn relay_bytes(&self) -> u64 {
         let relay = self.relay.as_ref().expect("the relay runs");
-        relay.process().resident_kb()
+        Usage::of(relay.process().id()).resident()
     }
 }
 

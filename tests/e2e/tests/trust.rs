@@ -3,12 +3,16 @@
 #![cfg(unix)]
 
 use std::{
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use moqtail_e2e::{Process, Relay, Scratch, moqtail};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// A certificate authority of one test.
 struct Authority {
@@ -34,6 +38,29 @@ impl Authority {
         scratch.write("key.pem", key.serialize_pem());
         scratch.write("cert.pem", certificate.pem());
     }
+}
+
+/// The status line of an answer over HTTPS, to a client that trusts this authority alone.
+fn https(port: u16, authority: &Authority, path: &str) -> io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    let root = authority.issuer.der().clone();
+    roots.add(root).map_err(io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().map_err(io::Error::other)?;
+    let tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(tls, TcpStream::connect(("localhost", port))?);
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 
 fn text(path: &Path) -> &str {
@@ -124,6 +151,46 @@ fn a_certificate_is_replaced_while_the_relay_runs() {
     for url in [relay.quic(), relay.web()] {
         assert!(reaches(&url, &["--fingerprint", &after]));
         assert!(!reaches(&url, &["--fingerprint", &before]));
+        assert!(reaches(&url, &[]));
+    }
+}
+
+#[test]
+fn pages_are_served_over_https_with_the_certificate_of_the_relay() {
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    authority.issue(&scratch);
+    let (cert, key) = (scratch.path("cert.pem"), scratch.path("key.pem"));
+    let relay = Relay::start_with([
+        "-v",
+        "--listen",
+        "localhost:0",
+        "--cert",
+        text(&cert),
+        "--key",
+        text(&key),
+    ]);
+    relay
+        .process()
+        .wait_lines("for https: /certificate.sha256 and /health (TCP)", 1);
+    // A peer that never finishes its handshake is nobody's business but its own.
+    let mut stalled = TcpStream::connect(("localhost", relay.port())).expect("it listens");
+    stalled.write_all(b"\x16\x03\x01").expect("it takes bytes");
+    let ok = "HTTP/1.1 200 OK";
+    let health = https(relay.port(), &authority, "/health");
+    assert_eq!(health.expect("a trusted certificate"), ok);
+
+    let other = Authority::new(&Scratch::new());
+    other.issue(&scratch);
+    relay
+        .process()
+        .wait_stderr("another certificate is in use now");
+    let health = https(relay.port(), &other, "/health");
+    assert_eq!(health.expect("the renewed certificate"), ok);
+    assert!(https(relay.port(), &authority, "/health").is_err());
+
+    // Local clients need no set-up with HTTPS either, and none of them mistakes one port for the other.
+    for url in [relay.quic(), relay.web()] {
         assert!(reaches(&url, &[]));
     }
 }

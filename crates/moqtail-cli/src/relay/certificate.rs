@@ -11,7 +11,8 @@ use moqtail::transport::Identity;
 use crate::{
     args::RelayOptions,
     errors::{CliError, plain},
-    values::ListenAddr,
+    http::{self, Shown},
+    values::{Fingerprint, ListenAddr},
 };
 
 /// How often the PEM files are looked at.
@@ -27,6 +28,15 @@ pub(crate) enum CertificateSource {
     Generated(Vec<String>),
     /// Read from these files.
     Files { cert: PathBuf, key: PathBuf },
+}
+
+/// A certificate in both its uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    /// For QUIC.
+    pub(super) identity: Identity,
+    /// For the HTTP side: TLS if it is from files, as browsers trust no other one there.
+    pub(super) shown: Shown,
 }
 
 /// What tells one state of the files from the next: when each was changed, and its length.
@@ -70,27 +80,33 @@ impl CertificateSource {
     }
 
     /// Generates or reads the certificate.
-    pub(crate) fn load(&self) -> Result<Identity, CliError> {
+    pub(crate) fn load(&self) -> Result<Certificate, CliError> {
         match self {
             Self::Generated(names) => {
-                Identity::generate(names.iter().cloned()).map_err(|error| CliError::Start {
+                let identity = Identity::generate(names.iter().cloned());
+                let identity = identity.map_err(|error| CliError::Start {
                     reason: plain(error),
-                })
+                })?;
+                Ok(Certificate::new(identity, None))
             }
             Self::Files { cert, key } => {
                 let chain = read(cert, "a certificate chain in PEM form with `--cert`")?;
                 let secret = read(key, "a private key in PEM form with `--key`")?;
-                Identity::from_pem(&chain, &secret).map_err(|error| CliError::Pem {
+                let unusable = |reason| CliError::Pem {
                     path: cert.clone(),
-                    reason: plain(error),
+                    reason,
                     wanted: "a certificate chain with `--cert` and its own key with `--key`, both in PEM form",
-                })
+                };
+                let identity =
+                    Identity::from_pem(&chain, &secret).map_err(|error| unusable(plain(error)))?;
+                let tls = http::tls(&chain, &secret).map_err(unusable)?;
+                Ok(Certificate::new(identity, Some(tls)))
             }
         }
     }
 
     /// Calls `renewed` with each new certificate; never returns. What cannot be used is logged, and the one before stays.
-    pub(crate) async fn watch(&self, mut renewed: impl FnMut(Identity)) {
+    pub(crate) async fn watch(&self, mut renewed: impl FnMut(Certificate)) {
         let mut loaded = self.stamp();
         let mut failed = None;
         loop {
@@ -99,15 +115,17 @@ impl CertificateSource {
                 Self::Files { .. } => tokio::time::sleep(LOOK_EVERY).await,
             }
             let stamp = self.stamp();
-            if !self.is_generated() && (stamp == loaded || Some(stamp) == failed) {
+            if !self.is_generated() && stamp == loaded {
                 continue;
             }
             match self.load() {
-                Ok(identity) => {
-                    renewed(identity);
+                Ok(certificate) => {
+                    renewed(certificate);
                     tracing::info!("another certificate is in use now");
                     (loaded, failed) = (stamp, None);
                 }
+                // The same files again: they may be readable another time.
+                Err(_) if Some(stamp) == failed => {}
                 Err(error) => {
                     tracing::warn!("The certificate stays as it was: {error}");
                     failed = Some(stamp);
@@ -124,6 +142,16 @@ impl CertificateSource {
         match self {
             Self::Generated(_) => [None, None],
             Self::Files { cert, key } => [of(cert), of(key)],
+        }
+    }
+}
+
+impl Certificate {
+    fn new(identity: Identity, tls: Option<http::Tls>) -> Self {
+        let fingerprint = Fingerprint(identity.fingerprint());
+        Self {
+            identity,
+            shown: Shown { fingerprint, tls },
         }
     }
 }

@@ -63,7 +63,8 @@ fn banner(server: &RelayServer) -> String {
     for address in server.http_addresses() {
         let _ = writeln!(
             text,
-            "listening on {address} for http: /certificate.sha256 and /health (TCP)"
+            "listening on {address} for {}: /certificate.sha256 and /health (TCP)",
+            server.http_scheme()
         );
     }
     let _ = writeln!(text, "{}", server.certificate_line());

@@ -1,6 +1,6 @@
 //! A relay with its UDP listeners, its HTTP side and its certificate; also the relay of the demo.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use moqtail::{
     relay::{Relay, RelayConfig},
@@ -12,7 +12,7 @@ use super::certificate::CertificateSource;
 use crate::{
     args::Tolerance,
     errors::{CliError, plain},
-    http,
+    http::{self, HttpLimits, Shown},
     output::print,
     values::{Fingerprint, HttpAddr, ListenAddr},
 };
@@ -29,7 +29,7 @@ pub(crate) struct RelayServer {
     listeners: Vec<Arc<Listener>>,
     http: Vec<TcpListener>,
     source: CertificateSource,
-    identity: watch::Sender<Identity>,
+    shown: watch::Sender<Shown>,
 }
 
 impl RelayServer {
@@ -40,7 +40,8 @@ impl RelayServer {
         source: CertificateSource,
         tolerate: &[Tolerance],
     ) -> Result<Self, CliError> {
-        let identity = source.load()?;
+        let certificate = source.load()?;
+        let identity = certificate.identity;
         let mut tries = 1;
         let (listeners, http) = loop {
             match bind_all(listen, http, &identity).await {
@@ -60,7 +61,7 @@ impl RelayServer {
             listeners,
             http,
             source,
-            identity: watch::Sender::new(identity),
+            shown: watch::Sender::new(certificate.shown),
         })
     }
 
@@ -87,12 +88,20 @@ impl RelayServer {
 
     /// The line that tells of the certificate in use.
     pub(crate) fn certificate_line(&self) -> String {
-        certificate_line(&self.identity)
+        certificate_line(&self.shown)
     }
 
     /// SHA-256 of the certificate in use.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(self.identity.borrow().fingerprint())
+        self.shown.borrow().fingerprint
+    }
+
+    /// `http` or `https`, as the HTTP side speaks it.
+    pub(crate) fn http_scheme(&self) -> &'static str {
+        match self.shown.borrow().tls {
+            Some(_) => "https",
+            None => "http",
+        }
     }
 
     /// Whether the certificate was generated here.
@@ -111,7 +120,7 @@ impl RelayServer {
             listeners,
             http,
             source,
-            identity,
+            shown,
         } = self;
         let mut serving = JoinSet::new();
         for listener in &listeners {
@@ -120,21 +129,27 @@ impl RelayServer {
         }
         let mut web = JoinSet::new();
         for listener in http {
-            let identity = identity.clone();
-            let fingerprint = Arc::new(move || Fingerprint(identity.borrow().fingerprint()));
-            web.spawn(http::serve(listener, fingerprint, std::future::pending()));
+            web.spawn(http::serve(
+                listener,
+                shown.subscribe(),
+                HttpLimits::default(),
+            ));
         }
         let renew = source.watch(|renewed| {
             for listener in &listeners {
-                listener.set_identity(&renewed);
+                listener.set_identity(&renewed.identity);
             }
-            identity.send_replace(renewed);
-            print(&certificate_line(&identity));
+            shown.send_replace(renewed.shown);
+            print(&certificate_line(&shown));
         });
         let ended = tokio::select! {
             () = end => Ok(()),
             () = renew => Ok(()),
-            Some(served) = web.join_next() => Err(http_failed(served)),
+            Some(Err(error)) = web.join_next() => Err(CliError::Listen {
+                address: "its HTTP port any longer".to_owned(),
+                reason: plain(error),
+                option: "--http",
+            }),
             Some(_) = serving.join_next() => Err(CliError::Listen {
                 address: "its UDP port any longer".to_owned(),
                 reason: "the listener ended".to_owned(),
@@ -158,22 +173,8 @@ impl RelayServer {
     }
 }
 
-fn certificate_line(identity: &watch::Sender<Identity>) -> String {
-    let fingerprint = Fingerprint(identity.borrow().fingerprint());
-    format!("certificate {fingerprint} (SHA-256)\n")
-}
-
-fn http_failed(served: Result<io::Result<()>, tokio::task::JoinError>) -> CliError {
-    let reason = match served {
-        Ok(Ok(())) => "the listener ended".to_owned(),
-        Ok(Err(error)) => plain(error),
-        Err(error) => plain(error),
-    };
-    CliError::Listen {
-        address: "its HTTP port any longer".to_owned(),
-        reason,
-        option: "--http",
-    }
+fn certificate_line(shown: &watch::Sender<Shown>) -> String {
+    format!("certificate {} (SHA-256)\n", shown.borrow().fingerprint)
 }
 
 type Bound = (Vec<Arc<Listener>>, Vec<TcpListener>);

@@ -221,14 +221,8 @@ impl<C: Connection> ClientHandler<C> {
             forward: request.forward,
             subscriber_priority: request.priority,
             group_order: request.group_order.unwrap_or(offered.group_order),
-            // draft-14 §9.2.1.2: the smaller of both is in force.
-            delivery_timeout: [
-                request.parameters.delivery_timeout(),
-                offered.delivery_timeout,
-            ]
-            .into_iter()
-            .flatten()
-            .min(),
+            delivery_timeout: request.parameters.delivery_timeout(),
+            publisher_timeout: offered.delivery_timeout,
         };
         let id = subscription_id(handle);
         match self

@@ -25,7 +25,8 @@ pub(super) enum StreamHead {
     Read { header: StreamHeader, rest: Bytes },
     /// Not a head of draft 14.
     Malformed(DecodeError),
-    /// The stream ended before its head was complete, which a reset may cause at any time (draft-14 §10.4.3).
+    /// The stream was reset before its head was complete, which may happen at any time (draft-14 §10.4.3), or finished
+    /// without a byte.
     Ended,
 }
 
@@ -42,7 +43,13 @@ pub(super) async fn read_head<R: RecvStream>(
                 Ok(None) => {}
                 Err(error) => break StreamHead::Malformed(error),
             },
-            Ok(None) | Err(_) => break StreamHead::Ended,
+            // draft-14 §10.4: a FIN inside a header leaves bytes that are no stream; before the first byte it is a
+            // sender that had nothing to say.
+            Ok(None) => match decoder.finish() {
+                Ok(()) => break StreamHead::Ended,
+                Err(error) => break StreamHead::Malformed(error),
+            },
+            Err(_) => break StreamHead::Ended,
         }
     };
     (stream, recv, head)

@@ -1,11 +1,13 @@
 //! Shell: drives one session and its data over one connection.
 
+mod budget;
 mod driver;
 mod egress;
 mod handle;
 mod inbound;
 mod ingest;
 mod limits;
+mod pool;
 mod report;
 mod streams;
 #[cfg(test)]
@@ -20,6 +22,7 @@ pub(crate) use handle::{PeerHandle, now};
 pub(crate) use inbound::InboundStream;
 pub use ingest::{IngestEnd, ingest_subgroup};
 pub use limits::PeerLimits;
+pub use pool::TrackPool;
 pub(crate) use report::{Report, refusal, subscription_id};
 pub use track::{Interest, Track};
 pub use writer::{LocalSubgroup, LocalTrack};

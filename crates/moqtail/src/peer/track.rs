@@ -1,22 +1,24 @@
 //! A track that streams feed and sessions follow: its log behind one short lock, and who waits for more.
 
 use std::{
-    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
 
-use super::wake::SubscriptionWake;
+use super::budget::LogBudget;
+use super::wake::{SubscriptionWake, WakeList};
 use crate::model::{Location, ObjectDatagram, PublishDoneCode, TrackAlias};
 use crate::track::{
-    ArrivalMark, MalformedTrack, PublisherId, Source, TrackEnd, TrackLimits, TrackLog,
+    ArrivalMark, MalformedTrack, PublisherId, Source, Spared, TrackEnd, TrackLimits, TrackLog,
 };
 
 /// One track as every session of this process shares it.
 #[derive(Debug)]
 pub struct Track {
     alias: TrackAlias,
+    budget: Option<Arc<LogBudget>>,
     inner: Mutex<Inner>,
     interest: watch::Sender<Interest>,
 }
@@ -24,8 +26,9 @@ pub struct Track {
 #[derive(Debug)]
 struct Inner {
     log: TrackLog,
-    /// Subscriptions to be woken by the next change; each at most once.
-    waiting: Vec<Arc<SubscriptionWake>>,
+    waiting: WakeList,
+    /// Bytes that the budget was charged with.
+    charged: usize,
 }
 
 /// Who wants the track now.
@@ -41,11 +44,28 @@ impl Track {
     /// An empty track. `alias` is its Track Alias in every session that it is delivered to; no two tracks of a process
     /// that meet in one session may share it. At most 2^62 - 1.
     pub fn new(alias: TrackAlias, limits: TrackLimits) -> Arc<Self> {
+        Self::make(alias, limits, None)
+    }
+
+    /// The same, with a log that shares a budget with those of other tracks.
+    pub(super) fn within(
+        budget: Arc<LogBudget>,
+        alias: TrackAlias,
+        limits: TrackLimits,
+    ) -> Arc<Self> {
+        let track = Self::make(alias, limits, Some(budget));
+        track.with_log(|_| ());
+        track
+    }
+
+    fn make(alias: TrackAlias, limits: TrackLimits, budget: Option<Arc<LogBudget>>) -> Arc<Self> {
         Arc::new(Self {
             alias,
+            budget,
             inner: Mutex::new(Inner {
                 log: TrackLog::new(alias, limits),
-                waiting: Vec::new(),
+                waiting: WakeList::default(),
+                charged: 0,
             }),
             interest: watch::Sender::default(),
         })
@@ -82,6 +102,12 @@ impl Track {
         self.write(|log| log.remove_publisher(publisher));
     }
 
+    /// MAX_CACHE_DURATION that a publisher told (draft-14 §9.2.1.3): what is older is not begun to be delivered, and not
+    /// kept.
+    pub fn set_cache_duration(&self, publisher: PublisherId, duration: Option<Duration>) {
+        self.write(|log| log.set_cache_duration(publisher, duration));
+    }
+
     /// Takes one object that came as a datagram.
     ///
     /// # Errors
@@ -116,19 +142,59 @@ impl Track {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads or writes the log without waking anybody.
+    /// Reads the log, or changes what no reader sees.
     pub(super) fn with_log<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> R {
-        f(&mut self.lock().log)
+        self.turn(&mut self.lock(), f)
+    }
+
+    /// One turn with the log, within the budget.
+    fn turn<R>(&self, inner: &mut Inner, f: impl FnOnce(&mut TrackLog) -> R) -> R {
+        let Some(budget) = &self.budget else {
+            return f(&mut inner.log);
+        };
+        inner.log.set_tick(budget.tick());
+        let result = f(&mut inner.log);
+        budget.settle(&mut inner.log, &mut inner.charged);
+        result
+    }
+
+    /// Lets groups go that were last written before `tick`.
+    pub(super) fn evict_before(&self, tick: u64, spared: Spared) {
+        self.clean(|log| log.evict_before(tick, spared) > 0);
+    }
+
+    /// Lets what is older than MAX_CACHE_DURATION go.
+    pub(super) fn expire(&self) {
+        let now = Instant::now().into_std();
+        self.clean(|log| log.expire(now));
+    }
+
+    /// Wakes who follows the track only if something went.
+    fn clean(&self, f: impl FnOnce(&mut TrackLog) -> bool) {
+        let mut inner = self.lock();
+        if self.turn(&mut inner, f) {
+            let waiting = inner.waiting.take();
+            drop(inner);
+            waiting.iter().for_each(SubscriptionWake::wake);
+        }
     }
 
     /// Changes the log and wakes who follows it.
     pub(super) fn write<R>(&self, f: impl FnOnce(&mut TrackLog) -> R) -> R {
         let mut inner = self.lock();
-        let result = f(&mut inner.log);
-        let waiting = mem::take(&mut inner.waiting);
+        let result = self.turn(&mut inner, f);
+        let waiting = inner.waiting.take();
         drop(inner);
         waiting.iter().for_each(SubscriptionWake::wake);
         result
+    }
+}
+
+impl Drop for Track {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.release(self.lock().charged);
+        }
     }
 }
 
@@ -176,9 +242,7 @@ impl Source for Follow {
     fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> R {
         let mut inner = self.track.lock();
         // Under the same lock as the reading, so that no change falls between.
-        if self.wake.begin_wait() {
-            inner.waiting.push(self.wake.clone());
-        }
+        inner.waiting.add(&self.wake);
         f(&inner.log)
     }
 }
@@ -186,7 +250,7 @@ impl Source for Follow {
 impl Drop for Follow {
     fn drop(&mut self) {
         let mut inner = self.track.lock();
-        inner.waiting.retain(|wake| !Arc::ptr_eq(wake, &self.wake));
+        inner.waiting.remove(&self.wake);
         drop(inner);
         if let Some(forward) = self.counted().take() {
             self.track.interest.send_modify(|interest| {

@@ -4,7 +4,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Wake, Waker},
 };
@@ -118,8 +118,8 @@ impl Wake for StreamWake {
 pub(super) struct SubscriptionWake {
     session: Arc<SessionWake>,
     subscription: SubscriptionId,
-    /// In the wake list of the track.
-    waiting: AtomicBool,
+    /// Place in the wake list of the track, counted from 1; 0: in none.
+    place: AtomicUsize,
     /// Told to the session and not yet looked at.
     listed: AtomicBool,
 }
@@ -129,14 +129,9 @@ impl SubscriptionWake {
         Arc::new(Self {
             session,
             subscription,
-            waiting: AtomicBool::new(false),
+            place: AtomicUsize::new(0),
             listed: AtomicBool::new(false),
         })
-    }
-
-    /// Whether it is to be put into the wake list, being in it not yet.
-    pub(super) fn begin_wait(&self) -> bool {
-        !self.waiting.swap(true, Ordering::AcqRel)
     }
 
     /// The cause was looked at; later changes are told anew.
@@ -146,10 +141,77 @@ impl SubscriptionWake {
 
     /// The track changed; it was taken off the wake list.
     pub(super) fn wake(self: &Arc<Self>) {
-        self.waiting.store(false, Ordering::Release);
+        self.place.store(0, Ordering::Release);
         if !self.listed.swap(true, Ordering::AcqRel) {
             push(&self.session.changed, self.subscription);
             self.session.kick();
         }
+    }
+}
+
+/// Subscriptions to be woken by the next change of a track; each at most once. It stands under the lock of the track.
+#[derive(Debug, Default)]
+pub(super) struct WakeList(Vec<Arc<SubscriptionWake>>);
+
+impl WakeList {
+    pub(super) fn add(&mut self, wake: &Arc<SubscriptionWake>) {
+        let place = self.0.len() + 1;
+        let free = wake
+            .place
+            .compare_exchange(0, place, Ordering::AcqRel, Ordering::Acquire);
+        // One that was taken off the list and is not woken yet will look again anyway.
+        if free.is_ok() {
+            self.0.push(wake.clone());
+        }
+    }
+
+    /// Takes one off, wherever it stands.
+    pub(super) fn remove(&mut self, wake: &Arc<SubscriptionWake>) {
+        let place = wake.place.load(Ordering::Acquire);
+        let Some(at) = place.checked_sub(1) else {
+            return;
+        };
+        if !self.0.get(at).is_some_and(|other| Arc::ptr_eq(other, wake)) {
+            return;
+        }
+        self.0.swap_remove(at);
+        if let Some(moved) = self.0.get(at) {
+            moved.place.store(place, Ordering::Release);
+        }
+    }
+
+    /// Takes all off; they are to be woken without the lock.
+    pub(super) fn take(&mut self) -> Vec<Arc<SubscriptionWake>> {
+        mem::take(&mut self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaving_takes_a_subscription_off_wherever_it_stands() {
+        let session = Arc::new(SessionWake::default());
+        let wake = |id| SubscriptionWake::new(session.clone(), SubscriptionId(id));
+        let wakes: Vec<_> = (0..5).map(wake).collect();
+        let mut list = WakeList::default();
+        for wake in wakes.iter().chain(&wakes) {
+            list.add(wake);
+        }
+        for gone in [0, 3, 4, 3] {
+            list.remove(&wakes[gone]);
+        }
+        list.take().iter().for_each(SubscriptionWake::wake);
+        let mut woken = session.take_changed();
+        woken.sort();
+        assert_eq!(woken, [SubscriptionId(1), SubscriptionId(2)]);
+        // One that is off the list and not woken yet is not put on again, nor taken off in place of another.
+        list.add(&wakes[1]);
+        let taken = list.take();
+        list.add(&wakes[1]);
+        list.add(&wakes[2]);
+        list.remove(&wakes[1]);
+        assert_eq!((taken.len(), list.take().len()), (1, 1));
     }
 }

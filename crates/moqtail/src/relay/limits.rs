@@ -10,6 +10,14 @@ pub struct RelayLimits {
     pub max_sessions: usize,
     /// Tracks at once; over it SUBSCRIBE and PUBLISH are answered INTERNAL_ERROR. Default 100,000.
     pub max_tracks: usize,
+    /// Most bytes that the logs of all tracks hold together, counting what they pin and know. From seven eighths of it on
+    /// whole groups leave, those written longest ago in whichever track first; the newest group of a track stays.
+    /// Where only newest groups are left, those of the tracks that were written longest ago leave too, and at the limit
+    /// itself a track that is written keeps no more than what its last turn of reading brought (64 KiB a stream), until
+    /// room was made elsewhere.
+    /// Subscribers that wanted what has left are treated as too slow. What is on its way to subscribers is not part of
+    /// it, see [`DeliveryLimits::in_flight_bytes`](crate::track::DeliveryLimits::in_flight_bytes). Default 512 MiB.
+    pub max_log_bytes: usize,
     /// Publishers of one track at once; further ones are not asked. Default 4.
     pub max_publishers_per_track: usize,
     /// How long a SUBSCRIBE waits for a publisher's answer before SUBSCRIBE_ERROR TIMEOUT. Default 1 s.
@@ -24,6 +32,7 @@ impl Default for RelayLimits {
         Self {
             max_sessions: 10_000,
             max_tracks: 100_000,
+            max_log_bytes: 512 << 20,
             max_publishers_per_track: 4,
             upstream_timeout: Duration::from_secs(1),
             publisher_linger: Duration::from_secs(10),

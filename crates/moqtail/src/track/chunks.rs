@@ -41,6 +41,12 @@ impl ChunkList {
         self.chunks.push_back((start, bytes));
     }
 
+    /// Offset after the first piece.
+    pub(super) fn front_end(&self) -> Option<u64> {
+        let (start, bytes) = self.chunks.front()?;
+        Some(start + bytes.len() as u64)
+    }
+
     /// Lets the first piece go; returns its length.
     pub(super) fn pop_front(&mut self) -> Option<usize> {
         let (start, bytes) = self.chunks.pop_front()?;

@@ -32,8 +32,12 @@ pub(super) struct Cursor {
     pub(super) lane: Option<Lane>,
     /// Nothing that belongs to the subscription is missing before the first object.
     complete: bool,
+    /// Lowest Object ID that belongs to the subscription.
+    least: u64,
     /// When the oldest object that is not handed over expires.
     pub(super) deadline: Option<Instant>,
+    /// When that object was received.
+    pub(super) oldest: Option<Instant>,
     /// Offset in the run of the next byte to take out.
     next: u64,
     /// End of the run as far as known.
@@ -46,7 +50,11 @@ pub(super) struct Cursor {
     /// How the run ended.
     over: Option<RunState>,
     /// Where the first object begins in the run.
+    origin: u64,
+    /// The same, after what stands in the head instead.
     first: u64,
+    /// Arrival of the newest object of the run, and where it begins.
+    newest: (u64, u64),
     /// Everything is handed over; until then the reset waits.
     pub(super) lingers: Option<(Instant, StreamCode)>,
 }
@@ -63,8 +71,15 @@ pub(super) enum End {
 pub(super) struct Lost;
 
 impl Cursor {
-    /// A cursor that begins at `first`; `complete` tells whether objects before it are missing that should not be.
-    pub(super) fn new(run: &Run, first: &ObjectEntry, rank: Rank, complete: bool) -> Self {
+    /// A cursor that begins at `first`, where objects from `least` on belong to the subscription; `complete` tells whether
+    /// none of them is missing before `first` in the run.
+    pub(super) fn new(
+        run: &Run,
+        first: &ObjectEntry,
+        least: u64,
+        rank: Rank,
+        complete: bool,
+    ) -> Self {
         let mut cursor = Self {
             rank,
             group: run.group(),
@@ -73,18 +88,23 @@ impl Cursor {
             watched: false,
             lane: None,
             complete,
+            least,
             deadline: None,
+            oldest: None,
             next: 0,
             end: 0,
             staged: VecDeque::new(),
             staged_len: 0,
             head_len: 0,
             over: None,
+            origin: first.start,
             first: first.start,
+            newest: (first.arrival, first.start),
             lingers: None,
         };
         if !run.starts_with(first) {
             cursor.next = first.start + u64::from(first.delta_len);
+            cursor.first = cursor.next;
             // Numbers that were read from a stream can be written.
             if let Ok(head) = run.late_header(first) {
                 cursor.head_len = head.len();
@@ -99,6 +119,10 @@ impl Cursor {
     /// Learns how far the run goes now; returns how many staged bytes it gave back.
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
+        self.complete &= !run.gapped || self.least >= run.first;
+        if let Some(last) = run.last {
+            self.newest = (last.arrival, last.start);
+        }
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.
@@ -121,9 +145,24 @@ impl Cursor {
         self.end - self.unsent()
     }
 
+    /// When the newest object of the run began to arrive, in the order of arrivals, and how many of its bytes are known
+    /// and not handed over.
+    pub(super) fn newest(&self) -> (u64, u64) {
+        let (arrival, start) = self.newest;
+        (arrival, self.end.saturating_sub(start).min(self.behind()))
+    }
+
     /// Offset in the run of the first byte that is not handed over.
     pub(super) fn unsent(&self) -> u64 {
         self.next - (self.staged_len - self.head_len) as u64
+    }
+
+    /// Offset in the run from which no object was begun.
+    pub(super) fn unbegun(&self) -> u64 {
+        match self.head_len {
+            0 => self.unsent(),
+            _ => self.origin,
+        }
     }
 
     /// Whether there is something to do for the stream.

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::model::{Location, ObjectDatagram};
+use crate::model::encode_datagram;
+use crate::model::{DatagramBody, EncodeError, Location, ObjectDatagram, TrackAlias};
 
 /// One object, as it goes to every subscriber.
 #[derive(Clone, Debug)]
@@ -14,14 +15,43 @@ pub(super) struct DatagramEntry {
     /// The datagram, with the downstream Track Alias.
     pub(super) wire: Bytes,
     pub(super) received: Instant,
-    /// As received, to know copies.
-    pub(super) datagram: ObjectDatagram,
+    /// To know copies; shares the bytes of `wire`.
+    pub(super) body: DatagramBody,
 }
 
 /// What an entry costs besides its bytes.
 const ENTRY_COST: usize = 320;
 
 impl DatagramEntry {
+    /// The entry of a datagram. Nothing of it keeps the buffer that the datagram was received in, which may be far larger.
+    pub(super) fn new(
+        datagram: &ObjectDatagram,
+        alias: TrackAlias,
+        received: Instant,
+    ) -> Result<Self, EncodeError> {
+        let downstream = ObjectDatagram {
+            track_alias: alias,
+            ..datagram.clone()
+        };
+        let mut wire = BytesMut::new();
+        encode_datagram(&downstream, &mut wire)?;
+        let wire = wire.freeze();
+        let body = match &datagram.body {
+            // The payload is the end of the datagram.
+            DatagramBody::Payload(payload) => {
+                DatagramBody::Payload(wire.slice(wire.len().saturating_sub(payload.len())..))
+            }
+            DatagramBody::Status(status) => DatagramBody::Status(*status),
+        };
+        Ok(Self {
+            at: Location::new(datagram.group, datagram.object),
+            publisher_priority: datagram.publisher_priority,
+            wire,
+            received,
+            body,
+        })
+    }
+
     pub(super) fn cost(&self) -> usize {
         self.wire.len() + ENTRY_COST
     }

@@ -104,9 +104,7 @@ impl<S: Source> Delivery<S> {
         if self.subscriptions.len() >= max {
             return Err(AttachError::TooMany(max));
         }
-        let timeout = params
-            .delivery_timeout
-            .or(self.shared.limits.default_timeout);
+        let default = self.shared.limits.default_timeout;
         let (subscription, info) = source.read(|log| {
             if let Some(why) = log.malformed() {
                 return Err(why.clone().into());
@@ -126,7 +124,7 @@ impl<S: Source> Delivery<S> {
                 start: range.start,
                 end_group: range.end_group,
             };
-            let subscription = Subscription::new(id, range, params, timeout, since, log);
+            let subscription = Subscription::new(id, range, params, default, since, log);
             Ok((subscription, info))
         })?;
         self.shared.schedule.set_priority(id, subscription.priority);
@@ -155,12 +153,11 @@ impl<S: Source> Delivery<S> {
         let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
             return Err(UpdateError::Unknown);
         };
-        let range = subscription.range.narrow(params.start, params.end_group)?;
+        let range = subscription.narrowed(params.start, params.end_group)?;
         let shared = &mut self.shared;
-        // draft-14 §9.10: a parameter that is absent keeps its value
-        subscription.timeout = params.delivery_timeout.or(subscription.timeout);
         let resets = source.read(|log| {
             let mut resets = subscription.narrow(range, log, shared);
+            subscription.ask_timeout(params.delivery_timeout, log, shared);
             resets.extend(subscription.set_forward(params.forward, log, shared));
             resets
         });
@@ -336,6 +333,7 @@ impl<S: Source> Delivery<S> {
         }
     }
 
+    /// Gives a run up if the time of its oldest object is over.
     fn expire_run(
         &mut self,
         id: SubscriptionId,

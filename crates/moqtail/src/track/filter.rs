@@ -20,8 +20,10 @@ pub struct SubscriptionParams {
     pub subscriber_priority: u8,
     /// Order among groups of this subscription.
     pub group_order: GroupOrder,
-    /// Smaller of what subscriber and publisher negotiated; `None`: neither did (draft-14 §9.2.1.2).
+    /// DELIVERY TIMEOUT of the subscriber.
     pub delivery_timeout: Option<Duration>,
+    /// DELIVERY TIMEOUT of the publisher; the smaller one is in force (draft-14 §9.2.1.2).
+    pub publisher_timeout: Option<Duration>,
 }
 
 /// What a SUBSCRIBE_UPDATE changes (draft-14 §9.10).
@@ -35,7 +37,7 @@ pub struct UpdateParams {
     pub forward: bool,
     /// 0 is the most urgent.
     pub subscriber_priority: u8,
-    /// New delivery timeout; `None`: as before.
+    /// New DELIVERY TIMEOUT of the subscriber; `None`: as before.
     pub delivery_timeout: Option<Duration>,
 }
 

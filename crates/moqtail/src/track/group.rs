@@ -30,16 +30,25 @@ pub(super) struct Group {
     pub(super) prior_gap: Option<u64>,
     /// When it was last written, in the order of writes of the track; `None`: nothing of it is kept.
     pub(super) written: Option<u64>,
+    /// When that was, as the log was told the time.
+    pub(super) touched: Option<Instant>,
+    /// The same in the order of writes of all tracks that share a budget.
+    pub(super) tick: u64,
     /// In the list of groups of which only knowledge is left.
     pub(super) remembered: bool,
     /// Runs in the order in which their pieces came.
     pub(super) pieces: VecDeque<RunId>,
     /// Datagram objects by arrival.
     pub(super) datagrams: VecDeque<u64>,
+    /// What its knowledge costs, as the log counts it.
+    pub(super) counted: usize,
 }
 
 /// What a group costs while something of it is kept: itself and its places in the maps of the log.
 pub(super) const GROUP_COST: usize = 2 * size_of::<Group>() + 128;
+
+/// What the record of a group costs of which nothing else is kept.
+const KNOWN_COST: usize = size_of::<Group>() + 96;
 
 /// One subgroup of a group.
 #[derive(Debug, Default)]
@@ -72,6 +81,9 @@ pub(super) struct Held {
     pub(super) len: u64,
 }
 
+/// What a held object costs besides its bytes.
+pub(super) const HELD_COST: usize = 2 * size_of::<Held>();
+
 impl Subgroup {
     /// Whether nothing of it is left.
     pub(super) fn is_spent(&self) -> bool {
@@ -86,6 +98,16 @@ impl Held {
 }
 
 impl Group {
+    /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.
+    pub(super) fn knowledge(&self) -> usize {
+        let ranges = [&self.present, &self.gaps, &self.nonexistent];
+        let ranges: usize = ranges.into_iter().map(RangeSet::cost).sum();
+        match self.written {
+            Some(_) => ranges,
+            None => ranges + KNOWN_COST,
+        }
+    }
+
     /// Whether an object with this header may exist beside all that is known of the group.
     pub(super) fn check(
         &self,

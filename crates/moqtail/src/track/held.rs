@@ -3,7 +3,7 @@
 use super::{
     MalformedTrack,
     batch::ObjectMark,
-    group::{Held, HeldKey, Subgroup},
+    group::{HELD_COST, Held, HeldKey, Subgroup},
     ids::{RunId, StreamId},
     log::TrackLog,
     merge::{Turn, can_join},
@@ -25,7 +25,10 @@ impl TrackLog {
         };
         let key = (turn.header.group, turn.subgroup);
         let known = self.subgroups.entry(key).or_default();
-        known.held.insert((mark.id, turn.stream), held);
+        if known.held.insert((mark.id, turn.stream), held).is_none() {
+            self.held_bytes += HELD_COST;
+            known.overflow |= self.held_bytes > self.limits.max_held_bytes;
+        }
     }
 
     /// Keeps bytes of a held object.
@@ -171,7 +174,9 @@ impl TrackLog {
         let known = self.subgroups.get_mut(&(group, subgroup))?;
         let held = known.held.remove(&key)?;
         known.overflow &= !known.held.is_empty();
-        self.held_bytes = self.held_bytes.saturating_sub(held.len as usize);
+        self.held_bytes = self
+            .held_bytes
+            .saturating_sub(held.len as usize + HELD_COST);
         Some(held)
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     MalformedTrack, PublisherId,
     batch::{Batch, ObjectMark, downstream},
-    chunks::Packer,
+    chunks::{PACK_BELOW, Packer},
     ids::StreamId,
     log::TrackLog,
     run::header_bytes,
@@ -40,7 +40,7 @@ pub struct StreamIngest {
     header_bytes: Option<Bytes>,
     decoder: SubgroupDecoder,
     packer: Packer,
-    /// Bytes read and not committed, from stream offset `start`.
+    /// Bytes read and not committed, from stream offset `start`: between turns part of an object's header at most.
     raw: Vec<Bytes>,
     start: u64,
     /// End of the last object whose header was read.
@@ -122,6 +122,9 @@ impl StreamIngest {
     pub fn prepare(&mut self) -> Option<PreparedTurn> {
         let end = self.decoder.position().min(self.object_end);
         if end <= self.start {
+            for chunk in &mut self.raw {
+                *chunk = own(std::mem::take(chunk));
+            }
             return None;
         }
         let mut left = end - self.start;
@@ -134,7 +137,7 @@ impl StreamIngest {
                 pieces.push(piece);
             }
             if !chunk.is_empty() {
-                kept.push(chunk);
+                kept.push(own(chunk));
             }
         }
         self.raw = kept;
@@ -195,6 +198,14 @@ impl StreamIngest {
 /// What a stream brought in one turn, ready to be entered into the log.
 #[derive(Debug)]
 pub struct PreparedTurn(Batch);
+
+/// A small piece that has to wait: copied once, because the buffer it was received in may be far larger.
+fn own(piece: Bytes) -> Bytes {
+    if piece.len() >= PACK_BELOW {
+        return piece;
+    }
+    Bytes::copy_from_slice(&piece)
+}
 
 /// Length of a varint that begins with this byte (RFC 9000 §16).
 pub(super) fn varint_len(first: u8) -> u8 {

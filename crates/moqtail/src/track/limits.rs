@@ -6,17 +6,20 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackLimits {
     /// Most bytes the log keeps, counting what the kept pieces pin and the index. Beyond it whole groups leave, the
-    /// one written longest ago first; of the group written last only the oldest bytes leave. Default 32 MiB.
+    /// one written longest ago first; of the newest group and the one written last only the oldest bytes leave.
+    /// Default 32 MiB.
     pub max_bytes: usize,
     /// Most datagram objects kept; beyond it the oldest leave. Default 1024.
     pub max_datagrams: usize,
-    /// Most groups remembered after their objects have left, so that late copies are known as copies. Default 256.
+    /// Most groups remembered after their objects have left, so that late copies are known as copies; fewer where tracks
+    /// share a budget that is used up. Default 256.
     pub max_remembered_groups: usize,
     /// Most separate ranges of Object IDs (or Group IDs) remembered in one set; beyond it the lowest are forgotten.
     /// Default 1024.
     pub max_ranges: usize,
-    /// Most bytes that a stream which does not lead its subgroup may hold back while the leader is inside an object.
-    /// Beyond it the held objects are dropped and cannot stand in for the leader's. Default 1 MiB.
+    /// Most bytes that streams which do not lead their subgroup may hold back while the leader is inside an object,
+    /// counting what an object costs besides its bytes. Beyond it the held objects are dropped and cannot stand in for
+    /// the leader's. Default 1 MiB.
     pub max_held_bytes: usize,
     /// Most runs kept of one subgroup: beyond it the oldest that has ended leaves. There is more than one only where
     /// streams were reset or contradict each other in form. Default 64.
@@ -48,8 +51,9 @@ pub struct DeliveryLimits {
     pub in_flight_bytes: usize,
     /// Most bytes handed over for one stream before others of equal rank have their turn. Default 64 KiB.
     pub quantum_bytes: usize,
-    /// Most bytes that one subscription may be behind. Beyond it the subscription skips to a newer group where that is
-    /// allowed, else it ends with TOO_FAR_BEHIND. Default 16 MiB.
+    /// Most bytes that one subscription may be behind, not counting the newest object, which may be larger than this.
+    /// Beyond it the subscription skips to a newer group where that is allowed, else it ends with TOO_FAR_BEHIND.
+    /// Default 16 MiB.
     pub lag_bytes: u64,
     /// Skip groups for subscriptions over their lag also where no delivery timeout was negotiated. Default `false`.
     pub skip_groups: bool,

@@ -3,11 +3,9 @@
 //! [`merge`](super::merge) writes runs, `delivery` reads them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
 };
-
-use bytes::BytesMut;
 
 use super::{
     ArrivalMark, MalformedTrack, PublisherId, TrackLimits, WriteError,
@@ -15,12 +13,12 @@ use super::{
     datagrams::{DatagramEntry, DatagramRing},
     group::{GROUP_COST, Group, Subgroup},
     ids::{RunId, StreamId, SubgroupKey},
+    left::Left,
     ranges::RangeSet,
     ring::Ring,
     run::{RUN_COST, Run, RunState},
     stream::{Current, StreamState},
 };
-use crate::model::encode_datagram;
 use crate::model::{
     DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
     SubgroupHeader, TrackAlias,
@@ -49,7 +47,8 @@ pub enum ForwardingPreference {
 pub struct TrackLog {
     pub(super) alias: TrackAlias,
     pub(super) limits: TrackLimits,
-    pub(super) groups: BTreeMap<u64, Group>,
+    /// Boxed, because most tracks have few groups, and a map holds room for eleven.
+    pub(super) groups: BTreeMap<u64, Box<Group>>,
     pub(super) subgroups: BTreeMap<SubgroupKey, Subgroup>,
     /// In the order of their last change.
     pub(super) runs: Ring<Run>,
@@ -58,14 +57,18 @@ pub struct TrackLog {
     next_change: u64,
     next_stream: u64,
     next_publisher: u64,
-    publishers: BTreeSet<PublisherId>,
+    /// With their MAX_CACHE_DURATION.
+    publishers: BTreeMap<PublisherId, Option<Duration>>,
+    pub(super) cache_duration: Option<Duration>,
+    /// The time as it was last told.
+    pub(super) now: Option<Instant>,
     largest: Option<Location>,
     end: Option<Location>,
     preference: Option<ForwardingPreference>,
     /// Groups of which objects were received.
-    seen_groups: RangeSet,
+    pub(super) seen_groups: RangeSet,
     /// Groups told to be missing by a prior Group ID gap.
-    absent_groups: RangeSet,
+    pub(super) absent_groups: RangeSet,
     /// Groups that hold something by the time of their last write.
     pub(super) written: BTreeMap<u64, u64>,
     next_write: u64,
@@ -73,15 +76,18 @@ pub struct TrackLog {
     pub(super) remembered: VecDeque<u64>,
     pub(super) datagrams: DatagramRing,
     pub(super) bytes: usize,
+    /// What is known of groups costs; not part of `bytes`.
+    pub(super) known: usize,
     /// Bytes of held objects; not part of `bytes`.
     pub(super) held_bytes: usize,
-    /// Pieces appended since the budget was last looked at; they stay.
+    /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
     pub(super) fresh: usize,
+    /// Now, in the order of writes of all tracks that share a budget.
+    tick: u64,
     pub(super) evictions: u64,
     /// Rises when the track begins anew.
     epoch: u64,
-    /// Arrival and group of the latest object that left.
-    pub(super) evicted: Option<(u64, u64)>,
+    pub(super) left: Left,
     sealed: bool,
     ended: Option<TrackEnd>,
     malformed: Option<MalformedTrack>,
@@ -101,7 +107,9 @@ impl TrackLog {
             next_change: 0,
             next_stream: 0,
             next_publisher: 0,
-            publishers: BTreeSet::new(),
+            publishers: BTreeMap::new(),
+            cache_duration: None,
+            now: None,
             largest: None,
             end: None,
             preference: None,
@@ -112,11 +120,13 @@ impl TrackLog {
             remembered: VecDeque::new(),
             datagrams: DatagramRing::default(),
             bytes: 0,
+            known: 0,
             held_bytes: 0,
             fresh: 0,
+            tick: 0,
             evictions: 0,
             epoch: 0,
-            evicted: None,
+            left: Left::default(),
             sealed: false,
             ended: None,
             malformed: None,
@@ -143,9 +153,14 @@ impl TrackLog {
         self.preference
     }
 
-    /// Bytes that the log holds, index included.
+    /// Bytes that the log keeps for its readers, index included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Tells the time in the order of writes of all tracks that share a budget; it never goes back.
+    pub fn set_tick(&mut self, tick: u64) {
+        self.tick = tick;
     }
 
     /// How the track ended.
@@ -162,8 +177,23 @@ impl TrackLog {
     pub fn add_publisher(&mut self) -> PublisherId {
         let publisher = PublisherId(self.next_publisher);
         self.next_publisher += 1;
-        self.publishers.insert(publisher);
+        self.publishers.insert(publisher, None);
         publisher
+    }
+
+    /// MAX_CACHE_DURATION of a publisher (draft-14 §9.2.1.3). Of several the shortest is in force, and that of the last
+    /// one stays when it is gone.
+    pub fn set_cache_duration(&mut self, publisher: PublisherId, duration: Option<Duration>) {
+        if let Some(known) = self.publishers.get_mut(&publisher) {
+            *known = duration;
+            self.cache_duration = self.publishers.values().copied().flatten().min();
+        }
+    }
+
+    /// How long after its first byte an object may begin to be forwarded, in steps of the parameter's unit.
+    pub(super) fn cache_duration(&self) -> Option<Duration> {
+        self.cache_duration
+            .map(|time| time.max(Duration::from_millis(1)))
     }
 
     /// The publisher is gone; streams that it left open count as reset. Without any publisher the log is sealed.
@@ -209,13 +239,14 @@ impl TrackLog {
         self.ended.is_none() && self.malformed.is_none()
     }
 
-    /// Adds an inbound stream; `None`: the track is over, or there are too many.
+    /// Adds an inbound stream; `None`: the publisher or the track is over, or there are too many.
     pub(super) fn add_stream(
         &mut self,
         publisher: PublisherId,
         header: SubgroupHeader,
     ) -> Option<StreamId> {
-        if !self.is_writable() || self.streams.len() >= self.limits.max_streams {
+        let known = self.publishers.contains_key(&publisher);
+        if !known || !self.is_writable() || self.streams.len() >= self.limits.max_streams {
             return None;
         }
         let id = StreamId(self.next_stream);
@@ -324,11 +355,12 @@ impl TrackLog {
         }
         let max = self.limits.max_ranges;
         self.groups.entry(at.group).or_default().learn(mark, max);
+        self.recount(at.group);
     }
 
-    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64) -> RunId {
+    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
         self.bytes += RUN_COST;
-        self.runs.insert(|id| Run::new(id, header, subgroup))
+        self.runs.insert(|id| Run::new(id, header, subgroup, first))
     }
 
     /// Notes that a run changed.
@@ -340,23 +372,11 @@ impl TrackLog {
         }
     }
 
-    /// Notes that pieces which cost `cost` were added to a run.
-    pub(super) fn charge(&mut self, group: u64, id: RunId, pieces: usize, cost: usize) {
-        self.bytes += cost;
-        self.fresh += pieces;
-        if pieces > 0 {
-            let group = self.note_write(group);
-            group.pieces.extend(std::iter::repeat_n(id, pieces));
-        }
-    }
-
-    pub(super) fn uncharge(&mut self, cost: usize) {
-        self.bytes = self.bytes.saturating_sub(cost);
-    }
-
     /// Moves a group to the newest end of the order of eviction.
-    fn note_write(&mut self, id: u64) -> &mut Group {
+    pub(super) fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
+        group.tick = self.tick;
+        group.touched = self.now;
         if group.written != Some(self.next_write) {
             match group.written {
                 Some(at) => _ = self.written.remove(&at),
@@ -368,8 +388,9 @@ impl TrackLog {
             self.next_write += 1;
             group.written = Some(self.next_write);
             self.written.insert(self.next_write, id);
+            self.recount(id);
         }
-        group
+        self.groups.entry(id).or_default()
     }
 
     /// Whether nothing but knowledge is left of a group.
@@ -408,6 +429,8 @@ impl TrackLog {
         if self.ended.is_some() {
             return Err(WriteError::Ended);
         }
+        self.fresh = 0;
+        self.now = Some(now);
         let at = Location::new(datagram.group, datagram.object);
         let gaps = datagram
             .extensions
@@ -437,22 +460,10 @@ impl TrackLog {
                 return self.see_again(at, &datagram, status).map_err(Into::into);
             }
         }
-        let mut wire = BytesMut::new();
-        let downstream = ObjectDatagram {
-            track_alias: self.alias,
-            ..datagram.clone()
-        };
-        encode_datagram(&downstream, &mut wire)?;
+        let entry = DatagramEntry::new(&datagram, self.alias, now)?;
         self.unseal(at);
         let arrival = self.arrive(at, ForwardingPreference::Datagram);
         self.learn(at, &mark);
-        let entry = DatagramEntry {
-            at,
-            publisher_priority: datagram.publisher_priority,
-            wire: wire.freeze(),
-            received: now,
-            datagram,
-        };
         self.bytes += entry.cost();
         self.datagrams.insert(arrival, entry);
         let group = self.note_write(at.group);
@@ -460,6 +471,7 @@ impl TrackLog {
         if group_end.is_some() {
             group.end = group_end;
         }
+        self.expire(now);
         self.keep_budget();
         Ok(())
     }
@@ -485,10 +497,11 @@ impl TrackLog {
             if let Some(group) = self.groups.get_mut(&at.group) {
                 group.nonexistent.insert(at.object, at.object + 1, max);
             }
+            self.recount(at.group);
             return Ok(());
         }
         let what = match known {
-            Some(known) if known.datagram.body != datagram.body => "payload or status",
+            Some(known) if known.body != datagram.body => "payload or status",
             Some(known) if known.publisher_priority != datagram.publisher_priority => "priority",
             _ => return Ok(()),
         };
@@ -504,6 +517,7 @@ impl TrackLog {
         self.remembered.clear();
         self.datagrams = DatagramRing::default();
         self.bytes = 0;
+        self.known = 0;
         self.held_bytes = 0;
         self.fresh = 0;
         self.evictions += 1;
@@ -537,11 +551,14 @@ impl TrackLog {
         self.evictions
     }
 
-    /// Whether an object left that arrived at `arrival` or later; gives the group of the last one.
-    pub(super) fn evicted_since(&self, arrival: u64) -> Option<u64> {
-        self.evicted
-            .filter(|(left, _)| *left >= arrival)
-            .map(|(_, group)| group)
+    /// What left lately.
+    pub(super) fn left(&self) -> &Left {
+        &self.left
+    }
+
+    /// Arrival of the oldest datagram.
+    pub(super) fn oldest_datagram(&self) -> Option<u64> {
+        self.datagrams.oldest().map(|(arrival, _)| arrival)
     }
 
     pub(super) fn datagrams_since(
@@ -557,8 +574,23 @@ impl TrackLog {
             run.state = state;
             run.leader = None;
             let group = run.group();
+            let (after, first) = (run.after, run.first);
+            run.gapped = state == RunState::Finished
+                && after.is_some_and(|after| {
+                    let known = self.groups.get(&group);
+                    !known.is_some_and(|known| known.nothing_between(after, first))
+                });
+            let is_empty = self
+                .runs
+                .get(&id)
+                .is_some_and(|run| run.base() == run.end());
             self.touch(id);
-            self.note_write(group);
+            let group = self.note_write(group);
+            if is_empty {
+                // Its pieces left before, so this is what the run leaves by.
+                group.pieces.push_back(id);
+                self.fresh += 1;
+            }
         }
     }
 }

@@ -60,6 +60,8 @@ impl TrackLog {
         batch: &Batch,
         now: Instant,
     ) -> Result<(), MalformedTrack> {
+        self.fresh = 0;
+        self.now = Some(now);
         let Some(state) = self.streams.get(&stream) else {
             return self.malformed().cloned().map_or(Ok(()), Err);
         };
@@ -97,6 +99,7 @@ impl TrackLog {
             self.charge(group, id, 0, after);
         }
         self.settle(group, turn.subgroup)?;
+        self.expire(now);
         self.keep_budget();
         Ok(())
     }
@@ -271,6 +274,7 @@ impl TrackLog {
         }
         if mark.status == ObjectStatus::DoesNotExist {
             group.nonexistent.insert(mark.id, mark.id + 1, max);
+            self.recount(at.group);
             return Ok(Some(Current::Drop));
         }
         let found = |subgroup: &super::group::Subgroup| {
@@ -390,12 +394,16 @@ impl TrackLog {
         if header.subgroup == SubgroupId::FirstObject && first != subgroup {
             header.subgroup = SubgroupId::Explicit(subgroup);
         }
-        let id = self.new_run(header, subgroup);
-        if let Some(run) = self.runs.get_mut(&id) {
-            run.leader = leader;
-        }
+        let id = self.new_run(header, subgroup, first);
         let key = (header.group, subgroup);
         let known = self.subgroups.entry(key).or_default();
+        let others = known.runs.iter().filter_map(|run| self.runs.get(run)?.last);
+        let after = others.map(|last| last.id).filter(|last| *last < first);
+        let after = after.max();
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.leader = leader;
+            run.after = after;
+        }
         known.runs.push(id);
         if known.runs.len() > self.limits.max_runs {
             self.evict_oldest_run(header.group, subgroup);

@@ -7,6 +7,8 @@
 //! [`StreamIngest`] and [`SubgroupWriter`] write the [`TrackLog`], [`Delivery`] reads it for the subscriptions of one
 //! session and sends through an [`Outlet`].
 
+mod account;
+mod age;
 mod batch;
 mod chunks;
 mod cursor;
@@ -19,6 +21,7 @@ mod group;
 mod held;
 mod ids;
 mod ingest;
+mod left;
 mod limits;
 mod log;
 mod merge;
@@ -32,10 +35,12 @@ mod stream;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod update;
 mod writer;
 
 pub use delivery::{Delivery, DeliveryEvent};
 pub use error::{AttachError, MalformedTrack, UpdateError, WriteError};
+pub use evict::Spared;
 pub use filter::{Admission, ArrivalMark, StartInfo, SubscriptionParams, UpdateParams};
 pub use ids::{PublisherId, SubscriptionId};
 pub use ingest::{IngestError, PreparedTurn, StreamIngest};

@@ -45,9 +45,12 @@ impl RangeSet {
         if from >= to {
             return;
         }
-        if let Some(last) = self.ranges.last_mut().filter(|last| last.1 == from) {
-            last.1 = to;
-            return;
+        if let Some(last) = self.ranges.last_mut().filter(|last| last.0 <= from) {
+            // The usual cases: the same again, or the next one.
+            if last.1 >= from {
+                last.1 = last.1.max(to);
+                return;
+            }
         }
         // Ranges that touch the new one are taken in.
         let first = self.ranges.partition_point(|&(_, end)| end < from);
@@ -74,8 +77,19 @@ impl RangeSet {
         self.ranges.splice(at..=at, left.into_iter().chain(right));
     }
 
+    /// Memory that the ranges hold.
+    pub(super) fn cost(&self) -> usize {
+        self.ranges.capacity() * size_of::<(u64, u64)>()
+    }
+
+    /// Keeps the `max` highest ranges and the memory for no more.
+    pub(super) fn shrink(&mut self, max: usize) {
+        self.forget_lowest(max);
+        self.ranges.shrink_to_fit();
+    }
+
     /// Keeps the `max` highest ranges.
-    pub(super) fn forget_lowest(&mut self, max: usize) {
+    fn forget_lowest(&mut self, max: usize) {
         let excess = self.ranges.len().saturating_sub(max.max(1));
         if excess > 0 {
             self.ranges.drain(..excess);

@@ -14,9 +14,10 @@ pub(super) struct Ring<T> {
     oldest: u32,
 }
 
+/// Things stand outside of it, so that slots which are free cost little.
 #[derive(Debug)]
 struct Slot<T> {
-    item: Option<T>,
+    item: Option<Box<T>>,
     /// How often the slot was used, so that a name does not outlive its thing.
     generation: u32,
     older: u32,
@@ -40,6 +41,11 @@ impl<T> Ring<T> {
         self.slots.len() - self.free.len()
     }
 
+    /// Memory that the slots hold, used or not.
+    pub(super) fn cost(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<T>>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Adds the thing that `make` makes of its name, as the one touched last.
     pub(super) fn insert(&mut self, make: impl FnOnce(RunId) -> T) -> RunId {
         let at = self.free.pop().unwrap_or_else(|| {
@@ -57,7 +63,7 @@ impl<T> Ring<T> {
             .map_or(0, |slot| slot.generation);
         let id = RunId(u64::from(generation) << 32 | u64::from(at));
         if let Some(slot) = self.slots.get_mut(at as usize) {
-            slot.item = Some(make(id));
+            slot.item = Some(Box::new(make(id)));
         }
         self.link(at);
         id
@@ -71,12 +77,12 @@ impl<T> Ring<T> {
 
     pub(super) fn get(&self, id: &RunId) -> Option<&T> {
         let at = self.slot(id)?;
-        self.slots.get(at as usize)?.item.as_ref()
+        self.slots.get(at as usize)?.item.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: &RunId) -> Option<&mut T> {
         let at = self.slot(id)?;
-        self.slots.get_mut(at as usize)?.item.as_mut()
+        self.slots.get_mut(at as usize)?.item.as_deref_mut()
     }
 
     pub(super) fn remove(&mut self, id: &RunId) -> Option<T> {
@@ -85,7 +91,7 @@ impl<T> Ring<T> {
         self.free.push(at);
         let slot = self.slots.get_mut(at as usize)?;
         slot.generation = slot.generation.wrapping_add(1);
-        slot.item.take()
+        slot.item.take().map(|item| *item)
     }
 
     /// Removes everything; names from before stay invalid.
@@ -114,7 +120,7 @@ impl<T> Ring<T> {
         std::iter::from_fn(move || {
             let slot = self.slots.get(at as usize)?;
             at = slot.older;
-            slot.item.as_ref()
+            slot.item.as_deref()
         })
     }
 

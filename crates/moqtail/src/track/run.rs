@@ -44,7 +44,7 @@ pub(super) struct ObjectEntry {
 }
 
 /// What a run and an entry of its index cost besides their bytes.
-pub(super) const RUN_COST: usize = 2 * size_of::<Run>() + 256;
+pub(super) const RUN_COST: usize = size_of::<Run>() + 256;
 const ENTRY_COST: usize = size_of::<ObjectEntry>();
 
 /// One run.
@@ -54,6 +54,12 @@ pub(super) struct Run {
     /// As it stands at the start of the bytes: downstream Track Alias, Subgroup ID given as upstream gave it.
     pub(super) header: SubgroupHeader,
     pub(super) subgroup: u64,
+    /// Its first object.
+    pub(super) first: u64,
+    /// The last object of the subgroup that other runs had before that.
+    pub(super) after: Option<u64>,
+    /// It is finished, and objects between the two may be missing.
+    pub(super) gapped: bool,
     pub(super) state: RunState,
     /// The stream that may append; `None`: it is gone, and another one of the subgroup may go on.
     pub(super) leader: Option<StreamId>,
@@ -63,8 +69,8 @@ pub(super) struct Run {
     pub(super) change: u64,
     /// The last object that was begun.
     pub(super) last: Option<ObjectEntry>,
-    /// Arrival of the last object whose index entry is gone.
-    pub(super) forgotten: Option<u64>,
+    /// Arrival and receipt of the last object whose index entry is gone.
+    pub(super) forgotten: Option<(u64, Instant)>,
     /// Where an object began that was never completed.
     cut: Option<u64>,
     entries: VecDeque<ObjectEntry>,
@@ -73,11 +79,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, header: SubgroupHeader, subgroup: u64) -> Self {
+    pub(super) fn new(id: RunId, header: SubgroupHeader, subgroup: u64, first: u64) -> Self {
         Self {
             id,
             header,
             subgroup,
+            first,
+            after: None,
+            gapped: false,
             state: RunState::Open,
             leader: None,
             lost: StreamCode::CANCELLED,
@@ -165,11 +174,17 @@ impl Run {
             .front()
             .filter(|entry| entry.end <= self.chunks.base())
         {
-            self.forgotten = Some(entry.arrival);
+            self.forgotten = Some((entry.arrival, entry.received));
             self.entries.pop_front();
             cost += ENTRY_COST;
         }
         Some(cost)
+    }
+
+    /// When the last object of which the oldest piece has bytes was received.
+    pub(super) fn front_received(&self) -> Option<Instant> {
+        let last = self.chunks.front_end()?.checked_sub(1)?;
+        self.entry_at(last).map(|entry| entry.received)
     }
 
     pub(super) fn read(&self, from: u64, to: u64) -> impl Iterator<Item = Bytes> + '_ {
@@ -190,6 +205,12 @@ impl Run {
     /// The object that holds the byte at `offset`.
     pub(super) fn entry_at(&self, offset: u64) -> Option<&ObjectEntry> {
         let at = self.entries.partition_point(|entry| entry.end <= offset);
+        self.entries.get(at)
+    }
+
+    /// The first object whose header begins at `offset` or after it.
+    pub(super) fn entry_from(&self, offset: u64) -> Option<&ObjectEntry> {
+        let at = self.entries.partition_point(|entry| entry.start < offset);
         self.entries.get(at)
     }
 

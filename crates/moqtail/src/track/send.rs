@@ -26,10 +26,11 @@ impl<S: Source> Delivery<S> {
     /// Sends what can be sent. True: there is more to do, call again soon.
     pub fn service(&mut self, now: Instant, outlet: &mut impl Outlet) -> bool {
         self.probe_at = None;
-        self.expire(now, outlet);
         for id in std::mem::take(&mut self.dirty) {
             self.sync(id, now, outlet);
         }
+        // After the logs were read: what is too old already is not begun.
+        self.expire(now, outlet);
         let mut blocked = 0;
         for _ in 0..self.shared.limits.turn_steps.max(1) {
             let Some((id, lane, rank)) = self.shared.schedule.first(self.credit) else {
@@ -284,7 +285,11 @@ impl<S: Source> Delivery<S> {
         if subscription.is_drained() {
             self.dirty.insert(id);
         }
-        if datagram.expires.is_some_and(|expires| expires <= now) {
+        // draft-14 §9.2.1.2
+        let expires = subscription
+            .timeout
+            .and_then(|timeout| datagram.received.checked_add(timeout));
+        if expires.is_some_and(|expires| expires <= now) {
             return;
         }
         // draft-14 §10.3: too large here is dropped here

@@ -16,7 +16,7 @@ use super::{
     run::{ObjectEntry, Run},
     schedule::{HALF_SLOTS, Item, Lane, Rank, Schedule, transport_priority},
 };
-use crate::model::{GroupOrder, Location, PublishDoneCode, StreamCode};
+use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode};
 
 /// What expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +42,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn set_deadline(&mut self, what: Expiry, from: Option<Instant>, to: Option<Instant>) {
+    pub(super) fn set_deadline(
+        &mut self,
+        what: Expiry,
+        from: Option<Instant>,
+        to: Option<Instant>,
+    ) {
         if from == to {
             return;
         }
@@ -57,7 +62,7 @@ pub(super) struct PendingDatagram {
     pub(super) at: Location,
     pub(super) rank: Rank,
     pub(super) wire: Bytes,
-    pub(super) expires: Option<Instant>,
+    pub(super) received: Instant,
 }
 
 /// Streams to be reset, and why.
@@ -78,27 +83,34 @@ pub(super) struct Outcome {
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) range: Range,
+    /// Where the range began by the first Largest, if the filter was relative to that.
+    pub(super) anchor: Option<Location>,
     pub(super) forward: bool,
     pub(super) priority: u8,
     pub(super) order: GroupOrder,
+    /// DELIVERY TIMEOUT of the subscriber, of the publisher, and what is in force.
+    pub(super) asked: Option<Duration>,
+    pub(super) offered: Option<Duration>,
     pub(super) timeout: Option<Duration>,
+    /// How long after its first byte an object may be begun.
+    pub(super) cache: Option<Duration>,
     pub(super) started: bool,
     pub(super) cursors: BTreeMap<RunId, Cursor>,
     pub(super) datagrams: BTreeMap<u64, PendingDatagram>,
     /// Open streams in order, with their slots in the transport's priorities.
     slots: BTreeMap<Rank, i32>,
     /// Objects count from this arrival on.
-    frontier: u64,
+    pub(super) frontier: u64,
     /// The same when the subscription began.
     first_frontier: u64,
     /// Change of the log up to which runs were looked at.
-    seen: u64,
+    pub(super) seen: u64,
     /// Arrival up to which objects are known.
-    seen_arrivals: u64,
-    evictions: u64,
+    pub(super) seen_arrivals: u64,
+    pub(super) evictions: u64,
     epoch: u64,
     /// Runs that grow and are not wanted any more.
-    done: BTreeSet<RunId>,
+    pub(super) done: BTreeSet<RunId>,
     behind: u64,
     range_over: Option<Instant>,
     /// Streams opened so far.
@@ -114,7 +126,7 @@ impl Subscription {
         id: SubscriptionId,
         range: Range,
         params: &super::SubscriptionParams,
-        timeout: Option<Duration>,
+        default_timeout: Option<Duration>,
         since: Option<ArrivalMark>,
         log: &TrackLog,
     ) -> Self {
@@ -122,10 +134,18 @@ impl Subscription {
         Self {
             id,
             range,
+            anchor: matches!(
+                params.filter,
+                Filter::NextGroupStart | Filter::LargestObject
+            )
+            .then_some(range.start),
             forward: params.forward,
             priority: params.subscriber_priority,
             order: params.group_order,
-            timeout,
+            asked: params.delivery_timeout,
+            offered: params.publisher_timeout,
+            timeout: smaller(params.delivery_timeout, params.publisher_timeout).or(default_timeout),
+            cache: log.cache_duration(),
             started: false,
             cursors: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -161,6 +181,14 @@ impl Subscription {
             self.evictions = log.evictions();
             out.resets = self.drop_all(StreamCode::CANCELLED, shared);
             self.done.clear();
+            if self.anchor.is_some() {
+                // "What comes next" was meant, and the old Largest says nothing about that any more.
+                self.range.start = Location::default();
+            }
+        }
+        if self.cache != log.cache_duration() {
+            self.cache = log.cache_duration();
+            self.update_deadlines(log, shared);
         }
         let mut lost = Vec::new();
         let mut missed = false;
@@ -173,10 +201,10 @@ impl Subscription {
                     .filter(|(id, cursor)| cursor.is_lost(log.run(**id)))
                     .map(|(id, _)| *id),
             );
-            missed = self.forward
-                && log
-                    .evicted_since(self.seen_arrivals)
-                    .is_some_and(|group| self.range.has_group(group));
+            self.drop_old_datagrams(log, shared);
+            let wants =
+                |group, received| self.range.has_group(group) && !self.is_aged(received, now);
+            missed = self.forward && log.left().since(self.seen_arrivals, wants);
         }
         if self.forward {
             for run in log.changed_since(self.seen) {
@@ -189,6 +217,7 @@ impl Subscription {
         self.seen = log.last_change();
         self.seen_arrivals = log.arrivals;
         self.fill(log, shared, &mut lost);
+        self.let_age(&mut lost, log, shared, now, &mut out.resets);
         self.catch_up(lost, missed, shared, &mut out);
         self.watch_range(log, shared, now);
         if let Some(end) = log.ended().filter(|_| self.is_drained()) {
@@ -203,7 +232,7 @@ impl Subscription {
     }
 
     /// Looks at a run that is new or has changed.
-    fn note(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
+    pub(super) fn note(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
         if let Some(cursor) = self.cursors.get_mut(&run.id) {
             self.behind -= cursor.behind();
             shared.staged = shared.staged.saturating_sub(cursor.observe(run));
@@ -211,6 +240,9 @@ impl Subscription {
             if cursor.is_void() {
                 self.remove_cursor(run.id, shared);
             } else {
+                if cursor.deadline.is_none() {
+                    self.update_deadline(run, shared);
+                }
                 self.queue(run.id, shared);
             }
             return Ok(());
@@ -237,7 +269,7 @@ impl Subscription {
             Some(entry) => entry.arrival >= self.first_frontier && entry.id >= least,
             None => run
                 .forgotten
-                .is_some_and(|arrival| arrival >= self.first_frontier),
+                .is_some_and(|(arrival, _)| arrival >= self.first_frontier),
         };
         let rank = Rank::new(
             run.header.publisher_priority,
@@ -246,11 +278,11 @@ impl Subscription {
             run.subgroup,
             Item::Run(run.id),
         );
-        let mut cursor = Cursor::new(run, first, rank, !missing);
+        let mut cursor = Cursor::new(run, first, least, rank, !missing);
         cursor.observe(run);
         self.behind += cursor.behind();
         self.cursors.insert(run.id, cursor);
-        self.update_deadline(run.id, Some(first.received), shared);
+        self.update_deadline(run, shared);
         self.queue(run.id, shared);
         Ok(())
     }
@@ -277,9 +309,7 @@ impl Subscription {
                     at,
                     rank,
                     wire: entry.wire.clone(),
-                    expires: self
-                        .timeout
-                        .and_then(|timeout| entry.received.checked_add(timeout)),
+                    received: entry.received,
                 },
             );
         }
@@ -310,17 +340,17 @@ impl Subscription {
         }
     }
 
-    /// Takes bytes out of the log for the most urgent runs; always for the first one.
+    /// Takes bytes out of the log for the most urgent runs, within the session's budget. Without room a run is served from
+    /// the log when its turn has come.
     fn fill(&mut self, log: &TrackLog, shared: &mut Shared, lost: &mut Vec<RunId>) {
         let ranks: Vec<_> = shared.schedule.of(self.id).take(FILL_RUNS).collect();
-        for (at, rank) in ranks.into_iter().enumerate() {
+        for rank in ranks {
             let Item::Run(id) = rank.item else { continue };
             let room = shared.limits.in_flight_bytes.saturating_sub(shared.staged);
-            if at > 0 && room == 0 {
+            if room == 0 {
                 break;
             }
-            let max = shared.limits.quantum_bytes;
-            let max = if at == 0 { max } else { max.min(room) };
+            let max = shared.limits.quantum_bytes.min(room);
             if self.take_out(log, id, max.max(1), shared).is_err() {
                 lost.push(id);
             }
@@ -346,47 +376,21 @@ impl Subscription {
             };
         };
         shared.staged += cursor.stage(run, max)?;
-        let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-        self.update_deadline(id, received, shared);
+        self.update_deadline(run, shared);
         Ok(())
     }
 
-    /// Sets when the oldest object of a run that is not handed over expires (draft-14 §9.2.1.2).
-    fn update_deadline(&mut self, id: RunId, received: Option<Instant>, shared: &mut Shared) {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
-            return;
-        };
-        let deadline = self
-            .timeout
-            .and_then(|timeout| received?.checked_add(timeout));
-        shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline, deadline);
-        cursor.deadline = deadline;
-    }
-
-    /// Looks at the oldest object again whose time seems over. True: it is.
-    pub(super) fn has_expired(
-        &mut self,
-        log: &TrackLog,
-        id: RunId,
-        now: Instant,
-        shared: &mut Shared,
-    ) -> bool {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
-            return false;
-        };
-        if let Some(run) = log.run(id) {
-            let received = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-            self.update_deadline(id, received, shared);
-        }
-        self.cursors
-            .get(&id)
-            .and_then(|cursor| cursor.deadline)
-            .is_some_and(|deadline| deadline <= now)
+    /// How far it is behind: what waits, but for the newest object. Who waits for nothing else is up to date, however
+    /// large that object is.
+    fn lag(&self) -> u64 {
+        let newest = self.cursors.values().map(Cursor::newest).max();
+        self.behind - newest.map_or(0, |(_, waiting)| waiting)
     }
 
     /// Applies what is done about a subscription that is too far behind.
     fn catch_up(&mut self, lost: Vec<RunId>, missed: bool, shared: &mut Shared, out: &mut Outcome) {
-        let too_far = self.behind > shared.limits.lag_bytes;
+        let lag_bytes = shared.limits.lag_bytes;
+        let too_far = self.behind > lag_bytes && self.lag() > lag_bytes;
         if lost.is_empty() && !missed && !too_far {
             return;
         }
@@ -493,8 +497,8 @@ impl Subscription {
         shared: &mut Shared,
     ) {
         self.unqueue(id, shared);
-        self.update_deadline(id, None, shared);
         if let Some(cursor) = self.cursors.get_mut(&id) {
+            shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
             cursor.lingers = Some((until, code));
             shared.set_deadline(Expiry::Linger(self.id, id), None, Some(until));
         }
@@ -527,7 +531,9 @@ impl Subscription {
             .map(|(_, slot)| slot + 1);
         let slot = after.or(before).unwrap_or_default();
         self.slots.insert(rank, slot);
-        let crowded = slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
+        // draft-14 §7.2: between two neighbours there may be no room.
+        let taken = before.is_some_and(|before| slot < before);
+        let crowded = taken || slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
         if crowded {
             for (slot, at) in self.slots.values_mut().zip(0..) {
                 *slot = at;
@@ -554,47 +560,6 @@ impl Subscription {
             .collect()
     }
 
-    /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.
-    pub(super) fn narrow(&mut self, range: Range, log: &TrackLog, shared: &mut Shared) -> Resets {
-        self.range = range;
-        let mut resets = Resets::new();
-        let excluded: Vec<_> = self
-            .cursors
-            .iter()
-            .filter(|(id, cursor)| {
-                let least = range.first_object(cursor.group);
-                let next = log.run(**id).and_then(|run| {
-                    let here = run.entry_at(cursor.unsent()).map(|entry| entry.id);
-                    here.or(run.last.map(|last| last.id + 1))
-                });
-                !range.has_group(cursor.group) || next.is_some_and(|next| next < least)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in excluded {
-            // draft-14 §10.4.3: the rest of the subgroup is not delivered on this stream
-            self.drop_cursor(id, StreamCode::CANCELLED, shared, &mut resets);
-            if let Some(run) = log.run(id).filter(|_| self.forward)
-                && self.note(run, shared).is_err()
-            {
-                self.done.insert(id);
-            }
-        }
-        let outside: Vec<_> = self
-            .datagrams
-            .iter()
-            .filter(|(_, datagram)| {
-                let at = datagram.at;
-                !range.has_group(at.group) || at.object < range.first_object(at.group)
-            })
-            .map(|(arrival, _)| *arrival)
-            .collect();
-        for arrival in outside {
-            self.drop_datagram(arrival, shared);
-        }
-        resets
-    }
-
     /// Takes a datagram out.
     pub(super) fn drop_datagram(
         &mut self,
@@ -604,29 +569,6 @@ impl Subscription {
         let datagram = self.datagrams.remove(&arrival)?;
         shared.schedule.remove(self.id, Lane::Open, datagram.rank);
         Some(datagram)
-    }
-
-    /// Changes the Forward State (draft-14 §5.1).
-    pub(super) fn set_forward(
-        &mut self,
-        forward: bool,
-        log: &TrackLog,
-        shared: &mut Shared,
-    ) -> Resets {
-        let mut resets = Resets::new();
-        if self.forward == forward {
-            return resets;
-        }
-        self.forward = forward;
-        if forward {
-            self.frontier = log.arrivals;
-            self.seen = log.last_change();
-            self.seen_arrivals = log.arrivals;
-            self.evictions = log.evictions();
-        } else {
-            resets = self.drop_all(StreamCode::CANCELLED, shared);
-        }
-        resets
     }
 
     /// Drops everything that is on its way.
@@ -648,3 +590,8 @@ const FILL_RUNS: usize = 64;
 
 /// Slots are numbered anew when they leave this range.
 const RENUMBER_AT: i32 = 64;
+
+/// draft-14 §9.2.1.2: the smaller one, if there are two.
+pub(super) fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
+}

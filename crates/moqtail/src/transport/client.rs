@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     ALPN, ALPN_HTTP3, MoqtUrl, QuicConnection, Scheme, TlsError, TransportLimits, Trust,
+    limits::HTTP3_STREAMS,
     quic::{HandshakeError, Owner},
     socket, tls,
 };
@@ -148,15 +149,15 @@ impl Dialer {
     /// # Errors
     /// There is nothing to trust, or it cannot be read.
     pub fn new(trust: &Trust, limits: TransportLimits) -> Result<Self, TlsError> {
-        let transport = socket::transport(&limits);
         let verifier = tls::verifier(trust)?;
-        let config = |alpn| {
+        let config = |alpn, http3_streams| {
+            let transport = socket::transport(&limits, http3_streams);
             let mut config =
                 quinn::ClientConfig::new(Arc::new(tls::client(verifier.clone(), alpn)?));
-            config.transport_config(transport.clone());
+            config.transport_config(transport);
             Ok::<_, TlsError>(config)
         };
-        let (quic, http3) = (config(ALPN)?, config(ALPN_HTTP3)?);
+        let (quic, http3) = (config(ALPN, 0)?, config(ALPN_HTTP3, HTTP3_STREAMS)?);
         Ok(Self {
             limits,
             quic,

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     ALPN, ALPN_HTTP3, Connection, Identity, QuicConnection, TlsError, TransportLimits,
+    limits::HTTP3_STREAMS,
     quic::{HandshakeError, Owner, WeakConnection},
     socket, tls,
 };
@@ -123,7 +124,7 @@ impl Listener {
         let crypto = tls::server(certificate.clone())?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         server
-            .transport_config(socket::transport(&limits))
+            .transport_config(socket::transport(&limits, HTTP3_STREAMS))
             .max_incoming(limits.handshakes)
             .incoming_buffer_size(WAITING_CLIENT_BYTES)
             .incoming_buffer_size_total(WAITING_BYTES);

@@ -9,7 +9,7 @@ use std::{
 use quinn::{IdleTimeout, TransportConfig, VarInt, congestion::BbrConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Congestion, TransportLimits, limits::HTTP3_STREAMS};
+use super::{Congestion, TransportLimits};
 
 /// A socket with large buffers, as far as the system grants them. An unspecified IPv6 address also takes IPv4 unless
 /// `only_v6` is set.
@@ -34,13 +34,14 @@ pub(super) fn endpoint(
     quinn::Endpoint::new(quinn::EndpointConfig::default(), server, socket, runtime)
 }
 
-pub(super) fn transport(limits: &TransportLimits) -> Arc<TransportConfig> {
+/// Settings for connections of which the peer may open this many streams for HTTP/3 beside those of MOQT.
+pub(super) fn transport(limits: &TransportLimits, http3_streams: u32) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_uni_streams(
             limits
                 .initial_incoming_uni
-                .saturating_add(HTTP3_STREAMS)
+                .saturating_add(http3_streams)
                 .into(),
         )
         // One more for the request stream of WebTransport.

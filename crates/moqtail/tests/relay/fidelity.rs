@@ -14,7 +14,7 @@ use crate::over_every_carrier;
 use crate::world::{World, live, soon, subscriptions};
 
 /// The 12 subgroup types, each in a group of its own.
-fn all_types() -> Vec<SubgroupOptions> {
+pub(crate) fn all_types() -> Vec<SubgroupOptions> {
     let mut all = Vec::new();
     for end_of_group in [false, true] {
         for subgroup in [
@@ -39,7 +39,7 @@ fn all_types() -> Vec<SubgroupOptions> {
 }
 
 /// A pair that nobody knows, a gap of ids, and nested immutable ones.
-fn extensions(object: u64) -> Extensions {
+pub(crate) fn extensions(object: u64) -> Extensions {
     Extensions::from_pairs(&[
         KeyValuePair::Varint {
             key: 0x3E,
@@ -62,9 +62,9 @@ fn extensions(object: u64) -> Extensions {
 }
 
 /// What is published in each subgroup: ids with gaps, an empty object, a status at the end.
-type Sent = Vec<(u64, Extensions, ObjectStatus, Bytes)>;
+pub(crate) type Sent = Vec<(u64, Extensions, ObjectStatus, Bytes)>;
 
-fn content(options: &SubgroupOptions) -> Sent {
+pub(crate) fn content(options: &SubgroupOptions) -> Sent {
     let extension = |object| match options.extensions {
         true => extensions(object),
         false => Extensions::default(),
@@ -213,7 +213,7 @@ over_every_carrier! {
         let (broadcast, track) = live("sizes");
         let _publisher = world.publisher(&broadcast).await;
         let mut reader = world.viewer("sizes", Filter::LargestObject).await.objects();
-        for (group, size) in [0usize, 1, 1200, 65_536, 1 << 20, 4 << 20].into_iter().enumerate() {
+        for (group, size) in [0usize, 1, 1200, 64_000, 65_536, 4 << 20, 32_000_000].into_iter().enumerate() {
             let payload: Bytes = (0..size).map(|i| (i * 31 + i / 251) as u8).collect::<Vec<_>>().into();
             let mut subgroup = track.subgroup(SubgroupOptions::new(group as u64)).unwrap();
             subgroup.object(0, &Extensions::default(), payload.clone()).unwrap();

@@ -5,5 +5,9 @@
 mod delivery;
 mod fidelity;
 mod filters;
+mod joining;
 mod lifecycle;
+mod objects;
+mod raw;
+mod readers;
 mod world;

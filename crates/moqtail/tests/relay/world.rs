@@ -10,10 +10,12 @@ use moqtail::client::{
 use moqtail::model::{Extensions, Filter};
 use moqtail::relay::{Relay, RelayConfig};
 use moqtail::transport::{
-    Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl, StreamError, TransportKind,
-    TransportLimits, Trust,
+    ConnectConfig, Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl, StreamError,
+    TransportKind, TransportLimits, Trust, connect,
 };
 use tokio::task::JoinSet;
+
+use crate::raw::{Link, RawPeer};
 
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,6 +89,27 @@ impl World {
         let client = soon("a session", connected).await.unwrap();
         assert_eq!(client.transport(), self.carrier);
         client
+    }
+
+    /// A session by hand over a transport with these limits.
+    pub(crate) async fn raw(&mut self, limits: TransportLimits) -> RawPeer {
+        let link = match &self.url {
+            Some(url) => {
+                let trust = Trust::Fingerprints(vec![self.fingerprint]);
+                let mut config = ConnectConfig::new(url.clone(), trust);
+                config.limits = limits;
+                Link::Quic(soon("a connection", connect(config)).await.unwrap())
+            }
+            None => {
+                let (here, there) = MemoryConnection::pair(limits);
+                let relay = self.relay.clone();
+                self.tasks.spawn(async move {
+                    relay.attach(there).await;
+                });
+                Link::Memory(here)
+            }
+        };
+        RawPeer::over(link).await
     }
 
     /// A client that publishes `broadcast`.
@@ -220,6 +243,7 @@ macro_rules! over_every_carrier {
             mod $name {
                 use super::*;
 
+                #[allow(unused_mut, reason = "some bodies only look")]
                 async fn body(mut $world: World) $body
 
                 $(#[$doc])*

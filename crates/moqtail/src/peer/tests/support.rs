@@ -36,6 +36,7 @@ pub(super) fn params(start: Location) -> SubscriptionParams {
         subscriber_priority: 128,
         group_order: GroupOrder::Ascending,
         delivery_timeout: None,
+        publisher_timeout: None,
     }
 }
 

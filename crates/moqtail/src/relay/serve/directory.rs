@@ -10,7 +10,7 @@ use crate::relay::{
 };
 use crate::{
     model::{Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode},
-    peer::{EgressHandle, PeerHandle, Track, now, refusal, subscription_id},
+    peer::{EgressHandle, PeerHandle, Track, TrackPool, now, refusal, subscription_id},
     session::{
         PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted, SubscribeAnswer,
         SubscribeOptions, SubscriptionUpdate,
@@ -76,21 +76,25 @@ pub struct RelayStats {
     pub tracks: usize,
     /// Subscriptions served now.
     pub subscriptions: usize,
+    /// Bytes that the logs of all tracks hold.
+    pub log_bytes: usize,
 }
 
 /// Everything that control messages of all sessions meet in. Its lock is taken per control message, never per object.
 pub(super) struct Directory {
     pub(super) hub: Hub,
     pub(super) config: RelayConfig,
+    pool: Arc<TrackPool>,
     sessions: BTreeMap<SessionId, SessionEntry>,
     tracks: BTreeMap<TrackId, TrackEntry>,
 }
 
 impl Directory {
-    pub(super) fn new(config: RelayConfig) -> Self {
+    pub(super) fn new(config: RelayConfig, pool: Arc<TrackPool>) -> Self {
         Self {
             hub: Hub::new(config.limits.clone()),
             config,
+            pool,
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
         }
@@ -126,6 +130,7 @@ impl Directory {
             sessions: self.sessions.len(),
             tracks: self.tracks.len(),
             subscriptions: self.hub.subscriptions(),
+            log_bytes: self.pool.held(),
         }
     }
 
@@ -134,6 +139,7 @@ impl Directory {
         let Some((id, track)) = self.upstream(session, accepted.handle) else {
             return;
         };
+        self.cache_for(session, accepted.handle, &accepted.parameters);
         if let Some(entry) = self.tracks.get_mut(&track) {
             entry.publisher_says(accepted.group_order, &accepted.parameters);
         }
@@ -155,7 +161,17 @@ impl Directory {
             self.execute(action);
             if let Some(entry) = published.and_then(|track| self.tracks.get_mut(&track)) {
                 entry.publisher_says(request.group_order, &request.parameters);
+                self.cache_for(session, request.handle, &request.parameters);
             }
+        }
+    }
+
+    /// draft-14 §9.2.1.3
+    fn cache_for(&self, session: SessionId, handle: RequestHandle, parameters: &Parameters) {
+        if let Some(entry) = self.sessions.get(&session)
+            && let Some(upstream) = lock(&entry.upstreams).get(&handle)
+        {
+            upstream.cache_for(parameters.max_cache_duration());
         }
     }
 
@@ -226,7 +242,7 @@ impl Directory {
             Action::CreateTrack { track, name, alias } => {
                 tracing::debug!(%name, %alias, "track");
                 let entry = TrackEntry {
-                    track: Track::new(alias, self.config.track),
+                    track: self.pool.track(alias, self.config.track),
                     group_order: GroupOrder::Ascending,
                     delivery_timeout: None,
                     max_cache_duration: None,
@@ -359,11 +375,8 @@ impl Directory {
             forward: request.forward,
             subscriber_priority: request.priority,
             group_order: request.group_order.unwrap_or(source.group_order),
-            // draft-14 §9.2.1.2: the smaller of both is in force.
-            delivery_timeout: [request.delivery_timeout, source.delivery_timeout]
-                .into_iter()
-                .flatten()
-                .min(),
+            delivery_timeout: request.delivery_timeout,
+            publisher_timeout: source.delivery_timeout,
         };
         let admission = match largest {
             LargestSource::Log => Admission::Now,

@@ -23,7 +23,7 @@ use shared::{Shared, keep_time};
 use super::{SessionId, SessionInfo};
 use crate::{
     model::{SessionCode, TrackNamespace},
-    peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
+    peer::{Egress, PeerHandle, Report, Side, TrackPool, close_code, drive, now},
     session::{Role, Session, SessionConfig, SessionError},
     transport::{CloseReason, Connection, Listener},
 };
@@ -39,8 +39,10 @@ impl Relay {
     /// A relay without sessions. Must be called inside a tokio runtime, where the relay's clock runs until the last clone
     /// is dropped.
     pub fn new(config: RelayConfig) -> Self {
+        let pool = Arc::new(TrackPool::new(config.limits.max_log_bytes));
         let shared = Arc::new(Shared {
-            directory: Mutex::new(Directory::new(config.clone())),
+            directory: Mutex::new(Directory::new(config.clone(), pool.clone())),
+            pool,
             changed: Notify::new(),
             next_session: AtomicU64::new(0),
             config,
@@ -142,11 +144,16 @@ impl Relay {
         );
         // One task for both: what the session answers is written before data that builds on it.
         tokio::pin!(driven);
-        tokio::select! {
+        let reason = tokio::select! {
             biased;
             reason = &mut driven => reason,
             _ = egress.run(report) => driven.await,
+        };
+        // The driver tells of a close of our own, with its cause.
+        if !matches!(reason, CloseReason::Local { .. }) {
+            tracing::info!(session = id.0, %reason, "session ended");
         }
+        reason
     }
 
     /// What the relay does now.

@@ -1,7 +1,7 @@
 //! What all sessions of a relay share, and the relay's clock.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -10,10 +10,11 @@ use super::{
     RelayConfig,
     directory::{Directory, lock},
 };
-use crate::peer::now;
+use crate::peer::{TrackPool, now};
 
 pub(super) struct Shared {
     pub(super) directory: Mutex<Directory>,
+    pub(super) pool: Arc<TrackPool>,
     /// The hub's deadline may have changed.
     pub(super) changed: Notify,
     pub(super) next_session: AtomicU64,
@@ -24,10 +25,13 @@ pub(super) struct Shared {
     pub(super) closing: watch::Sender<bool>,
 }
 
-/// Calls the hub at its deadlines.
+/// Calls the hub at its deadlines, and keeps the logs within their budget.
 pub(super) async fn keep_time(relay: Weak<Shared>) {
     /// The longest sleep without a look at whether the relay still exists.
     const LOOK: Duration = Duration::from_secs(1);
+    /// How often tracks that nobody writes are freed of what is too old.
+    const EXPIRE: Duration = Duration::from_secs(10);
+    let mut expire_at = now() + EXPIRE;
     loop {
         let Some(shared) = relay.upgrade() else {
             return;
@@ -38,9 +42,14 @@ pub(super) async fn keep_time(relay: Weak<Shared>) {
         let until = due.map_or(latest, |due| due.min(latest));
         tokio::select! {
             () = changed => {}
+            () = shared.pool.exceeded() => shared.pool.reclaim().await,
             () = tokio::time::sleep_until(until.into()) => {}
         }
         let now = now();
+        if expire_at <= now {
+            expire_at = now + EXPIRE;
+            shared.pool.expire().await;
+        }
         if due.is_some_and(|due| due <= now) {
             lock(&shared.directory).timeout(now);
         }

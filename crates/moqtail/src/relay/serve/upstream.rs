@@ -1,6 +1,7 @@
 //! Shell: what comes from one publisher for one track.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -36,6 +37,11 @@ impl Upstream {
             publisher,
             streams: JoinSet::new(),
         }
+    }
+
+    /// The publisher told its MAX_CACHE_DURATION.
+    pub(super) fn cache_for(&self, duration: Option<Duration>) {
+        self.track.set_cache_duration(self.publisher, duration);
     }
 
     /// Reads a stream of the publisher into the track, in a task of its own.

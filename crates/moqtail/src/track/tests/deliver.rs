@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::support::*;
-use crate::model::{
-    DatagramBody, Extensions, Filter, GroupOrder, Location, ObjectDatagram, ObjectStatus,
-    PublishDoneCode, StreamCode, SubgroupHeader, TrackAlias,
-};
+use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode, SubgroupHeader};
 use crate::track::{
     AttachError, DeliveryEvent, DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits,
 };
@@ -69,6 +66,22 @@ fn a_backlog_leaves_by_priority() {
             assert_eq!((pair[0].ids(), pair[1].ids()), (vec![0], vec![1]));
         }
     }
+}
+
+/// S7.2-03, S7.2-04: the transport has an order for streams that were opened between others, too.
+#[test]
+fn the_transport_is_told_apart_what_was_opened_between() {
+    let mut world = World::subscribed();
+    let mut open = Vec::new();
+    for group in [1, 2, 9, 5, 7, 6, 3, 8, 4] {
+        let mut upstream = world.publish(header(group, 0));
+        upstream.object(0, b"x");
+        open.push(upstream);
+        world.run();
+    }
+    let mut streams: Vec<_> = world.wire.streams.iter().collect();
+    streams.sort_by_key(|stream| decode(&stream.bytes).0.group);
+    assert!(streams.is_sorted_by(|a, b| a.priority > b.priority));
 }
 
 /// S7.1-01, S7.2-01, S7.2-06.
@@ -177,6 +190,34 @@ fn what_is_staged_is_bounded() {
     world.run();
     assert_eq!(world.received().len(), 50);
     assert_eq!(world.delivery.staged(), 0);
+}
+
+/// The budget is the session's: more subscriptions do not hold more.
+#[test]
+fn what_many_subscriptions_have_staged_is_bounded() {
+    let limits = DeliveryLimits {
+        in_flight_bytes: 1000,
+        quantum_bytes: 500,
+        ..at_once()
+    };
+    let mut world = World::with(TrackLimits::default(), limits);
+    for id in 0..50 {
+        world
+            .subscribe(SubscriptionId(id), params(from_start()))
+            .unwrap();
+    }
+    world.wire.credit = 0;
+    world.send(header(0, 0), &[object(0, &[1; 10_000])]);
+    world.run();
+    assert!(
+        world.delivery.staged() <= 1000,
+        "{}",
+        world.delivery.staged()
+    );
+    world.give_credit(50);
+    let finished = |stream: &Stream| stream.state == State::Finished;
+    assert_eq!(world.wire.streams.len(), 50);
+    assert!(world.wire.streams.iter().all(finished));
 }
 
 /// No stream credit: runs wait without a stream, the best is opened first, expired ones never (S9.12-07: and do not
@@ -438,66 +479,6 @@ fn a_delivered_range_ends() {
             .iter()
             .all(|stream| stream.state == State::Finished)
     );
-}
-
-fn datagram(group: u64, object: u64, len: usize) -> ObjectDatagram {
-    ObjectDatagram {
-        track_alias: TrackAlias(3),
-        group,
-        object,
-        object_id_absent: object == 0,
-        publisher_priority: 9,
-        end_of_group: false,
-        extensions: Extensions::default(),
-        body: DatagramBody::Payload(bytes::Bytes::from(vec![object as u8; len])),
-    }
-}
-
-/// S10.3-02, S10.3-03, S10.2.1-01, S9.12-08: datagrams stay datagrams, in order; too large ones are skipped and counted.
-#[test]
-fn datagrams_are_forwarded() {
-    let mut world = World::new();
-    let start = Filter::AbsoluteStart {
-        start: Location::new(1, 1),
-    };
-    world.subscribe(SUB, params(start)).unwrap();
-    let sent = [
-        datagram(1, 0, 10),
-        datagram(1, 2, 10),
-        datagram(1, 1, 10),
-        datagram(2, 0, 2000),
-        datagram(2, 1, 0),
-    ];
-    for datagram in &sent {
-        let mut log = world.log.borrow_mut();
-        log.receive_datagram(datagram.clone(), world.now).unwrap();
-        log.receive_datagram(datagram.clone(), world.now).unwrap();
-    }
-    let mut ended = datagram(2, 2, 0);
-    ended.body = DatagramBody::Status(ObjectStatus::EndOfGroup);
-    world
-        .log
-        .borrow_mut()
-        .receive_datagram(ended, world.now)
-        .unwrap();
-    world.run();
-    let got: Vec<_> = world
-        .wire
-        .datagrams
-        .iter()
-        .map(|got| (got.group, got.object))
-        .collect();
-    // S7.2-04: lowest Object ID first.
-    assert_eq!(got, [(1, 1), (1, 2), (2, 1), (2, 2)]);
-    let expected = ObjectDatagram {
-        track_alias: ALIAS,
-        ..sent[2].clone()
-    };
-    assert_eq!(world.wire.datagrams[0], expected);
-    assert_eq!(world.delivery.refused_datagrams(), 1);
-    world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
-    world.run();
-    assert_eq!(world.ended(), Some((PublishDoneCode::TRACK_ENDED, 0)));
 }
 
 /// Small pieces of a backlog go to the transport together.

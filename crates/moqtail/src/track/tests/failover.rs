@@ -65,7 +65,11 @@ fn run(seed: u64) {
     let mut random = Random::new(seed);
     let limits = TrackLimits {
         // Every other world is too small for what waits.
-        max_held_bytes: if seed.is_multiple_of(2) { 1 << 20 } else { 200 },
+        max_held_bytes: if seed.is_multiple_of(2) {
+            1 << 20
+        } else {
+            2000
+        },
         ..TrackLimits::default()
     };
     let mut world = World::with(limits, at_once());

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use super::support::*;
-use crate::model::{
-    DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, StreamCode, TrackAlias,
-};
-use crate::track::{DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits};
+use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
+use crate::track::{DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits};
 
 fn small() -> TrackLimits {
     TrackLimits {
@@ -57,6 +55,28 @@ fn the_newest_group_is_trimmed_from_its_front() {
     assert!(world.log.borrow().subgroups.len() < 30);
 }
 
+/// Streams of an endless group that end long after their objects have left leave nothing behind.
+#[test]
+fn runs_that_end_after_their_objects_have_left_are_forgotten() {
+    let mut world = World::with(small(), at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut open = std::collections::VecDeque::new();
+    for id in 0..500 {
+        let mut upstream = world.publish(header(0, id));
+        upstream.object(id, &[1; 10_000]);
+        open.push_back(upstream);
+        world.run();
+        if open.len() > 20 {
+            open.pop_front().unwrap().finish().unwrap();
+            world.run();
+        }
+    }
+    assert!(world.log.borrow().runs.len() < 60);
+    assert!(world.log.borrow().bytes() <= 110_000);
+    let finished = |stream: &&Stream| stream.state == State::Finished;
+    assert_eq!(world.wire.streams.iter().filter(finished).count(), 480);
+}
+
 /// An object over the whole budget flows through and is not kept.
 #[test]
 fn an_object_over_the_budget_is_forwarded() {
@@ -77,6 +97,31 @@ fn an_object_over_the_budget_is_forwarded() {
     world.run();
     assert_eq!(world.stream(0).objects(), [object(0, &payload)]);
     assert_eq!(world.stream(0).state, State::Finished);
+}
+
+/// An old group that is still written does not push out the newest one.
+#[test]
+fn the_newest_group_outlasts_an_old_one_that_is_still_written() {
+    let world = World::with(small(), at_once());
+    let mut old = world.publish(header(0, 0));
+    old.object(0, &[1; 1000]);
+    world.send(header(1, 0), &[object(0, &[2; 20_000])]);
+    for id in 1..100 {
+        old.object(id, &[1; 5000]);
+        assert!(world.log.borrow().bytes() <= 110_000);
+    }
+    let log = world.log.borrow();
+    let kept = |group| {
+        log.groups
+            .get(&group)
+            .is_some_and(|group| group.written.is_some())
+    };
+    assert!(kept(0) && kept(1));
+    assert!(
+        log.runs
+            .newest_first()
+            .any(|run| run.group() == 1 && run.base() == 0)
+    );
 }
 
 /// A stream that goes on after its group has left is not disturbed, and late copies stay copies.
@@ -106,6 +151,28 @@ fn an_old_stream_goes_on_after_its_group_has_left() {
     copy.finish().unwrap();
     world.run();
     assert_eq!(world.wire.streams.len(), 20);
+}
+
+/// S8.2-02: copies of one old group do not push out what is known of others.
+#[test]
+fn what_is_remembered_survives_many_late_copies() {
+    let mut world = World::with(small(), at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    for group in 0..8 {
+        world.send(header(group, 0), &[object(0, &[1; 30_000])]);
+        world.run();
+    }
+    let second = world.second_publisher();
+    let copy = |group| {
+        let mut copy = world.publish_as(second, header(group, 0));
+        copy.object(0, &[1; 30_000]);
+        copy.finish().unwrap();
+    };
+    (0..10).for_each(|_| copy(3));
+    copy(2);
+    copy(3);
+    world.run();
+    assert_eq!(world.wire.streams.len(), 8);
 }
 
 /// S9.2.1.2-07, S9.12-18: without a timeout a reader that is too slow is ended, and nobody else is disturbed.
@@ -144,6 +211,61 @@ fn a_slow_reader_ends_too_far_behind() {
         world.send(header(30, 0), &[object(0, b"x")]);
         world.run();
         assert_eq!(world.wire.streams.last().unwrap().state, State::Finished);
+    }
+}
+
+/// What left before the session came to see it was missed, whatever left after it.
+#[test]
+fn a_reader_of_one_group_knows_that_it_missed_it() {
+    for groups in [20, 200] {
+        let mut world = World::with(small(), at_once());
+        let filter = Filter::AbsoluteRange {
+            start: Location::new(1, 0),
+            end_group: 1,
+        };
+        world.subscribe(SUB, params(filter)).unwrap();
+        for group in 0..groups {
+            world.send(header(group, 0), &[object(0, &[1; 20_000])]);
+        }
+        world.run();
+        let behind = PublishDoneCode::TOO_FAR_BEHIND;
+        assert_eq!(world.ended(), Some((behind, 0)), "{groups}");
+    }
+}
+
+/// Who waits for nothing but one object is not behind, however large it is: it is delivered at the reader's pace.
+/// With the next object, it counts.
+#[test]
+fn an_object_larger_than_the_lag_reaches_slow_readers() {
+    let delivery = DeliveryLimits {
+        lag_bytes: 50_000,
+        ..at_once()
+    };
+    for more in [false, true] {
+        let mut world = World::with(TrackLimits::default(), delivery);
+        world.subscribe(SUB, params(from_start())).unwrap();
+        world.wire.window = 1000;
+        let mut upstream = world.publish(header(0, 0));
+        let payload = vec![1; 400_000];
+        let mut rest = upstream.begin(0, &payload, 0);
+        while !rest.is_empty() {
+            let tail = rest.split_off(rest.len().min(8_000));
+            upstream.bytes(&rest).unwrap();
+            rest = tail;
+            world.run();
+        }
+        assert_eq!(world.ended(), None);
+        if more {
+            upstream.object(1, b"next");
+            world.run();
+            assert_eq!(world.ended(), Some((PublishDoneCode::TOO_FAR_BEHIND, 1)));
+            continue;
+        }
+        upstream.finish().unwrap();
+        world.run();
+        world.open_window(0, usize::MAX);
+        assert_eq!(world.stream(0).objects(), [object(0, &payload)]);
+        assert_eq!(world.stream(0).state, State::Finished);
     }
 }
 
@@ -213,35 +335,25 @@ fn a_stalled_stream_holds_nobody_back() {
     );
 }
 
-/// Datagrams: a ring by number and bytes.
+/// Part of a header that waits for the rest does not keep the 64 kB that it may have been received in.
 #[test]
-fn old_datagrams_leave() {
-    let limits = TrackLimits {
-        max_datagrams: 10,
-        ..small()
-    };
-    let world = World::with(limits, at_once());
-    for id in 0..1000 {
-        let datagram = ObjectDatagram {
-            track_alias: TrackAlias(1),
-            group: id / 7,
-            object: id % 7,
-            object_id_absent: false,
-            publisher_priority: 0,
-            end_of_group: false,
-            extensions: Extensions::default(),
-            body: DatagramBody::Payload(bytes::Bytes::from(vec![1; 500])),
-        };
-        world
-            .log
-            .borrow_mut()
-            .receive_datagram(datagram, world.now)
-            .unwrap();
+fn a_waiting_header_does_not_keep_its_receive_buffer() {
+    let world = World::new();
+    let header = header(0, 0);
+    let limits = crate::model::ObjectLimits::default();
+    let mut log = world.log.borrow_mut();
+    let mut ingest = StreamIngest::new(&mut log, world.publisher, &header, limits).unwrap();
+    let mut bytes = encode_objects(&header, None, &[object(70, b"whole"), object(140, b"cut")]);
+    bytes.resize(65_536, 0);
+    let buffer = bytes::Bytes::from(bytes);
+    // The delta has two bytes.
+    for range in [0..1, 1..9] {
+        ingest.read(buffer.slice(range)).unwrap();
+        if let Some(turn) = ingest.prepare() {
+            ingest.commit(&mut log, &turn, world.now).unwrap();
+        }
+        assert!(buffer.is_unique());
     }
-    let log = world.log.borrow();
-    assert_eq!(log.datagrams.len(), 10);
-    assert!(log.groups.len() <= 8, "{}", log.groups.len());
-    assert!(log.bytes() < 10_000);
 }
 
 /// Everything that is counted is given back.
@@ -262,7 +374,7 @@ fn an_empty_log_holds_nothing() {
         world.send(header(group, 1), &[object(9, &[1; 100])]);
     }
     let mut log = world.log.borrow_mut();
-    log.keep_budget();
+    log.fresh = 0;
     log.keep_budget();
     // The newest group itself stays.
     assert_eq!(log.bytes(), crate::track::group::GROUP_COST);

@@ -1,11 +1,15 @@
 //! The data path without a network: publishers write a log, an engine delivers it to streams that are only vectors.
 
+mod datagrams;
 mod deliver;
+mod epochs;
 mod failover;
 mod join;
 mod malformed;
 mod memory;
 mod merge;
 mod random;
+mod stalls;
 mod support;
+mod timeouts;
 mod update;

@@ -546,6 +546,7 @@ pub(super) fn params(filter: Filter) -> SubscriptionParams {
         subscriber_priority: 128,
         group_order: GroupOrder::Ascending,
         delivery_timeout: None,
+        publisher_timeout: None,
     }
 }
 

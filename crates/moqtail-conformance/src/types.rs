@@ -1,0 +1,62 @@
+//! Control message types of draft-14 §9, as numbers on the wire.
+
+/// SUBSCRIBE_UPDATE.
+pub const SUBSCRIBE_UPDATE: u64 = 0x2;
+/// SUBSCRIBE.
+pub const SUBSCRIBE: u64 = 0x3;
+/// SUBSCRIBE_OK.
+pub const SUBSCRIBE_OK: u64 = 0x4;
+/// SUBSCRIBE_ERROR.
+pub const SUBSCRIBE_ERROR: u64 = 0x5;
+/// PUBLISH_NAMESPACE.
+pub const PUBLISH_NAMESPACE: u64 = 0x6;
+/// PUBLISH_NAMESPACE_OK.
+pub const PUBLISH_NAMESPACE_OK: u64 = 0x7;
+/// PUBLISH_NAMESPACE_ERROR.
+pub const PUBLISH_NAMESPACE_ERROR: u64 = 0x8;
+/// PUBLISH_NAMESPACE_DONE.
+pub const PUBLISH_NAMESPACE_DONE: u64 = 0x9;
+/// UNSUBSCRIBE.
+pub const UNSUBSCRIBE: u64 = 0xa;
+/// PUBLISH_DONE.
+pub const PUBLISH_DONE: u64 = 0xb;
+/// PUBLISH_NAMESPACE_CANCEL.
+pub const PUBLISH_NAMESPACE_CANCEL: u64 = 0xc;
+/// TRACK_STATUS.
+pub const TRACK_STATUS: u64 = 0xd;
+/// TRACK_STATUS_OK.
+pub const TRACK_STATUS_OK: u64 = 0xe;
+/// TRACK_STATUS_ERROR.
+pub const TRACK_STATUS_ERROR: u64 = 0xf;
+/// GOAWAY.
+pub const GOAWAY: u64 = 0x10;
+/// SUBSCRIBE_NAMESPACE.
+pub const SUBSCRIBE_NAMESPACE: u64 = 0x11;
+/// SUBSCRIBE_NAMESPACE_OK.
+pub const SUBSCRIBE_NAMESPACE_OK: u64 = 0x12;
+/// SUBSCRIBE_NAMESPACE_ERROR.
+pub const SUBSCRIBE_NAMESPACE_ERROR: u64 = 0x13;
+/// UNSUBSCRIBE_NAMESPACE.
+pub const UNSUBSCRIBE_NAMESPACE: u64 = 0x14;
+/// MAX_REQUEST_ID.
+pub const MAX_REQUEST_ID: u64 = 0x15;
+/// FETCH.
+pub const FETCH: u64 = 0x16;
+/// FETCH_CANCEL.
+pub const FETCH_CANCEL: u64 = 0x17;
+/// FETCH_OK.
+pub const FETCH_OK: u64 = 0x18;
+/// FETCH_ERROR.
+pub const FETCH_ERROR: u64 = 0x19;
+/// REQUESTS_BLOCKED.
+pub const REQUESTS_BLOCKED: u64 = 0x1a;
+/// PUBLISH.
+pub const PUBLISH: u64 = 0x1d;
+/// PUBLISH_OK.
+pub const PUBLISH_OK: u64 = 0x1e;
+/// PUBLISH_ERROR.
+pub const PUBLISH_ERROR: u64 = 0x1f;
+/// CLIENT_SETUP.
+pub const CLIENT_SETUP: u64 = 0x20;
+/// SERVER_SETUP.
+pub const SERVER_SETUP: u64 = 0x21;

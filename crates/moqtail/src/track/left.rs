@@ -1,0 +1,54 @@
+//! What left a log lately, so that a reader knows whether it missed something.
+
+use std::{collections::VecDeque, time::Instant};
+
+/// Groups that are told apart; of what left before them only the time is known.
+const GROUPS: usize = 64;
+
+/// The latest object of a group that left.
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    group: u64,
+    arrival: u64,
+    received: Instant,
+}
+
+/// Objects that left, by group, in the order of their leaving.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    groups: VecDeque<Departure>,
+    /// Arrival of the latest object that left before those.
+    before: Option<u64>,
+}
+
+impl Left {
+    pub(super) fn note(&mut self, group: u64, arrival: u64, received: Instant) {
+        let departure = Departure {
+            group,
+            arrival,
+            received,
+        };
+        match self.groups.back_mut() {
+            Some(last) if last.group == group => {
+                if last.arrival < arrival {
+                    *last = departure;
+                }
+            }
+            _ => self.groups.push_back(departure),
+        }
+        if self.groups.len() > GROUPS {
+            let oldest = self.groups.pop_front().map(|oldest| oldest.arrival);
+            self.before = self.before.max(oldest);
+        }
+    }
+
+    /// Whether an object left that arrived at `arrival` or later and that somebody `wants`, by its group and the time when
+    /// it was received.
+    pub(super) fn since(&self, arrival: u64, wants: impl Fn(u64, Instant) -> bool) -> bool {
+        self.before.is_some_and(|before| before >= arrival)
+            || self
+                .groups
+                .iter()
+                .any(|left| left.arrival >= arrival && wants(left.group, left.received))
+    }
+}
