@@ -23,7 +23,7 @@ mod wakers;
 pub use client::{ConnectConfig, ConnectError, Dialer, connect};
 pub use connection::*;
 pub use identity::Identity;
-pub use limits::TransportLimits;
+pub use limits::{Congestion, TransportLimits};
 pub(crate) use lock::lock;
 pub use memory::{MemoryConnection, MemoryRecv, MemorySend};
 pub use quic::{QuicConnection, QuicRecv, QuicSend};
