@@ -277,8 +277,11 @@ impl Wire for NamespacePrefix {
 impl Wire for TrackNamespace {
     fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
         let offset = r.offset();
+        let tuple = Tuple::read(r, field)?;
+        let fields = tuple.fields(&owned(r.since(tuple.begin)));
         // draft-14 §2.4.1
-        Self::try_from(read_fields(r, field)?)
+        fields
+            .and_then(Self::try_from)
             .map_err(|error| invalid(field, offset, DecodeErrorKind::Name(error)))
     }
 
