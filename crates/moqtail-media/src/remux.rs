@@ -21,6 +21,9 @@ const RESTART: Duration = Duration::from_secs(5);
 /// are out by a frame.
 const RESTART_IN_LEAP: Duration = Duration::from_millis(100);
 
+/// Runs of a publisher whose times are remembered. Tracks are of the newest ones, unless one of them fell silent before.
+const MAX_RUNS: usize = 64;
+
 /// How [`Remuxer`] trades latency for order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,7 +87,7 @@ pub struct Remuxer {
     lanes: Vec<Lane>,
     /// What is added to the times of each run of the publisher, in nanoseconds; the first is
     /// known once the first fragment leaves.
-    shifts: Vec<i128>,
+    shifts: BTreeMap<usize, i128>,
     sequence: u32,
     buffered: usize,
     dropped: u64,
@@ -197,7 +200,7 @@ impl Remuxer {
             limits,
             header: header::merged_header(&tracks)?,
             lanes: tracks.iter().map(lane).collect(),
-            shifts: Vec::new(),
+            shifts: BTreeMap::new(),
             sequence: 0,
             buffered: 0,
             dropped: 0,
@@ -270,7 +273,7 @@ impl Remuxer {
     }
 
     fn add(&mut self, track: usize, group: u64, head: &Head, waiting: Waiting) {
-        let newest_run = self.shifts.len().saturating_sub(1);
+        let newest_run = self.newest_run();
         let Some(lane) = self.lanes.get_mut(track) else {
             return;
         };
@@ -313,10 +316,10 @@ impl Remuxer {
 
     /// The publisher's times went back on this track: go on after everything there is.
     fn start_over(&mut self, track: usize, time: u64) {
-        let newest_run = self.shifts.len().saturating_sub(1);
+        let newest_run = self.newest_run();
         let ends = self.lanes.iter().filter_map(|lane| {
             let (run, end) = lane.end()?;
-            Some(lane.nanoseconds(end) + self.shifts.get(run)?)
+            Some(lane.nanoseconds(end) + shift(&self.shifts, run)?)
         });
         let end = ends.max();
         let Some(lane) = self.lanes.get_mut(track) else {
@@ -326,8 +329,12 @@ impl Remuxer {
             // Another track brought the new run before.
             lane.run = newest_run;
         } else if let Some(end) = end {
-            self.shifts.push(end - lane.nanoseconds(time));
+            self.shifts
+                .insert(newest_run + 1, end - lane.nanoseconds(time));
             lane.run = newest_run + 1;
+            if self.shifts.len() > MAX_RUNS {
+                self.shifts.pop_first();
+            }
         } else {
             // Nothing has left yet, so the old run can be forgotten.
             let forgotten = std::mem::take(&mut lane.waiting);
@@ -336,6 +343,10 @@ impl Remuxer {
                 self.buffered -= waiting.moof.len() + waiting.mdat.len();
             }
         }
+    }
+
+    fn newest_run(&self) -> usize {
+        self.shifts.last_key_value().map_or(0, |(run, _)| *run)
     }
 
     /// Says that no more comes on a track, so that nobody waits for it.
@@ -385,7 +396,7 @@ impl Remuxer {
         self.buffered -= waiting.moof.len() + waiting.mdat.len();
         self.sequence = self.sequence.wrapping_add(1);
         let (run, time, _) = place;
-        let shift = self.shifts.get(run).copied().unwrap_or(0);
+        let shift = shift(&self.shifts, run).unwrap_or(0);
         lane.left = Some((place, waiting.duration));
         let earliest = lane.left_at.map_or(0, |left_at| left_at.saturating_add(1));
         let decode_time = lane.shifted(time, shift).max(earliest);
@@ -411,11 +422,12 @@ impl Remuxer {
             Some(lane.nanoseconds(*time))
         });
         if let Some(first) = firsts.min() {
-            self.shifts.push(if self.options.start_at_zero {
+            let shift = if self.options.start_at_zero {
                 -first
             } else {
                 0
-            });
+            };
+            self.shifts.insert(0, shift);
         }
     }
 
@@ -423,11 +435,16 @@ impl Remuxer {
     fn first_lane(&self) -> Option<usize> {
         let firsts = self.lanes.iter().enumerate().filter_map(|(index, lane)| {
             let ((run, time, _), _) = lane.waiting.first_key_value()?;
-            let shift = self.shifts.get(*run).copied().unwrap_or(0);
+            let shift = shift(&self.shifts, *run).unwrap_or(0);
             Some((lane.nanoseconds(*time) + shift, index))
         });
         firsts.min().map(|(_, index)| index)
     }
+}
+
+/// What is added to the times of a run; one that was forgotten is taken for the oldest that is known.
+fn shift(shifts: &BTreeMap<usize, i128>, run: usize) -> Option<i128> {
+    shifts.range(run..).next().map(|(_, shift)| *shift)
 }
 
 fn parse_all<'a>(
