@@ -110,6 +110,14 @@ impl Relay {
         self.process.finish()
     }
 
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn finish(self) -> Finished {
+        self.process.finish()
+    }
+
     /// Kills it and waits until it is gone.
     ///
     /// # Panics
