@@ -1,6 +1,6 @@
 //! The command line. The option structs are the tables of the configuration file as well, see `config.rs`.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroU64, path::PathBuf};
 
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
@@ -10,7 +10,8 @@ use moqtail::model::{DecodeOptions, TrackNamespace};
 use serde::Deserialize;
 
 use crate::{
-    errors::{CliError, plain},
+    errors::{CliError, clipped, plain},
+    names,
     values::{FilterArg, Fingerprint, HttpAddr, ListenAddr, Span},
 };
 
@@ -24,7 +25,7 @@ Three terminals:
   moqtail subscribe moqt://localhost:4443 live/film --out - | ffplay -
 
 A URL is https:// for WebTransport or moqt:// for raw QUIC; both reach the same UDP port.
-Every option can also be set by MOQTAIL_<OPTION> in the environment or in a TOML file (--config), in this order.
+Options can also be set by MOQTAIL_<OPTION> in the environment or in a TOML file (--config), in this order.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 const PUBLISH_EXAMPLES: &str = "\
@@ -43,7 +44,13 @@ Examples:
 
 /// Media over QUIC: relay, publish and watch live broadcasts (MOQT draft 14).
 #[derive(Debug, Parser)]
-#[command(name = "moqtail", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(
+    name = "moqtail",
+    version,
+    after_help = EXAMPLES,
+    disable_help_subcommand = true,
+    disable_help_flag = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalOptions,
@@ -51,15 +58,27 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Place in the help of what every command has: below its own options.
+const LAST: usize = 900;
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalOptions {
     /// Log more on standard error: -v what happens, -vv messages, -vvv everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = LAST)]
     pub(crate) verbose: u8,
     /// Read options from this TOML file (tables: relay, client, publish, subscribe)
-    #[arg(long, global = true, env = "MOQTAIL_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "MOQTAIL_CONFIG",
+        value_name = "FILE",
+        display_order = LAST
+    )]
     pub(crate) config: Option<PathBuf>,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::HelpShort, display_order = LAST)]
+    help: Option<bool>,
 }
 
 /// What to do.
@@ -109,7 +128,12 @@ pub(crate) struct RelayOptions {
     #[arg(long, env = "MOQTAIL_HTTP", value_name = "HOST:PORT")]
     pub(crate) http: Option<HttpAddr>,
     /// Accept this deviation from the draft, known from widely used peers
-    #[arg(long, env = "MOQTAIL_TOLERATE", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "MOQTAIL_TOLERATE",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     pub(crate) tolerate: Option<Vec<Tolerance>>,
 }
 
@@ -151,8 +175,9 @@ pub(crate) struct ClientOptions {
     #[arg(
         long,
         env = "MOQTAIL_TOLERATE",
+        value_name = "NAME",
         value_delimiter = ',',
-        help_heading = "Options"
+        help_heading = "Peers that deviate from the draft"
     )]
     pub(crate) tolerate: Option<Vec<Tolerance>>,
 }
@@ -163,7 +188,7 @@ pub(crate) struct Target {
     /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
     pub(crate) url: String,
     /// Name of the broadcast, such as live/cam
-    #[arg(value_name = "BROADCAST")]
+    #[arg(value_name = "BROADCAST", value_parser = names::broadcast)]
     pub(crate) namespace: TrackNamespace,
 }
 
@@ -223,7 +248,7 @@ pub(crate) struct SubscribeArgs {
     /// Where to write: a file, or - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Write the objects of --track in this form [default without --out: jsonl]
+    /// Write the objects of --track as JSON, one per line, as bare payloads, or as lines [default without --out: jsonl]
     #[arg(long, requires = "track")]
     pub(crate) format: Option<Format>,
     #[command(flatten)]
@@ -255,7 +280,7 @@ pub(crate) struct SubscribeOptions {
     pub(crate) priority: Option<u8>,
     /// Exit after this many objects
     #[arg(long, env = "MOQTAIL_COUNT", value_name = "N")]
-    pub(crate) count: Option<u64>,
+    pub(crate) count: Option<NonZeroU64>,
     /// Exit after this time, such as 10s or 2m
     #[arg(long, env = "MOQTAIL_TIMEOUT", value_name = "TIME")]
     pub(crate) timeout: Option<Span>,
@@ -271,7 +296,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<ListenAddr>,
     /// Name of the sample broadcast
-    #[arg(long, value_name = "BROADCAST", default_value = "live/demo")]
+    #[arg(long, value_name = "BROADCAST", default_value = "live/demo", value_parser = names::broadcast)]
     pub(crate) name: TrackNamespace,
 }
 
@@ -294,7 +319,8 @@ fn complete(command: clap::Command) -> clap::Command {
         |arg: &clap::Arg| arg.get_value_parser().type_id() == ValueParser::bool().type_id();
     command
         .mut_args(|arg| {
-            let arg = arg.hide_env_values(true);
+            // All of them are told of in one sentence.
+            let arg = arg.hide_env(true);
             // A switch that a stronger source can turn off again: `--no-wait`, `--no-wait=false`.
             match matches!(arg.get_action(), ArgAction::Set) && is_bool(&arg) {
                 true => arg
@@ -310,8 +336,15 @@ fn complete(command: clap::Command) -> clap::Command {
 
 /// Reads the command line.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
-    let parsed = command()
-        .try_get_matches_from(join_filter(args))
+    let args = join_filter(args);
+    let commands = command();
+    let asked = args
+        .iter()
+        .find(|arg| commands.find_subcommand(arg).is_some())
+        .and_then(|arg| arg.to_str())
+        .map_or_else(String::new, |name| format!(" {name}"));
+    let parsed = commands
+        .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
@@ -322,20 +355,17 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Sto
                 "No command given. Start with `moqtail demo`, or see `moqtail --help`".into(),
             ))
         }
-        _ => Stop::Failed(CliError::Usage(usage_line(&error.render().to_string()))),
+        _ => Stop::Failed(CliError::Usage(usage_line(
+            &error.render().to_string(),
+            &asked,
+        ))),
     })
 }
 
 /// The first paragraph of a usage error on one line, with where to read on.
-fn usage_line(text: &str) -> String {
-    let mut paragraphs = text.split("\n\n");
-    let cause = paragraphs.next().unwrap_or_default();
+fn usage_line(text: &str, command: &str) -> String {
+    let cause = text.split("\n\n").next().unwrap_or_default();
     let cause = plain(cause.strip_prefix("error: ").unwrap_or(cause));
-    let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
-    let command = usage
-        .and_then(|usage| usage.split_whitespace().nth(1))
-        .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
-        .map_or_else(String::new, |word| format!(" {word}"));
     let mut letters = cause.chars();
     let cause: String = letters
         .next()
@@ -343,7 +373,7 @@ fn usage_line(text: &str) -> String {
         .flat_map(char::to_uppercase)
         .chain(letters)
         .collect();
-    format!("{cause}. See `moqtail{command} --help`")
+    format!("{}. See `moqtail{command} --help`", clipped(&cause))
 }
 
 /// `--filter start G,O` is written as three words; clap wants its value in one.
@@ -439,7 +469,7 @@ mod tests {
             args.options.filter,
             Some(FilterArg(Filter::AbsoluteStart { start }))
         );
-        assert_eq!(args.options.count, Some(2));
+        assert_eq!(args.options.count, NonZeroU64::new(2));
 
         let args = subscribe("moqtail subscribe --filter range 5,1 9 moqt://a n --track t");
         let range = Filter::AbsoluteRange {
@@ -465,6 +495,14 @@ mod tests {
              See `moqtail publish --help`."
         );
         assert_eq!(
+            usage_error("moqtail publish moqt://a n f.mp4 --loop=maybe"),
+            "Invalid value 'maybe' for '--loop[=<BOOL>]' [possible values: true, false]. \
+             See `moqtail publish --help`."
+        );
+        let long = "x".repeat(9000);
+        let error = usage_error(&format!("moqtail subscribe moqt://a {long} --track t"));
+        assert!(error.len() < 400 && error.contains("4096 bytes"), "{error}");
+        assert_eq!(
             usage_error("moqtail"),
             "No command given. Start with `moqtail demo`, or see `moqtail --help`."
         );
@@ -484,6 +522,22 @@ mod tests {
         );
         assert!(parse_words("moqtail publish moqt://a n --lines --track t").is_ok());
         assert!(parse_words("moqtail publish moqt://a n -").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_no_name_and_no_count() {
+        let nameless = ["moqtail", "subscribe", "moqt://a", "", "--track", "t"];
+        match parse(nameless.map(OsString::from)) {
+            Err(Stop::Failed(error)) => {
+                assert!(
+                    error.to_string().contains("a broadcast has a name"),
+                    "{error}"
+                );
+            }
+            other => panic!("expected a usage error, got {other:?}"),
+        }
+        let error = usage_error("moqtail subscribe moqt://a n --track t --count 0");
+        assert!(error.contains("--count"), "{error}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ options! {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{num::NonZeroU64, time::Duration};
 
     use moqtail::model::Filter;
 
@@ -129,7 +129,7 @@ mod tests {
             config.subscribe.filter,
             Some(FilterArg(Filter::LargestObject))
         );
-        assert_eq!(config.subscribe.count, Some(5));
+        assert_eq!(config.subscribe.count, NonZeroU64::new(5));
     }
 
     #[test]
@@ -169,11 +169,11 @@ mod tests {
         };
         let file = SubscribeOptions {
             priority: Some(2),
-            count: Some(3),
+            count: NonZeroU64::new(3),
             ..SubscribeOptions::default()
         };
         let both = flags.or(file);
-        assert_eq!((both.priority, both.count), (Some(1), Some(3)));
+        assert_eq!((both.priority, both.count), (Some(1), NonZeroU64::new(3)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use moqtail::{
 use crate::{
     args::{ClientOptions, Tolerance},
     backoff::Backoff,
-    errors::{CliError, plain},
+    errors::{CliError, clipped, plain},
     fingerprint,
     logging::say,
 };
@@ -36,6 +36,10 @@ const SHORT_SESSION: Duration = Duration::from_secs(2);
 
 /// How often a fetched fingerprint may fail in a row: a relay that starts anew has another certificate.
 const STALE_FINGERPRINTS: u32 = 3;
+
+/// Next steps where a certificate is not trusted.
+const GIVE_TRUST: &str = "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.";
+const CA_WANTED: &str = "certificates in PEM form with `--ca`";
 
 /// One relay, and how to get to it.
 #[derive(Debug)]
@@ -86,9 +90,10 @@ impl Link {
     /// The relay at `url`. With `wait` it is waited for while it cannot be reached.
     pub(crate) fn new(url: &str, options: ClientOptions, wait: bool) -> Result<Self, CliError> {
         let url = url.parse().map_err(|error| {
+            let line = format!("`{url}` is no URL of a relay: {}", plain(error));
             CliError::Usage(format!(
-                "`{url}` is no URL of a relay: {}. Write moqt://HOST:PORT or https://HOST:PORT",
-                plain(error)
+                "{}. Write moqt://HOST:PORT or https://HOST:PORT",
+                clipped(&line)
             ))
         })?;
         Ok(Self {
@@ -263,10 +268,27 @@ impl Link {
                 authority,
                 reason: plain(reason),
             }),
+            E::Tls(error) => Failure::last(self.unusable_trust(plain(error))),
             _ => Failure::last(CliError::Connect {
                 authority,
                 reason: text,
             }),
+        }
+    }
+
+    /// What to say when what is to be trusted cannot be used.
+    fn unusable_trust(&self, reason: String) -> CliError {
+        match &self.options.ca {
+            Some(path) => CliError::Pem {
+                path: path.clone(),
+                reason,
+                wanted: CA_WANTED,
+            },
+            None => CliError::Certificate {
+                authority: self.authority().to_owned(),
+                reason,
+                next: GIVE_TRUST,
+            },
         }
     }
 
@@ -279,12 +301,9 @@ impl Link {
             ),
             (_, Some(fetch)) => (
                 format!("{}, and {}", plain(reason), plain(fetch)),
-                "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.",
+                GIVE_TRUST,
             ),
-            (_, None) => (
-                plain(reason),
-                "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.",
-            ),
+            (_, None) => (plain(reason), GIVE_TRUST),
         };
         let error = CliError::Certificate {
             authority,
@@ -441,7 +460,7 @@ fn read_ca(path: &Path) -> Result<Trust, CliError> {
         .map_err(|error| CliError::Pem {
             path: path.to_owned(),
             reason: plain(error),
-            wanted: "certificates in PEM form with `--ca`",
+            wanted: CA_WANTED,
         })
 }
 

@@ -9,6 +9,7 @@ mod waiting;
 
 use std::{
     io::IsTerminal as _,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -45,7 +46,7 @@ pub(crate) async fn run(
     let options = args.options.or(config.subscribe);
     let wait = options.no_wait != Some(true);
     let link = Link::new(&args.target.url, args.client.or(config.client), wait)?;
-    let mut limit = Limit::new(options.count, options.timeout);
+    let mut limit = Limit::new(options.count.map(NonZeroU64::get), options.timeout);
     let over = limit.over();
     let mut subscribe = SubscribeOptions::default();
     subscribe.priority = options.priority.unwrap_or(subscribe.priority);
