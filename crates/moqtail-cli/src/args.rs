@@ -177,7 +177,7 @@ pub(crate) struct ClientOptions {
         env = "MOQTAIL_TOLERATE",
         value_name = "NAME",
         value_delimiter = ',',
-        help_heading = "Options"
+        help_heading = "Peers that deviate from the draft"
     )]
     pub(crate) tolerate: Option<Vec<Tolerance>>,
 }

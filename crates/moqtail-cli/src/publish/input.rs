@@ -53,7 +53,7 @@ trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
 impl Input {
-    /// Opens `path`; `-` is standard input. Waits until the header is in.
+    /// Opens `path`; `-` is standard input. Waits until header and first fragment are in.
     pub(crate) async fn open(path: &Path, repeat: bool) -> Result<(Self, Init), CliError> {
         if path == Path::new("-") {
             return Self::stdin().await;
@@ -81,22 +81,20 @@ impl Input {
             is_empty: true,
             ready: VecDeque::new(),
         };
-        loop {
+        // What its first fragment shows is known before anything is published.
+        let mut header = None;
+        while stream.ready.is_empty() {
             let (init, more) = stream.read(&name).await?;
-            match init {
-                Some(init) => {
-                    return Ok((
-                        Self {
-                            name,
-                            source: Source::Stream(Box::new(stream)),
-                        },
-                        init,
-                    ));
-                }
-                None if more => {}
-                None => return Err(CliError::EmptyInput { input: name }),
+            header = header.or(init);
+            if !more && stream.ready.is_empty() {
+                return Err(CliError::EmptyInput { input: name });
             }
         }
+        let Some(init) = header else {
+            return Err(CliError::EmptyInput { input: name });
+        };
+        let source = Source::Stream(Box::new(stream));
+        Ok((Self { name, source }, init))
     }
 
     fn file(name: String, file: Box<dyn ReadSeek>, repeat: bool) -> Result<(Self, Init), CliError> {

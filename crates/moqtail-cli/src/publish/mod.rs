@@ -99,7 +99,7 @@ async fn media(
 }
 
 /// Publishes the input as it comes, and its catalog again and again; returns when the input has ended.
-/// Nothing but the header is taken from the input before there is a session. `sent` is told of each object.
+/// Nothing but what [`Input::open`] needs is taken from the input before there is a session. `sent` is told of each object.
 pub(crate) async fn play(
     mut input: Input,
     broadcast: &mut MediaBroadcast,
