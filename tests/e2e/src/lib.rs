@@ -15,6 +15,7 @@ mod media;
 mod mp4;
 mod process;
 mod relay;
+mod steady;
 #[cfg(target_os = "linux")]
 mod usage;
 
@@ -31,6 +32,7 @@ pub use media::{Codecs, FRAME_RATE, Live, Passed, playable, test_media};
 pub use mp4::{Chunk, chunks};
 pub use process::{Finished, Process};
 pub use relay::Relay;
+pub use steady::{HD, Latency, Steady, end, memory_bound, soon, subscribe};
 #[cfg(target_os = "linux")]
 pub use usage::{Peak, Usage};
 

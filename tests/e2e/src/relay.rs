@@ -120,6 +120,14 @@ impl Relay {
         self.process.finish()
     }
 
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn finish(self) -> Finished {
+        self.process.finish()
+    }
+
     /// Kills it and waits until it is gone.
     ///
     /// # Panics

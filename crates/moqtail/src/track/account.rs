@@ -41,9 +41,7 @@ impl TrackLog {
     /// Counts anew what is known of a group.
     pub(super) fn recount(&mut self, id: u64) {
         if let Some(group) = self.groups.get_mut(&id) {
-            let now = group.knowledge();
-            let before = std::mem::replace(&mut group.counted, now);
-            self.known = (self.known + group.counted).saturating_sub(before);
+            group.count(&mut self.known);
         }
     }
 

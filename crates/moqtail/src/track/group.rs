@@ -99,13 +99,20 @@ impl Held {
 
 impl Group {
     /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.
-    pub(super) fn knowledge(&self) -> usize {
+    fn knowledge(&self) -> usize {
         let ranges = [&self.present, &self.gaps, &self.nonexistent];
         let ranges: usize = ranges.into_iter().map(RangeSet::cost).sum();
         match self.written {
             Some(_) => ranges,
             None => ranges + KNOWN_COST,
         }
+    }
+
+    /// Counts its knowledge anew in that of all groups.
+    pub(super) fn count(&mut self, known: &mut usize) {
+        let now = self.knowledge();
+        let before = std::mem::replace(&mut self.counted, now);
+        *known = (*known + now).saturating_sub(before);
     }
 
     /// Whether an object with this header may exist beside all that is known of the group.
@@ -225,6 +232,20 @@ impl Group {
             }
             ObjectStatus::Normal => self.present.insert(mark.id, mark.id + 1, max),
         }
+    }
+
+    /// The highest id from `from` up to, not including, `to` of which it is not known that it is somewhere or nowhere.
+    pub(super) fn last_unknown(&self, from: u64, to: u64) -> Option<u64> {
+        let mut end = to;
+        while end > from {
+            let id = end - 1;
+            let known = [&self.present, &self.gaps, &self.nonexistent];
+            match known.iter().find_map(|set| set.start_of(id)) {
+                Some(start) => end = start,
+                None => return Some(id),
+            }
+        }
+        None
     }
 
     /// Whether every id after `previous` and before `next` is somewhere else or nowhere (draft-14 §10.4.3).

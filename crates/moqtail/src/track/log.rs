@@ -353,9 +353,9 @@ impl TrackLog {
         if mark.status == ObjectStatus::EndOfTrack {
             self.end = Some(at);
         }
-        let max = self.limits.max_ranges;
-        self.groups.entry(at.group).or_default().learn(mark, max);
-        self.recount(at.group);
+        let group = self.groups.entry(at.group).or_default();
+        group.learn(mark, self.limits.max_ranges);
+        group.count(&mut self.known);
     }
 
     pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
@@ -388,9 +388,9 @@ impl TrackLog {
             self.next_write += 1;
             group.written = Some(self.next_write);
             self.written.insert(self.next_write, id);
-            self.recount(id);
+            group.count(&mut self.known);
         }
-        self.groups.entry(id).or_default()
+        group
     }
 
     /// Whether nothing but knowledge is left of a group.
@@ -574,12 +574,10 @@ impl TrackLog {
             run.state = state;
             run.leader = None;
             let group = run.group();
-            let (after, first) = (run.after, run.first);
-            run.gapped = state == RunState::Finished
-                && after.is_some_and(|after| {
-                    let known = self.groups.get(&group);
-                    !known.is_some_and(|known| known.nothing_between(after, first))
-                });
+            if state == RunState::Finished {
+                let known = self.groups.get(&group);
+                run.gap = known.and_then(|known| known.last_unknown(run.lowest, run.first));
+            }
             let is_empty = self
                 .runs
                 .get(&id)
