@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use moqtail::{
     client::{Client, ClientConfig},
-    transport::Trust,
+    transport::{Congestion, Trust},
 };
 
 /// As the programs have it.
@@ -36,9 +36,18 @@ impl Carrier {
     /// # Panics
     /// If there is none.
     pub async fn connect(self, relay: SocketAddr) -> Client {
+        self.connect_with(relay, Congestion::default()).await
+    }
+
+    /// The same with this congestion control.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn connect_with(self, relay: SocketAddr, congestion: Congestion) -> Client {
         let url = self.url(relay).parse().expect("a URL");
         let mut config = ClientConfig::default().trust(Trust::Insecure);
         config.transport.keep_alive = KEEP_ALIVE;
+        config.transport.congestion = congestion;
         match Client::connect(&url, config).await {
             Ok(client) => client,
             Err(error) => panic!("{self:?}: {error}"),

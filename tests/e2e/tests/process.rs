@@ -309,8 +309,9 @@ fn sigterm_ends_every_program_within_two_seconds() {
     end("other viewer of lines", web);
 }
 
+/// What arrives of a publisher that is ended in the middle is all up to some point.
 #[test]
-fn what_was_published_before_sigterm_arrives() {
+fn a_publisher_that_is_ended_leaves_no_hole_behind() {
     let relay = Relay::start();
     for (to, from) in [(relay.quic(), relay.web()), (relay.web(), relay.quic())] {
         let arguments = ["publish", &to, "last/words", "--lines", "--track", "n"];
@@ -319,15 +320,12 @@ fn what_was_published_before_sigterm_arrives() {
         let viewer = Process::moqtail(viewer.iter().chain(&["lines"]));
         publisher.write(format!("{}\n", line(0)).as_bytes());
         viewer.wait_lines(&line(0), 1);
-        let last = 20_000;
-        let all: String = (1..=last)
+        let more: String = (1..20_000)
             .map(|number| format!("{}\n", line(number)))
             .collect();
-        publisher.write(all.as_bytes());
+        publisher.write(more.as_bytes());
         publisher.terminate();
         assert_eq!(publisher.finish().code, Some(0));
-        let seen = viewer.wait_stdout("what came", |output| Some(numbers(output)));
-        println!("{} lines at the publisher's end", seen.len());
         viewer.terminate();
         let finished = viewer.finish();
         assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
