@@ -4,156 +4,18 @@
 #![cfg(all(target_os = "linux", feature = "readers"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use moqtail::{
-    client::{
-        Client, Incoming, LocalTrack, Object, Objects, SubgroupOptions, SubscribeOptions,
-        Subscription, SubscriptionEnd,
-    },
+    client::{Incoming, SubgroupOptions, SubscriptionEnd},
     model::{Extensions, PublishDoneCode},
 };
-use moqtail_e2e::{Carrier, Host, PATIENCE, Usage};
+use moqtail_e2e::{Carrier, HD, Host, Steady, Usage, end, memory_bound, soon, subscribe};
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, interval, sleep},
 };
-
-/// What the relay may hold: the log of one track, and what is on its way in each session; and what a process needs.
-const fn memory_bound(sessions: u64) -> u64 {
-    const LOG: u64 = 32 << 20;
-    const SESSION: u64 = 2 * (256 << 10);
-    const PROCESS: u64 = 32_000_000;
-    LOG + sessions * SESSION + PROCESS
-}
-
-/// A live track: so many objects a second of so many bytes, in groups of 2 s.
-#[derive(Clone, Copy)]
-struct Media {
-    rate: u32,
-    len: usize,
-    seconds: u32,
-}
-
-/// 8 Mbit/s.
-const HD: Media = Media {
-    rate: 40,
-    len: 25_000,
-    seconds: 30,
-};
-
-impl Media {
-    fn objects(self) -> u64 {
-        u64::from(self.rate * self.seconds)
-    }
-
-    fn per_group(self) -> u64 {
-        u64::from(2 * self.rate)
-    }
-
-    async fn publish(self, track: &LocalTrack, epoch: Instant) {
-        let mut tick = interval(Duration::from_secs(1) / self.rate);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        for first in (0..self.objects()).step_by(self.per_group() as usize) {
-            let group = first / self.per_group();
-            let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
-            for object in 0..self.per_group() {
-                tick.tick().await;
-                let mut payload = BytesMut::zeroed(self.len - 8);
-                payload.fill((group + object) as u8);
-                payload.put_u64(epoch.elapsed().as_micros() as u64);
-                subgroup
-                    .object(object, &Extensions::default(), payload.freeze())
-                    .unwrap();
-            }
-            subgroup.finish().unwrap();
-        }
-    }
-
-    /// Checks that an object is what was published.
-    fn check(self, object: &Object) {
-        let fill = (object.group + object.object) as u8;
-        assert_eq!(object.payload.len(), self.len);
-        let body = &object.payload[..self.len - 8];
-        assert!(body.iter().all(|byte| *byte == fill), "corrupted");
-    }
-
-    /// Reads everything, in order, and tells how long each object took.
-    async fn read(self, objects: &mut Objects, epoch: Instant) -> Latency {
-        let mut all = Vec::new();
-        let mut next: BTreeMap<u64, u64> = BTreeMap::new();
-        while (all.len() as u64) < self.objects() {
-            let object = soon("an object", objects.next()).await.unwrap().unwrap();
-            let now = epoch.elapsed();
-            self.check(&object);
-            let expected = next.entry(object.group).or_default();
-            assert_eq!(object.object, *expected, "group {}", object.group);
-            *expected += 1;
-            let stamp = object.payload[self.len - 8..].try_into().unwrap();
-            all.push(now.saturating_sub(Duration::from_micros(u64::from_be_bytes(stamp))));
-        }
-        Latency::of(all)
-    }
-}
-
-/// How long objects were on their way.
-#[derive(Debug)]
-struct Latency {
-    p50: Duration,
-    p99: Duration,
-    max: Duration,
-}
-
-impl Latency {
-    fn of(mut all: Vec<Duration>) -> Self {
-        all.sort_unstable();
-        let at = |part: usize| all[(all.len() - 1) * part / 100];
-        Self {
-            p50: at(50),
-            p99: at(99),
-            max: at(100),
-        }
-    }
-
-    /// Far above what a reader at rest sees, far below what one behind a stalled reader would see; for machines that do
-    /// other work meanwhile.
-    fn check(&self) {
-        assert!(self.p50 < Duration::from_millis(100), "{self:?}");
-        assert!(self.p99 < Duration::from_secs(1), "{self:?}");
-    }
-}
-
-async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match timeout(PATIENCE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("waited too long for {what}"),
-    }
-}
-
-async fn subscribe(client: &Client, track: &str) -> Subscription {
-    let name = format!("live#{track}").parse().unwrap();
-    soon(
-        "an answer",
-        client.subscribe(name, SubscribeOptions::default()),
-    )
-    .await
-    .unwrap()
-}
-
-/// Waits until the subscription is over.
-async fn end(subscription: &Subscription) -> SubscriptionEnd {
-    let mut look = interval(Duration::from_millis(20));
-    soon("the end of the subscription", async {
-        loop {
-            if let Some(end) = subscription.end() {
-                return end;
-            }
-            look.tick().await;
-        }
-    })
-    .await
-}
 
 /// A subscriber that reads nothing for 30 s of 8 Mbit/s. S9.12-18: it ends with TOO_FAR_BEHIND, what it got is not
 /// corrupted; the other one does not notice, and the relay holds no more than it may.
@@ -216,7 +78,7 @@ async fn a_reader_that_stops_for_30_s_hurts_only_itself_over_webtransport() {
 async fn churn(carrier: Carrier) {
     const VIEWERS: u32 = 4;
     const TIMES: u32 = 1000;
-    let media = Media { seconds: 20, ..HD };
+    let media = Steady { seconds: 20, ..HD };
     let host = Host::start(carrier);
     let (_publisher, _publication, track) = host.publisher("video").await;
     let client = host.client().await;

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use moqtail::model::TrackNamespace;
 
-use crate::values::Span;
+use crate::{names, values::Span};
 
 /// What load to make, and what to look at.
 #[derive(Clone, Debug, Args)]
@@ -12,7 +12,7 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "ROLE", default_value = "all")]
     pub(crate) role: BenchRole,
     /// Name of the broadcast [default: one of its own; `bench` with --role publish or subscribe]
-    #[arg(long, value_name = "BROADCAST")]
+    #[arg(long, value_name = "BROADCAST", value_parser = names::broadcast)]
     pub(crate) name: Option<TrackNamespace>,
     /// Subscribers, each with a connection of its own
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -5,11 +5,7 @@ use std::time::Duration;
 use moqtail::model::{FullTrackName, TrackNamespace};
 
 use super::options::{BenchOptions, BenchRole};
-use crate::{
-    clock::unix_ms,
-    errors::{CliError, plain},
-    names,
-};
+use crate::{clock::unix_ms, errors::CliError, names};
 
 /// Largest payload that is sure to fit a datagram, in bytes.
 const MAX_DATAGRAM: u32 = 1100;
@@ -127,8 +123,7 @@ fn namespace(options: &BenchOptions) -> Result<TrackNamespace, CliError> {
         BenchRole::All => format!("bench/{}-{}", unix_ms(), std::process::id()),
         BenchRole::Publish | BenchRole::Subscribe => "bench".to_owned(),
     };
-    name.parse()
-        .map_err(|error: moqtail::model::NameError| CliError::Usage(plain(error)))
+    names::broadcast(&name).map_err(CliError::Usage)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::{
     model::StreamCode,
     session::{CallError, RequestHandle, Session, StreamKey, SubscribeAnswer},
+    transport::lock,
 };
 
 /// A session shared between its driver and those who call it; clones refer to the same session.
@@ -74,7 +75,7 @@ impl PeerHandle {
 
     /// Access for the driver and its streams, which look for outputs themselves.
     pub(super) fn lock(&self) -> MutexGuard<'_, PeerState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 
     /// Waits until somebody called the session.

@@ -32,6 +32,9 @@ impl TrackPool {
         let mut tracks = self.tracks();
         if tracks.len() == tracks.capacity() {
             tracks.retain(|track| track.strong_count() > 0);
+            // At most every other look finds the list full again.
+            let live = tracks.len();
+            tracks.reserve(live + 16);
         }
         tracks.push(Arc::downgrade(&track));
         track

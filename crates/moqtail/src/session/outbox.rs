@@ -62,6 +62,7 @@ impl Outbox {
             code: error.code(),
             reason: error.reason(),
             blame: error.blame(),
+            tolerance: error.tolerance(),
         }));
     }
 

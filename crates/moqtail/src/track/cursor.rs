@@ -119,7 +119,7 @@ impl Cursor {
     /// Learns how far the run goes now; returns how many staged bytes it gave back.
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
-        self.complete &= !run.gapped || self.least >= run.first;
+        self.complete &= run.gap.is_none_or(|gap| gap < self.least);
         if let Some(last) = run.last {
             self.newest = (last.arrival, last.start);
         }

@@ -13,6 +13,9 @@ pub enum Spared {
     Nothing,
 }
 
+/// Groups that are remembered although tracks together hold too much.
+const REMEMBERED_GROUPS: usize = 8;
+
 /// Ranges of each kind that are kept of a group whose objects have left.
 const REMEMBERED_RANGES: usize = 16;
 
@@ -108,6 +111,19 @@ impl TrackLog {
         let groups = self.written.values().copied().take_while(old);
         let groups: Vec<_> = groups.filter(|group| !is_spared(*group)).collect();
         groups.iter().for_each(|group| self.evict_group(*group));
+        let kept = match spared {
+            Spared::Newest => REMEMBERED_GROUPS,
+            Spared::Nothing => 0,
+        };
+        while self.remembered.len() > kept
+            && let Some(&oldest) = self.remembered.front()
+            && self
+                .groups
+                .get(&oldest)
+                .is_none_or(|group| group.tick < tick)
+        {
+            self.forget_oldest();
+        }
         groups.len()
     }
 
@@ -179,14 +195,19 @@ impl TrackLog {
             self.remembered.push_back(id);
         }
         while self.remembered.len() > self.limits.max_remembered_groups {
-            let Some(forgotten) = self.remembered.pop_front() else {
-                break;
-            };
-            if self.is_bare(forgotten) {
-                self.forget(forgotten);
-            } else if let Some(group) = self.groups.get_mut(&forgotten) {
-                group.remembered = false;
-            }
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the group that has been remembered longest, unless something of it is still open.
+    fn forget_oldest(&mut self) {
+        let Some(forgotten) = self.remembered.pop_front() else {
+            return;
+        };
+        if self.is_bare(forgotten) {
+            self.forget(forgotten);
+        } else if let Some(group) = self.groups.get_mut(&forgotten) {
+            group.remembered = false;
         }
     }
 

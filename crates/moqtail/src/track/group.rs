@@ -47,6 +47,9 @@ pub(super) struct Group {
 /// What a group costs while something of it is kept: itself and its places in the maps of the log.
 pub(super) const GROUP_COST: usize = 2 * size_of::<Group>() + 128;
 
+/// What the record of a group costs of which nothing else is kept.
+const KNOWN_COST: usize = size_of::<Group>() + 96;
+
 /// One subgroup of a group.
 #[derive(Debug, Default)]
 pub(super) struct Subgroup {
@@ -95,14 +98,21 @@ impl Held {
 }
 
 impl Group {
-    /// What the record itself costs; while something of the group is kept, without [`GROUP_COST`], which counts there.
-    pub(super) fn knowledge(&self) -> usize {
+    /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.
+    fn knowledge(&self) -> usize {
         let ranges = [&self.present, &self.gaps, &self.nonexistent];
         let ranges: usize = ranges.into_iter().map(RangeSet::cost).sum();
         match self.written {
             Some(_) => ranges,
-            None => ranges + GROUP_COST,
+            None => ranges + KNOWN_COST,
         }
+    }
+
+    /// Counts its knowledge anew in that of all groups.
+    pub(super) fn count(&mut self, known: &mut usize) {
+        let now = self.knowledge();
+        let before = std::mem::replace(&mut self.counted, now);
+        *known = (*known + now).saturating_sub(before);
     }
 
     /// Whether an object with this header may exist beside all that is known of the group.
@@ -222,6 +232,20 @@ impl Group {
             }
             ObjectStatus::Normal => self.present.insert(mark.id, mark.id + 1, max),
         }
+    }
+
+    /// The highest id from `from` up to, not including, `to` of which it is not known that it is somewhere or nowhere.
+    pub(super) fn last_unknown(&self, from: u64, to: u64) -> Option<u64> {
+        let mut end = to;
+        while end > from {
+            let id = end - 1;
+            let known = [&self.present, &self.gaps, &self.nonexistent];
+            match known.iter().find_map(|set| set.start_of(id)) {
+                Some(start) => end = start,
+                None => return Some(id),
+            }
+        }
+        None
     }
 
     /// Whether every id after `previous` and before `next` is somewhere else or nowhere (draft-14 §10.4.3).

@@ -6,12 +6,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackLimits {
     /// Most bytes the log keeps, counting what the kept pieces pin and the index. Beyond it whole groups leave, the
-    /// one written longest ago first; of the newest group and the one written last only the oldest bytes leave.
-    /// Default 32 MiB.
+    /// one written longest ago first; of the newest group and the one written last only the oldest bytes leave. Readers
+    /// that are not done with what leaves are too far behind. Default 48 MiB: an object of 32 MB and what its pieces cost
+    /// when they come a packet at a time.
     pub max_bytes: usize,
     /// Most datagram objects kept; beyond it the oldest leave. Default 1024.
     pub max_datagrams: usize,
-    /// Most groups remembered after their objects have left, so that late copies are known as copies. Default 256.
+    /// Most groups remembered after their objects have left, so that late copies are known as copies; fewer where tracks
+    /// share a budget that is used up. Default 256.
     pub max_remembered_groups: usize,
     /// Most separate ranges of Object IDs (or Group IDs) remembered in one set; beyond it the lowest are forgotten.
     /// Default 1024.
@@ -30,7 +32,7 @@ pub struct TrackLimits {
 impl Default for TrackLimits {
     fn default() -> Self {
         Self {
-            max_bytes: 32 << 20,
+            max_bytes: 48 << 20,
             max_datagrams: 1024,
             max_remembered_groups: 256,
             max_ranges: 1024,

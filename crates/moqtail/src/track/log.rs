@@ -24,12 +24,6 @@ use crate::model::{
     SubgroupHeader, TrackAlias,
 };
 
-/// What a log costs besides what it keeps.
-const LOG_COST: usize = size_of::<TrackLog>() + 512;
-
-/// What a stream that feeds a log costs: its place there and its decoder, but for what it brings.
-const STREAM_COST: usize = 1024;
-
 /// How a track ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackEnd {
@@ -53,7 +47,8 @@ pub enum ForwardingPreference {
 pub struct TrackLog {
     pub(super) alias: TrackAlias,
     pub(super) limits: TrackLimits,
-    pub(super) groups: BTreeMap<u64, Group>,
+    /// Boxed, because most tracks have few groups, and a map holds room for eleven.
+    pub(super) groups: BTreeMap<u64, Box<Group>>,
     pub(super) subgroups: BTreeMap<SubgroupKey, Subgroup>,
     /// In the order of their last change.
     pub(super) runs: Ring<Run>,
@@ -71,9 +66,9 @@ pub struct TrackLog {
     end: Option<Location>,
     preference: Option<ForwardingPreference>,
     /// Groups of which objects were received.
-    seen_groups: RangeSet,
+    pub(super) seen_groups: RangeSet,
     /// Groups told to be missing by a prior Group ID gap.
-    absent_groups: RangeSet,
+    pub(super) absent_groups: RangeSet,
     /// Groups that hold something by the time of their last write.
     pub(super) written: BTreeMap<u64, u64>,
     next_write: u64,
@@ -82,7 +77,7 @@ pub struct TrackLog {
     pub(super) datagrams: DatagramRing,
     pub(super) bytes: usize,
     /// What is known of groups costs; not part of `bytes`.
-    known: usize,
+    pub(super) known: usize,
     /// Bytes of held objects; not part of `bytes`.
     pub(super) held_bytes: usize,
     /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
@@ -161,18 +156,6 @@ impl TrackLog {
     /// Bytes that the log keeps for its readers, index included.
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// All memory of the log: what it keeps, what waits, what it knows, and the streams that feed it.
-    pub fn footprint(&self) -> usize {
-        LOG_COST
-            + self.bytes
-            + self.known
-            + self.held_bytes
-            + self.seen_groups.cost()
-            + self.absent_groups.cost()
-            + self.runs.cost()
-            + self.streams.len() * STREAM_COST
     }
 
     /// Tells the time in the order of writes of all tracks that share a budget; it never goes back.
@@ -370,25 +353,9 @@ impl TrackLog {
         if mark.status == ObjectStatus::EndOfTrack {
             self.end = Some(at);
         }
-        let max = self.limits.max_ranges;
-        self.groups.entry(at.group).or_default().learn(mark, max);
-        self.recount(at.group);
-    }
-
-    /// Counts anew what is known of a group.
-    pub(super) fn recount(&mut self, id: u64) {
-        if let Some(group) = self.groups.get_mut(&id) {
-            let now = group.knowledge();
-            let before = std::mem::replace(&mut group.counted, now);
-            self.known = (self.known + group.counted).saturating_sub(before);
-        }
-    }
-
-    /// Forgets a group.
-    pub(super) fn forget(&mut self, id: u64) {
-        if let Some(group) = self.groups.remove(&id) {
-            self.known = self.known.saturating_sub(group.counted);
-        }
+        let group = self.groups.entry(at.group).or_default();
+        group.learn(mark, self.limits.max_ranges);
+        group.count(&mut self.known);
     }
 
     pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
@@ -405,22 +372,8 @@ impl TrackLog {
         }
     }
 
-    /// Notes that pieces which cost `cost` were added to a run.
-    pub(super) fn charge(&mut self, group: u64, id: RunId, pieces: usize, cost: usize) {
-        self.bytes += cost;
-        self.fresh += pieces;
-        if pieces > 0 {
-            let group = self.note_write(group);
-            group.pieces.extend(std::iter::repeat_n(id, pieces));
-        }
-    }
-
-    pub(super) fn uncharge(&mut self, cost: usize) {
-        self.bytes = self.bytes.saturating_sub(cost);
-    }
-
     /// Moves a group to the newest end of the order of eviction.
-    fn note_write(&mut self, id: u64) -> &mut Group {
+    pub(super) fn note_write(&mut self, id: u64) -> &mut Group {
         let group = self.groups.entry(id).or_default();
         group.tick = self.tick;
         group.touched = self.now;
@@ -435,9 +388,9 @@ impl TrackLog {
             self.next_write += 1;
             group.written = Some(self.next_write);
             self.written.insert(self.next_write, id);
-            self.recount(id);
+            group.count(&mut self.known);
         }
-        self.groups.entry(id).or_default()
+        group
     }
 
     /// Whether nothing but knowledge is left of a group.
@@ -621,12 +574,10 @@ impl TrackLog {
             run.state = state;
             run.leader = None;
             let group = run.group();
-            let (after, first) = (run.after, run.first);
-            run.gapped = state == RunState::Finished
-                && after.is_some_and(|after| {
-                    let known = self.groups.get(&group);
-                    !known.is_some_and(|known| known.nothing_between(after, first))
-                });
+            if state == RunState::Finished {
+                let known = self.groups.get(&group);
+                run.gap = known.and_then(|known| known.last_unknown(run.lowest, run.first));
+            }
             let is_empty = self
                 .runs
                 .get(&id)

@@ -397,12 +397,11 @@ impl TrackLog {
         let id = self.new_run(header, subgroup, first);
         let key = (header.group, subgroup);
         let known = self.subgroups.entry(key).or_default();
-        let others = known.runs.iter().filter_map(|run| self.runs.get(run)?.last);
-        let after = others.map(|last| last.id).filter(|last| *last < first);
-        let after = after.max();
+        let others = known.runs.iter().filter_map(|run| self.runs.get(run));
+        let lowest = others.map(|run| run.lowest).min();
         if let Some(run) = self.runs.get_mut(&id) {
             run.leader = leader;
-            run.after = after;
+            run.lowest = lowest.unwrap_or(first);
         }
         known.runs.push(id);
         if known.runs.len() > self.limits.max_runs {

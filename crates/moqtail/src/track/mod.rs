@@ -7,6 +7,8 @@
 //! [`StreamIngest`] and [`SubgroupWriter`] write the [`TrackLog`], [`Delivery`] reads it for the subscriptions of one
 //! session and sends through an [`Outlet`].
 
+mod account;
+mod age;
 mod batch;
 mod chunks;
 mod cursor;
@@ -33,6 +35,7 @@ mod stream;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod update;
 mod writer;
 
 pub use delivery::{Delivery, DeliveryEvent};

@@ -26,6 +26,12 @@ impl RangeSet {
         (start <= id).then_some(end)
     }
 
+    /// The first id of the row that `id` stands in; `None`: `id` is not in the set.
+    pub(super) fn start_of(&self, id: u64) -> Option<u64> {
+        let &(start, _) = self.ranges.get(self.find(id))?;
+        (start <= id).then_some(start)
+    }
+
     /// Whether an id from `from` up to, not including, `to` is in the set.
     pub(super) fn intersects(&self, from: u64, to: u64) -> bool {
         from < to
@@ -121,6 +127,8 @@ mod tests {
                 }
                 for id in 0..50 {
                     prop_assert_eq!(ranges.contains(id), plain.contains(&id));
+                    let row = (0..=id).rev().take_while(|id| plain.contains(id));
+                    prop_assert_eq!(ranges.start_of(id), row.last());
                     prop_assert_eq!(
                         ranges.intersects(id, id + 3),
                         plain.range(id..id + 3).next().is_some()

@@ -56,10 +56,10 @@ pub(super) struct Run {
     pub(super) subgroup: u64,
     /// Its first object.
     pub(super) first: u64,
-    /// The last object of the subgroup that other runs had before that.
-    pub(super) after: Option<u64>,
-    /// It is finished, and objects between the two may be missing.
-    pub(super) gapped: bool,
+    /// The first object that any run of the subgroup had.
+    pub(super) lowest: u64,
+    /// It is finished, and this object of the subgroup before its first one may be missing: the last such.
+    pub(super) gap: Option<u64>,
     pub(super) state: RunState,
     /// The stream that may append; `None`: it is gone, and another one of the subgroup may go on.
     pub(super) leader: Option<StreamId>,
@@ -85,8 +85,8 @@ impl Run {
             header,
             subgroup,
             first,
-            after: None,
-            gapped: false,
+            lowest: first,
+            gap: None,
             state: RunState::Open,
             leader: None,
             lost: StreamCode::CANCELLED,

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog, UpdateError,
+    ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog,
     cursor::{Cursor, Lost},
     filter::Range,
     ids::RunId,
@@ -42,7 +42,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn set_deadline(&mut self, what: Expiry, from: Option<Instant>, to: Option<Instant>) {
+    pub(super) fn set_deadline(
+        &mut self,
+        what: Expiry,
+        from: Option<Instant>,
+        to: Option<Instant>,
+    ) {
         if from == to {
             return;
         }
@@ -79,33 +84,33 @@ pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) range: Range,
     /// Where the range began by the first Largest, if the filter was relative to that.
-    anchor: Option<Location>,
+    pub(super) anchor: Option<Location>,
     pub(super) forward: bool,
     pub(super) priority: u8,
     pub(super) order: GroupOrder,
     /// DELIVERY TIMEOUT of the subscriber, of the publisher, and what is in force.
-    asked: Option<Duration>,
-    offered: Option<Duration>,
+    pub(super) asked: Option<Duration>,
+    pub(super) offered: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     /// How long after its first byte an object may be begun.
-    cache: Option<Duration>,
+    pub(super) cache: Option<Duration>,
     pub(super) started: bool,
     pub(super) cursors: BTreeMap<RunId, Cursor>,
     pub(super) datagrams: BTreeMap<u64, PendingDatagram>,
     /// Open streams in order, with their slots in the transport's priorities.
     slots: BTreeMap<Rank, i32>,
     /// Objects count from this arrival on.
-    frontier: u64,
+    pub(super) frontier: u64,
     /// The same when the subscription began.
     first_frontier: u64,
     /// Change of the log up to which runs were looked at.
-    seen: u64,
+    pub(super) seen: u64,
     /// Arrival up to which objects are known.
-    seen_arrivals: u64,
-    evictions: u64,
+    pub(super) seen_arrivals: u64,
+    pub(super) evictions: u64,
     epoch: u64,
     /// Runs that grow and are not wanted any more.
-    done: BTreeSet<RunId>,
+    pub(super) done: BTreeSet<RunId>,
     behind: u64,
     range_over: Option<Instant>,
     /// Streams opened so far.
@@ -227,7 +232,7 @@ impl Subscription {
     }
 
     /// Looks at a run that is new or has changed.
-    fn note(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
+    pub(super) fn note(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
         if let Some(cursor) = self.cursors.get_mut(&run.id) {
             self.behind -= cursor.behind();
             shared.staged = shared.staged.saturating_sub(cursor.observe(run));
@@ -373,110 +378,6 @@ impl Subscription {
         shared.staged += cursor.stage(run, max)?;
         self.update_deadline(run, shared);
         Ok(())
-    }
-
-    /// Sets when the oldest object of a run that is not handed over expires (draft-14 §9.2.1.2).
-    fn update_deadline(&mut self, run: &Run, shared: &mut Shared) {
-        let Some(cursor) = self.cursors.get_mut(&run.id) else {
-            return;
-        };
-        let mut deadline = None;
-        if self.timeout.is_some() || self.cache.is_some() {
-            cursor.oldest = run.entry_at(cursor.unsent()).map(|entry| entry.received);
-            let timeout = self.timeout;
-            deadline = timeout.and_then(|timeout| cursor.oldest?.checked_add(timeout));
-        }
-        // draft-14 §9.2.1.3
-        if let Some(cache) = self.cache
-            && let Some(next) = run.entry_from(cursor.unbegun())
-            && let Some(begin_by) = next.received.checked_add(cache)
-        {
-            deadline = Some(deadline.map_or(begin_by, |other: Instant| other.min(begin_by)));
-        }
-        shared.set_deadline(Expiry::Run(self.id, run.id), cursor.deadline, deadline);
-        cursor.deadline = deadline;
-    }
-
-    /// The subscriber asks for another DELIVERY TIMEOUT; `None`: for the one as before (draft-14 §9.10).
-    pub(super) fn ask_timeout(
-        &mut self,
-        asked: Option<Duration>,
-        log: &TrackLog,
-        shared: &mut Shared,
-    ) {
-        self.asked = asked.or(self.asked);
-        let timeout = smaller(self.asked, self.offered).or(self.timeout);
-        if timeout == self.timeout {
-            return;
-        }
-        self.timeout = timeout;
-        self.update_deadlines(log, shared);
-    }
-
-    fn update_deadlines(&mut self, log: &TrackLog, shared: &mut Shared) {
-        for id in self.cursors.keys().copied().collect::<Vec<_>>() {
-            if let Some(run) = log.run(id) {
-                self.update_deadline(run, shared);
-            }
-        }
-    }
-
-    /// Whether an object may not be begun any more because of its age.
-    fn is_aged(&self, received: Instant, now: Instant) -> bool {
-        let begin_by = self.cache.and_then(|cache| received.checked_add(cache));
-        begin_by.is_some_and(|begin_by| begin_by <= now)
-    }
-
-    /// Takes runs that left because of their age out of `lost`: that is nobody's slowness.
-    fn let_age(
-        &mut self,
-        lost: &mut Vec<RunId>,
-        log: &TrackLog,
-        shared: &mut Shared,
-        now: Instant,
-        resets: &mut Resets,
-    ) {
-        if self.cache.is_none() {
-            return;
-        }
-        let received = |id: &RunId| match self.cursors.get(id) {
-            Some(cursor) => cursor.oldest,
-            None => log.run(*id)?.forgotten.map(|(_, received)| received),
-        };
-        let (aged, others) = std::mem::take(lost)
-            .into_iter()
-            .partition::<Vec<_>, _>(|id| received(id).is_some_and(|at| self.is_aged(at, now)));
-        *lost = others;
-        for id in aged {
-            self.give_up(id, StreamCode::DELIVERY_TIMEOUT, shared, resets);
-        }
-    }
-
-    /// Drops datagrams that have left the log.
-    fn drop_old_datagrams(&mut self, log: &TrackLog, shared: &mut Shared) {
-        let oldest = log.oldest_datagram();
-        while let Some((&arrival, _)) = self.datagrams.first_key_value()
-            && oldest.is_none_or(|oldest| arrival < oldest)
-        {
-            self.drop_datagram(arrival, shared);
-        }
-    }
-
-    /// Looks at the oldest object again whose time seems over. True: it is.
-    pub(super) fn has_expired(
-        &mut self,
-        log: &TrackLog,
-        id: RunId,
-        now: Instant,
-        shared: &mut Shared,
-    ) -> bool {
-        if let Some(run) = log.run(id) {
-            self.update_deadline(run, shared);
-        }
-        self.cursors
-            .get(&id)
-            .and_then(|cursor| cursor.deadline)
-            .is_some_and(|deadline| deadline <= now)
     }
 
     /// How far it is behind: what waits, but for the newest object. Who waits for nothing else is up to date, however
@@ -644,7 +545,7 @@ impl Subscription {
     /// The transport's priority of a stream.
     pub(super) fn transport_priority(&self, rank: Rank) -> i32 {
         let slot = self.slots.get(&rank).copied().unwrap_or_default();
-        transport_priority(self.priority, rank.publisher_priority, slot)
+        transport_priority(self.id, self.priority, rank.publisher_priority, slot)
     }
 
     pub(super) fn forget_slot(&mut self, rank: Rank) {
@@ -659,60 +560,6 @@ impl Subscription {
             .collect()
     }
 
-    /// The range that SUBSCRIBE_UPDATE asks for. It always names a start; the first one means that nothing changes.
-    pub(super) fn narrowed(
-        &mut self,
-        start: Location,
-        end_group: Option<u64>,
-    ) -> Result<Range, UpdateError> {
-        let kept = self.anchor == Some(start);
-        let start = if kept { self.range.start } else { start };
-        let range = self.range.narrow(start, end_group)?;
-        self.anchor = self.anchor.filter(|_| kept);
-        Ok(range)
-    }
-
-    /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.
-    pub(super) fn narrow(&mut self, range: Range, log: &TrackLog, shared: &mut Shared) -> Resets {
-        self.range = range;
-        let mut resets = Resets::new();
-        let excluded: Vec<_> = self
-            .cursors
-            .iter()
-            .filter(|(id, cursor)| {
-                let least = range.first_object(cursor.group);
-                let next = log.run(**id).and_then(|run| {
-                    let here = run.entry_at(cursor.unsent()).map(|entry| entry.id);
-                    here.or(run.last.map(|last| last.id + 1))
-                });
-                !range.has_group(cursor.group) || next.is_some_and(|next| next < least)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in excluded {
-            // draft-14 §10.4.3: the rest of the subgroup is not delivered on this stream
-            self.drop_cursor(id, StreamCode::CANCELLED, shared, &mut resets);
-            if let Some(run) = log.run(id).filter(|_| self.forward)
-                && self.note(run, shared).is_err()
-            {
-                self.done.insert(id);
-            }
-        }
-        let outside: Vec<_> = self
-            .datagrams
-            .iter()
-            .filter(|(_, datagram)| {
-                let at = datagram.at;
-                !range.has_group(at.group) || at.object < range.first_object(at.group)
-            })
-            .map(|(arrival, _)| *arrival)
-            .collect();
-        for arrival in outside {
-            self.drop_datagram(arrival, shared);
-        }
-        resets
-    }
-
     /// Takes a datagram out.
     pub(super) fn drop_datagram(
         &mut self,
@@ -722,29 +569,6 @@ impl Subscription {
         let datagram = self.datagrams.remove(&arrival)?;
         shared.schedule.remove(self.id, Lane::Open, datagram.rank);
         Some(datagram)
-    }
-
-    /// Changes the Forward State (draft-14 §5.1).
-    pub(super) fn set_forward(
-        &mut self,
-        forward: bool,
-        log: &TrackLog,
-        shared: &mut Shared,
-    ) -> Resets {
-        let mut resets = Resets::new();
-        if self.forward == forward {
-            return resets;
-        }
-        self.forward = forward;
-        if forward {
-            self.frontier = log.arrivals;
-            self.seen = log.last_change();
-            self.seen_arrivals = log.arrivals;
-            self.evictions = log.evictions();
-        } else {
-            resets = self.drop_all(StreamCode::CANCELLED, shared);
-        }
-        resets
     }
 
     /// Drops everything that is on its way.
@@ -761,13 +585,13 @@ impl Subscription {
     }
 }
 
-/// draft-14 §9.2.1.2: the smaller one, if there are two.
-fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    a.into_iter().chain(b).min()
-}
-
 /// Most runs for which bytes are taken out of the log at once.
 const FILL_RUNS: usize = 64;
 
 /// Slots are numbered anew when they leave this range.
 const RENUMBER_AT: i32 = 64;
+
+/// draft-14 §9.2.1.2: the smaller one, if there are two.
+pub(super) fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
+}

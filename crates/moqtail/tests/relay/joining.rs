@@ -113,7 +113,7 @@ over_every_carrier! {
         subgroup.finish().unwrap();
         let objects = joiner.stream().await.objects().await.unwrap();
         let next = (1, Extensions::default(), ObjectStatus::Normal, Bytes::from_static(b"next"));
-        assert_eq!(objects, [next.clone()]);
+        assert_eq!(objects, std::slice::from_ref(&next));
         assert_eq!(watched.payload(100_000).await.unwrap(), vec![2; 100_000]);
         watched.item().await.unwrap();
         assert_eq!(watched.objects().await.unwrap(), [next]);

@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod budget;
 mod delivery;
 mod fidelity;
 mod filters;
 mod joining;
 mod lifecycle;
 mod objects;
+mod patience;
 mod raw;
 mod readers;
 mod world;

@@ -15,7 +15,7 @@ use moqtail::transport::{
     TransportKind,
 };
 
-use crate::world::soon;
+use crate::patience::soon;
 
 /// A connection to the relay, whatever carries it.
 pub(crate) enum Link {

@@ -1,6 +1,6 @@
 //! Subscribers that read oddly: few streams granted, none at first, streams stopped, small windows, coming and going.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use moqtail::client::SubgroupOptions;
@@ -53,7 +53,7 @@ over_every_carrier! {
         assert_eq!((done.status, done.stream_count), (PublishDoneCode::TRACK_ENDED, 20));
     }
 
-    /// A peer that lets no stream be open is still answered, and gets what waited once it grants some.
+    /// A peer that lets no stream be open for 5 s is still answered, and gets what waited once it grants some.
     async fn streams_wait_for_credit_and_hold_up_nothing_else(world: World) {
         let (broadcast, track) = live("none");
         let _publisher = world.publisher(&broadcast).await;
@@ -61,7 +61,9 @@ over_every_carrier! {
         let mut odd = world.raw(limits(|limits| limits.initial_incoming_uni = 0)).await;
         odd.subscribe("none").await;
         let mut streams = Vec::new();
+        let mut tick = tokio::time::interval(Duration::from_millis(125));
         for group in 0..40 {
+            tick.tick().await;
             publish_group(&track, group, 0..1);
             healthy.take(1).await;
             if streams.len() < odd.spare_streams() {

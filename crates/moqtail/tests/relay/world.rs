@@ -1,7 +1,5 @@
 //! A relay, and clients that reach it over one carrier.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use moqtail::client::{
     Broadcast, Client, ClientConfig, LocalTrack, Object, Objects, ReadError, SubgroupOptions,
@@ -15,18 +13,8 @@ use moqtail::transport::{
 };
 use tokio::task::JoinSet;
 
+pub(crate) use crate::patience::soon;
 use crate::raw::{Link, RawPeer};
-
-/// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits for `future` as long as a test waits.
-pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("waited too long for {what}"),
-    }
-}
 
 pub(crate) struct World {
     pub(crate) relay: Relay,

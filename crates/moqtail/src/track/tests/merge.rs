@@ -385,6 +385,43 @@ fn a_partial_object_of_a_late_reader_that_waits_for_a_stream_is_not_begun() {
     assert_eq!(world.wire.streams.len(), 0);
 }
 
+/// The same where the hole lies further back, or opens only later.
+#[test]
+fn a_subgroup_on_three_streams_with_a_hole_ends_with_a_reset() {
+    for start in [0, 3] {
+        let mut world = World::new();
+        let filter = crate::model::Filter::AbsoluteStart {
+            start: Location::new(0, start),
+        };
+        world.subscribe(SUB, params(filter)).unwrap();
+        for ids in [0..2, 3..5] {
+            let mut upstream = world.publish(header(0, 0));
+            upstream.objects(&objects(ids)).unwrap();
+            upstream.reset(RESET);
+        }
+        world.send(header(0, 0), &objects(5..7));
+        world.run();
+        let last = world.wire.streams.last().unwrap();
+        assert_eq!(last.ids(), [5, 6]);
+        let state = match start {
+            0 => State::Reset(StreamCode::CANCELLED),
+            _ => State::Finished,
+        };
+        assert_eq!(last.state, state, "from {start}");
+    }
+    let mut world = World::subscribed();
+    let mut first = world.publish(header(0, 0));
+    first.begin(0, b"never whole", 1);
+    let mut second = world.publish(header(0, 0));
+    second.objects(&objects(1..3)).unwrap();
+    world.run();
+    first.reset(RESET);
+    second.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(1).ids(), [1, 2]);
+    assert_eq!(world.stream(1).state, State::Reset(StreamCode::CANCELLED));
+}
+
 /// S10.4.3-07: ids between that are elsewhere or do not exist are no obstacle.
 #[test]
 fn known_gaps_do_not_part_streams() {

@@ -9,6 +9,7 @@ mod malformed;
 mod memory;
 mod merge;
 mod random;
+mod stalls;
 mod support;
 mod timeouts;
 mod update;

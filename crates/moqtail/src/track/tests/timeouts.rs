@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::*;
-use crate::model::StreamCode;
+use crate::model::{Filter, Location, StreamCode};
 use crate::track::{DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits, UpdateParams};
 
 const A: SubscriptionId = SubscriptionId(10);
@@ -17,29 +17,35 @@ fn with_timeout(ms: u64) -> SubscriptionParams {
     }
 }
 
-/// S9.2.1.2-02: an object that waits behind others for its turn expires too, although its stream had sent all before.
+/// S9.2.1.2-02: an object whose turn has not come expires too, although its stream had sent all before.
 #[test]
 fn an_object_that_waits_for_its_turn_expires() {
     let limits = DeliveryLimits {
-        in_flight_bytes: 1000,
+        in_flight_bytes: 0,
+        turn_steps: 1,
         ..at_once()
     };
     let mut world = World::with(TrackLimits::default(), limits);
-    world.subscribe(SUB, with_timeout(100)).unwrap();
+    let params = SubscriptionParams {
+        filter: Filter::AbsoluteStart {
+            start: Location::new(1, 0),
+        },
+        ..with_timeout(100)
+    };
+    world.subscribe(SUB, params).unwrap();
     let mut late = world.publish(header(1, 0));
     late.object(0, b"first");
-    world.run();
+    world.pass(Duration::from_millis(200));
     assert_eq!(world.stream(0).ids(), [0]);
-    // A group that goes first takes all that may be in flight.
-    world.wire.window = 0;
-    world.send(header(0, 0), &[object(0, &[1; 5000])]);
-    world.wire.total = 0;
-    world.run();
+    late.now = world.now;
     late.object(1, b"second");
+    // Another one takes the turn.
+    world.subscribe(A, with_priority(0)).unwrap();
+    world.send(header(0, 0), &[object(0, &[1; 200_000])]);
+    world.delivery.changed(SUB);
+    assert!(world.delivery.service(world.now, &mut world.wire));
+    world.now += Duration::from_millis(150);
     world.run();
-    world.pass(Duration::from_millis(150));
-    world.wire.total = usize::MAX;
-    world.open_window(0, usize::MAX);
     assert_eq!(world.stream(0).ids(), [0]);
     assert_eq!(world.stream(0).state, TIMED_OUT);
 }
@@ -162,7 +168,7 @@ fn nothing_too_old_is_kept() {
     assert!(log.expire(world.now + Duration::from_secs(1)));
     assert_eq!(log.bytes(), 0);
     assert!(!log.expire(world.now + Duration::from_secs(2)));
-    assert_eq!(log.largest(), Some(crate::model::Location::new(4, 0)));
+    assert_eq!(log.largest(), Some(Location::new(4, 0)));
 }
 
 /// S9.2.1.3-05: without the parameter nothing becomes too old; of several publishers the shortest time counts.

@@ -1,0 +1,68 @@
+//! What a log is charged with: all that it keeps, knows and pins.
+
+use std::time::Duration;
+
+use super::{
+    PublisherId,
+    group::{Group, Subgroup},
+    ids::{RunId, SubgroupKey},
+    log::TrackLog,
+};
+
+/// What a log costs besides what it keeps: itself, its lists, and a leaf in each of its maps.
+const LOG_COST: usize = size_of::<TrackLog>()
+    + leaf::<u64, Box<Group>>()
+    + leaf::<SubgroupKey, Subgroup>()
+    + leaf::<u64, u64>()
+    + leaf::<PublisherId, Option<Duration>>()
+    + 512;
+
+/// What a map costs that holds anything at all.
+const fn leaf<K, V>() -> usize {
+    11 * (size_of::<K>() + size_of::<V>()) + 32
+}
+
+/// What a stream that feeds a log costs: its place there and its decoder, but for what it brings.
+const STREAM_COST: usize = 1024;
+
+impl TrackLog {
+    /// All memory of the log: what it keeps, what waits, what it knows, and the streams that feed it.
+    pub fn footprint(&self) -> usize {
+        LOG_COST
+            + self.bytes
+            + self.known
+            + self.held_bytes
+            + self.seen_groups.cost()
+            + self.absent_groups.cost()
+            + self.runs.cost()
+            + self.streams.len() * STREAM_COST
+    }
+
+    /// Counts anew what is known of a group.
+    pub(super) fn recount(&mut self, id: u64) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.count(&mut self.known);
+        }
+    }
+
+    /// Forgets a group.
+    pub(super) fn forget(&mut self, id: u64) {
+        if let Some(group) = self.groups.remove(&id) {
+            self.known = self.known.saturating_sub(group.counted);
+        }
+    }
+
+    /// Notes that pieces which cost `cost` were added to a run.
+    pub(super) fn charge(&mut self, group: u64, id: RunId, pieces: usize, cost: usize) {
+        self.bytes += cost;
+        self.fresh += pieces;
+        if pieces > 0 {
+            let group = self.note_write(group);
+            group.pieces.extend(std::iter::repeat_n(id, pieces));
+        }
+    }
+
+    pub(super) fn uncharge(&mut self, cost: usize) {
+        self.bytes = self.bytes.saturating_sub(cost);
+    }
+}

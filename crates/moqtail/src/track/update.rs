@@ -1,0 +1,87 @@
+//! What SUBSCRIBE_UPDATE changes in a subscription that runs (draft-14 §9.10).
+
+use super::{
+    TrackLog, UpdateError,
+    filter::Range,
+    subscription::{Resets, Shared, Subscription},
+};
+use crate::model::{Location, StreamCode};
+
+impl Subscription {
+    /// The range that SUBSCRIBE_UPDATE asks for. It always names a start; the first one means that nothing changes.
+    pub(super) fn narrowed(
+        &mut self,
+        start: Location,
+        end_group: Option<u64>,
+    ) -> Result<Range, UpdateError> {
+        let kept = self.anchor == Some(start);
+        let start = if kept { self.range.start } else { start };
+        let range = self.range.narrow(start, end_group)?;
+        self.anchor = self.anchor.filter(|_| kept);
+        Ok(range)
+    }
+
+    /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.
+    pub(super) fn narrow(&mut self, range: Range, log: &TrackLog, shared: &mut Shared) -> Resets {
+        self.range = range;
+        let mut resets = Resets::new();
+        let excluded: Vec<_> = self
+            .cursors
+            .iter()
+            .filter(|(id, cursor)| {
+                let least = range.first_object(cursor.group);
+                let next = log.run(**id).and_then(|run| {
+                    let here = run.entry_at(cursor.unsent()).map(|entry| entry.id);
+                    here.or(run.last.map(|last| last.id + 1))
+                });
+                !range.has_group(cursor.group) || next.is_some_and(|next| next < least)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in excluded {
+            // draft-14 §10.4.3: the rest of the subgroup is not delivered on this stream
+            self.drop_cursor(id, StreamCode::CANCELLED, shared, &mut resets);
+            if let Some(run) = log.run(id).filter(|_| self.forward)
+                && self.note(run, shared).is_err()
+            {
+                self.done.insert(id);
+            }
+        }
+        let outside: Vec<_> = self
+            .datagrams
+            .iter()
+            .filter(|(_, datagram)| {
+                let at = datagram.at;
+                !range.has_group(at.group) || at.object < range.first_object(at.group)
+            })
+            .map(|(arrival, _)| *arrival)
+            .collect();
+        for arrival in outside {
+            self.drop_datagram(arrival, shared);
+        }
+        resets
+    }
+
+    /// Changes the Forward State (draft-14 §5.1).
+    pub(super) fn set_forward(
+        &mut self,
+        forward: bool,
+        log: &TrackLog,
+        shared: &mut Shared,
+    ) -> Resets {
+        let mut resets = Resets::new();
+        if self.forward == forward {
+            return resets;
+        }
+        self.forward = forward;
+        if forward {
+            self.frontier = log.arrivals;
+            self.seen = log.last_change();
+            self.seen_arrivals = log.arrivals;
+            self.evictions = log.evictions();
+        } else {
+            resets = self.drop_all(StreamCode::CANCELLED, shared);
+        }
+        resets
+    }
+}
