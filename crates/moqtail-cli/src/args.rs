@@ -10,6 +10,7 @@ use moqtail::model::{DecodeOptions, TrackNamespace};
 use serde::Deserialize;
 
 use crate::{
+    bench::options::BenchOptions,
     errors::{CliError, clipped, plain},
     names,
     values::{FilterArg, Fingerprint, HttpAddr, ListenAddr, Span},
@@ -41,6 +42,17 @@ Examples:
   moqtail subscribe https://localhost:4443 live/cam --out recording.mp4
   moqtail subscribe moqt://localhost:4443 site/7 --track load --format jsonl --count 10
   moqtail subscribe moqt://localhost:4443 site/7 --track load --filter range 5,0 9";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  moqtail bench moqt://localhost:4443 --relay-pid $(pidof moqtail)
+  moqtail bench https://localhost:4443 -n 50 --size 10000 --rate 30 --groups-per-second 1
+  moqtail bench moqt://localhost:4443 -n 100 --size 120 --rate 50 --datagrams --json
+  moqtail bench moqt://localhost:4443 --size 10000 --saturate
+
+A publisher sends objects through the relay to all subscribers. Latency runs from the call that publishes an object to the
+one that hands it out; between programs of two machines it is as good as their clocks. Exit code 0 also with losses, which
+are counted; 1 when subscriptions ended early or nothing came.";
 
 /// Media over QUIC: relay, publish and watch live broadcasts (MOQT draft 14).
 #[derive(Debug, Parser)]
@@ -94,6 +106,9 @@ pub(crate) enum Command {
     Subscribe(SubscribeArgs),
     /// Run a relay, a looping sample broadcast and a viewer, and show what passes
     Demo(DemoArgs),
+    /// Make load for a relay and measure delivery, losses and what the relay uses
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
 }
 
 /// Arguments of `moqtail relay`.
@@ -300,6 +315,17 @@ pub(crate) struct DemoArgs {
     pub(crate) name: TrackNamespace,
 }
 
+/// Arguments of `moqtail bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) options: BenchOptions,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
 /// How reading the command line ended without a command to run.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -454,6 +480,7 @@ mod tests {
             "publish",
             "subscribe",
             "demo",
+            "bench",
             "moqtail demo",
             "Exit codes",
         ] {

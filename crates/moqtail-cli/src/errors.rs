@@ -125,6 +125,21 @@ pub(crate) enum CliError {
     )]
     TimedOut { received: String, limit: String },
 
+    /// No object of a benchmark arrived.
+    #[error(
+        "Nothing came back from {authority}. Check with `moqtail subscribe` that it forwards at all, or run again with `-v`."
+    )]
+    NothingCame { authority: String },
+    /// Subscriptions of a benchmark ended before it did.
+    #[error(
+        "{ended} of {subscribers} subscriptions ended before the benchmark did: {reason}. Make less load, or look at the relay's log."
+    )]
+    BenchCut {
+        ended: usize,
+        subscribers: usize,
+        reason: String,
+    },
+
     /// The input cannot be read.
     #[error("Cannot read {input}: {reason}. Check the path and its permissions.")]
     Input { input: String, reason: String },

@@ -331,7 +331,7 @@ impl Link {
     }
 
     /// What to say when a session ended that should not have.
-    fn session_ended(&self, reason: &CloseReason) -> CliError {
+    pub(crate) fn session_ended(&self, reason: &CloseReason) -> CliError {
         let authority = self.authority().to_owned();
         let (reason, next) = match reason {
             CloseReason::Peer { code, reason } => {

@@ -16,8 +16,11 @@ use std::{
 
 use moqtail::{client::SubscribeOptions, model::Filter};
 
-pub(crate) use self::viewer::{Received, Viewer};
 use self::{limit::Limit, objects::Objects, recording::record};
+pub(crate) use self::{
+    viewer::{Received, Viewer},
+    waiting::{Asker, NotSubscribed},
+};
 use crate::{
     args::{Format, SubscribeArgs},
     config::{ConfigFile, Options as _},

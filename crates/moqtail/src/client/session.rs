@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
-    peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
+    peer::{Egress, PeerHandle, Report, Side, Woken, close_code, drive, now},
     session::{self, Carrier, Role, Session, SessionConfig},
     transport::{
         CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind, lock,
@@ -145,7 +145,7 @@ impl Client {
         tokio::spawn(async move {
             let reason = {
                 let driven = drive(driven, driver_peer, Side::Client, limits, &mut handler);
-                tokio::pin!(driven);
+                let mut driven = Woken::new(driven);
                 // One task for both: what the session answers is written before data that builds on it.
                 tokio::select! {
                     biased;

@@ -46,10 +46,16 @@ impl PeerHandle {
         }))
     }
 
-    /// Calls the session now and lets the driver send what comes of it.
+    /// Calls the session now and lets the driver do what comes of it, if anything does.
     pub(crate) fn call<R>(&self, call: impl FnOnce(&mut Session, Instant) -> R) -> R {
-        let result = call(&mut self.lock().session, now());
-        self.0.called.notify_one();
+        let mut state = self.lock();
+        let deadline = state.session.deadline();
+        let result = call(&mut state.session, now());
+        let consequences = state.session.has_output() || state.session.deadline() != deadline;
+        drop(state);
+        if consequences {
+            self.0.called.notify_one();
+        }
         result
     }
 

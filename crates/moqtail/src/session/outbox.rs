@@ -73,6 +73,10 @@ impl Outbox {
         })
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     pub(super) fn written(&mut self, len: usize) {
         self.unwritten = self.unwritten.saturating_sub(len);
     }

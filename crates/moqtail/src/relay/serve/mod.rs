@@ -25,7 +25,7 @@ use shared::{Shared, keep_time};
 use super::{SessionId, SessionInfo};
 use crate::{
     model::{SessionCode, TrackNamespace},
-    peer::{Egress, PeerHandle, Report, Side, TrackPool, close_code, drive, now},
+    peer::{Egress, PeerHandle, Report, Side, TrackPool, Woken, close_code, drive, now},
     session::{Role, Session, SessionConfig, SessionError},
     transport::{CloseReason, Connection, Listener, lock},
 };
@@ -146,7 +146,7 @@ impl Relay {
             &mut handler,
         );
         // One task for both: what the session answers is written before data that builds on it.
-        tokio::pin!(driven);
+        let mut driven = Woken::new(driven);
         let reason = tokio::select! {
             biased;
             reason = &mut driven => reason,
