@@ -1,16 +1,18 @@
-//! `cargo xtask walls` and `cargo xtask corpus`.
+//! `cargo xtask walls`, `cargo xtask corpus` and `cargo xtask bench`.
 
 use std::{path::Path, process::ExitCode};
 
 use xtask::{
-    Result, corpus,
+    Result, bench, corpus,
     walls::{self, Network},
 };
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   walls    check the rules between the parts of the source tree
-  corpus   write the fuzz corpus seeds from the golden vectors";
+  corpus   write the fuzz corpus seeds from the golden vectors
+  bench    put the same load on relay and floor in turns, and print what the relay costs more
+           [--rounds N] [--seconds N] [--only PART_OF_A_NAME] [--programs FOLDER]";
 
 fn main() -> ExitCode {
     // Asked at run time: one build may serve several checkouts with a common target folder.
@@ -23,6 +25,9 @@ fn main() -> ExitCode {
     let done = match command.as_deref() {
         Some("walls") => check_walls(&root),
         Some("corpus") => write_corpus(&root),
+        Some("bench") => bench::Options::parse(std::env::args().skip(2))
+            .and_then(|options| bench::run(&root, &options))
+            .map(|()| true),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -1,13 +1,18 @@
 //! The command line. The option structs are the tables of the configuration file as well, see `config.rs`.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroU64, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use moqtail::model::TrackNamespace;
+use clap::{
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::ValueParser,
+};
+use moqtail::model::{DecodeOptions, TrackNamespace};
 use serde::Deserialize;
 
 use crate::{
-    errors::{CliError, plain},
+    bench::options::BenchOptions,
+    errors::{CliError, clipped, plain},
+    names,
     values::{FilterArg, Fingerprint, HttpAddr, ListenAddr, Span},
 };
 
@@ -21,7 +26,7 @@ Three terminals:
   moqtail subscribe moqt://localhost:4443 live/film --out - | ffplay -
 
 A URL is https:// for WebTransport or moqt:// for raw QUIC; both reach the same UDP port.
-Every option can also be set by MOQTAIL_<OPTION> in the environment or in a TOML file (--config), in this order.
+Options can also be set by MOQTAIL_<OPTION> in the environment or in a TOML file (--config), in this order.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 const PUBLISH_EXAMPLES: &str = "\
@@ -38,9 +43,26 @@ Examples:
   moqtail subscribe moqt://localhost:4443 site/7 --track load --format jsonl --count 10
   moqtail subscribe moqt://localhost:4443 site/7 --track load --filter range 5,0 9";
 
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  moqtail bench moqt://localhost:4443 --relay-pid $(pidof moqtail)
+  moqtail bench https://localhost:4443 -n 50 --size 10000 --rate 30 --groups-per-second 1
+  moqtail bench moqt://localhost:4443 -n 100 --size 120 --rate 50 --datagrams --json
+  moqtail bench moqt://localhost:4443 --size 10000 --saturate
+
+A publisher sends objects through the relay to all subscribers. Latency runs from the call that publishes an object to the
+one that hands it out; between programs of two machines it is as good as their clocks. Exit code 0 also with losses, which
+are counted; 1 when subscriptions ended early or nothing came.";
+
 /// Media over QUIC: relay, publish and watch live broadcasts (MOQT draft 14).
 #[derive(Debug, Parser)]
-#[command(name = "moqtail", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(
+    name = "moqtail",
+    version,
+    after_help = EXAMPLES,
+    disable_help_subcommand = true,
+    disable_help_flag = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalOptions,
@@ -48,11 +70,14 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Place in the help of what every command has: below its own options.
+const LAST: usize = 900;
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalOptions {
     /// Log more on standard error: -v what happens, -vv messages, -vvv everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = LAST)]
     pub(crate) verbose: u8,
     /// Read options from this TOML file (tables: relay, client, publish, subscribe)
     #[arg(
@@ -60,9 +85,12 @@ pub(crate) struct GlobalOptions {
         global = true,
         env = "MOQTAIL_CONFIG",
         value_name = "FILE",
-        hide_env_values = true
+        display_order = LAST
     )]
     pub(crate) config: Option<PathBuf>,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::HelpShort, display_order = LAST)]
+    help: Option<bool>,
 }
 
 /// What to do.
@@ -78,6 +106,9 @@ pub(crate) enum Command {
     Subscribe(SubscribeArgs),
     /// Run a relay, a looping sample broadcast and a viewer, and show what passes
     Demo(DemoArgs),
+    /// Make load for a relay and measure delivery, losses and what the relay uses
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
 }
 
 /// Arguments of `moqtail relay`.
@@ -99,30 +130,24 @@ pub(crate) struct RelayOptions {
         long,
         env = "MOQTAIL_LISTEN",
         value_name = "HOST:PORT",
-        value_delimiter = ',',
-        hide_env_values = true
+        value_delimiter = ','
     )]
     pub(crate) listen: Option<Vec<ListenAddr>>,
     /// Certificate chain (PEM), reloaded when the file changes [default: a generated one]
-    #[arg(long, env = "MOQTAIL_CERT", value_name = "PEM", hide_env_values = true)]
+    #[arg(long, env = "MOQTAIL_CERT", value_name = "PEM")]
     pub(crate) cert: Option<PathBuf>,
     /// Private key of the certificate (PEM)
-    #[arg(long, env = "MOQTAIL_KEY", value_name = "PEM", hide_env_values = true)]
+    #[arg(long, env = "MOQTAIL_KEY", value_name = "PEM")]
     pub(crate) key: Option<PathBuf>,
     /// Where to serve /certificate.sha256 and /health over HTTP, with --cert over HTTPS (TCP), or `off` [default: as --listen]
-    #[arg(
-        long,
-        env = "MOQTAIL_HTTP",
-        value_name = "HOST:PORT",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_HTTP", value_name = "HOST:PORT")]
     pub(crate) http: Option<HttpAddr>,
     /// Accept this deviation from the draft, known from widely used peers
     #[arg(
         long,
         env = "MOQTAIL_TOLERATE",
-        value_delimiter = ',',
-        hide_env_values = true
+        value_name = "NAME",
+        value_delimiter = ','
     )]
     pub(crate) tolerate: Option<Vec<Tolerance>>,
 }
@@ -135,7 +160,17 @@ pub(crate) enum Tolerance {
     EmptyNamespacePrefix,
 }
 
-/// How a client trusts a relay, and the table `[client]`.
+impl Tolerance {
+    /// What the library calls all of these together.
+    pub(crate) fn all(tolerated: Option<&[Self]>) -> DecodeOptions {
+        let tolerated = tolerated.unwrap_or_default();
+        let mut options = DecodeOptions::default();
+        options.allow_empty_namespace_prefix = tolerated.contains(&Self::EmptyNamespacePrefix);
+        options
+    }
+}
+
+/// How a client speaks with a relay, and the table `[client]`.
 #[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(
@@ -143,38 +178,40 @@ pub(crate) enum Tolerance {
 )]
 pub(crate) struct ClientOptions {
     /// Trust certificates of this authority (PEM)
-    #[arg(long, env = "MOQTAIL_CA", value_name = "PEM", hide_env_values = true)]
+    #[arg(long, env = "MOQTAIL_CA", value_name = "PEM")]
     pub(crate) ca: Option<PathBuf>,
     /// Trust the certificate with this SHA-256 only
-    #[arg(
-        long,
-        env = "MOQTAIL_FINGERPRINT",
-        value_name = "HEX",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_FINGERPRINT", value_name = "HEX")]
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Trust any certificate; for tests only
+    #[arg(long, env = "MOQTAIL_INSECURE", value_name = "BOOL")]
+    pub(crate) insecure: Option<bool>,
+    /// Accept this deviation from the draft, known from widely used peers
     #[arg(
         long,
-        env = "MOQTAIL_INSECURE",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
+        env = "MOQTAIL_TOLERATE",
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Peers that deviate from the draft"
     )]
-    pub(crate) insecure: Option<bool>,
+    pub(crate) tolerate: Option<Vec<Tolerance>>,
+}
+
+/// Which broadcast, and where.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
+    pub(crate) url: String,
+    /// Name of the broadcast, such as live/cam
+    #[arg(value_name = "BROADCAST", value_parser = names::broadcast)]
+    pub(crate) namespace: TrackNamespace,
 }
 
 /// Arguments of `moqtail publish`.
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
-    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
-    pub(crate) url: String,
-    /// Name of the broadcast, such as live/cam
-    #[arg(value_name = "BROADCAST")]
-    pub(crate) namespace: TrackNamespace,
+    #[command(flatten)]
+    pub(crate) target: Target,
     /// An MP4 file (played at its own speed), or - for fragmented MP4 on standard input
     #[arg(required_unless_present = "lines", conflicts_with = "lines")]
     pub(crate) input: Option<PathBuf>,
@@ -195,83 +232,38 @@ pub(crate) struct PublishArgs {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct PublishOptions {
     /// Start the file again when it ends
-    #[arg(
-        long = "loop",
-        env = "MOQTAIL_LOOP",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long = "loop", env = "MOQTAIL_LOOP", value_name = "BOOL")]
     #[serde(rename = "loop")]
     pub(crate) repeat: Option<bool>,
     /// Send lines as datagrams: quick, but lost ones are not repeated
-    #[arg(
-        long,
-        env = "MOQTAIL_DATAGRAM",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_DATAGRAM", value_name = "BOOL")]
     pub(crate) datagram: Option<bool>,
     /// Lines in one group; a viewer that joins starts at a group [default: 1]
-    #[arg(
-        long,
-        env = "MOQTAIL_GROUP_LINES",
-        value_name = "N",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_GROUP_LINES", value_name = "N")]
     pub(crate) group_lines: Option<u32>,
     /// Publisher priority, 0 is the most urgent [default: 128]
-    #[arg(
-        long,
-        env = "MOQTAIL_PRIORITY",
-        value_name = "0-255",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_PRIORITY", value_name = "0-255")]
     pub(crate) priority: Option<u8>,
     /// How long to hold the first object for a viewer that is already waiting [default: 3s]
-    #[arg(
-        long,
-        env = "MOQTAIL_HOLD",
-        value_name = "TIME",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_HOLD", value_name = "TIME")]
     pub(crate) hold: Option<Span>,
     /// Fail at once when the relay cannot be reached
-    #[arg(
-        long,
-        env = "MOQTAIL_NO_WAIT",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_NO_WAIT", value_name = "BOOL")]
     pub(crate) no_wait: Option<bool>,
 }
 
 /// Arguments of `moqtail subscribe`.
 #[derive(Debug, Args)]
 pub(crate) struct SubscribeArgs {
-    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
-    pub(crate) url: String,
-    /// Name of the broadcast, such as live/cam
-    #[arg(value_name = "BROADCAST")]
-    pub(crate) namespace: TrackNamespace,
+    #[command(flatten)]
+    pub(crate) target: Target,
     /// With --out alone: only these media tracks. Else: the one track whose objects are printed
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) track: Vec<String>,
     /// Where to write: a file, or - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Write the objects of --track in this form [default without --out: jsonl]
+    /// Write the objects of --track as JSON, one per line, as bare payloads, or as lines [default without --out: jsonl]
     #[arg(long, requires = "track")]
     pub(crate) format: Option<Format>,
     #[command(flatten)]
@@ -296,43 +288,19 @@ pub(crate) enum Format {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct SubscribeOptions {
     /// Where to start: next-group | largest | start G,O | range G,O G [default: next-group for media, else largest]
-    #[arg(
-        long,
-        env = "MOQTAIL_FILTER",
-        value_name = "FILTER",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_FILTER", value_name = "FILTER")]
     pub(crate) filter: Option<FilterArg>,
     /// Subscriber priority, 0 is the most urgent [default: 128]
-    #[arg(
-        long,
-        env = "MOQTAIL_PRIORITY",
-        value_name = "0-255",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_PRIORITY", value_name = "0-255")]
     pub(crate) priority: Option<u8>,
     /// Exit after this many objects
-    #[arg(long, env = "MOQTAIL_COUNT", value_name = "N", hide_env_values = true)]
-    pub(crate) count: Option<u64>,
+    #[arg(long, env = "MOQTAIL_COUNT", value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
     /// Exit after this time, such as 10s or 2m
-    #[arg(
-        long,
-        env = "MOQTAIL_TIMEOUT",
-        value_name = "TIME",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_TIMEOUT", value_name = "TIME")]
     pub(crate) timeout: Option<Span>,
     /// Fail at once when the relay or the broadcast is not there
-    #[arg(
-        long,
-        env = "MOQTAIL_NO_WAIT",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
+    #[arg(long, env = "MOQTAIL_NO_WAIT", value_name = "BOOL")]
     pub(crate) no_wait: Option<bool>,
 }
 
@@ -343,8 +311,19 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<ListenAddr>,
     /// Name of the sample broadcast
-    #[arg(long, value_name = "BROADCAST", default_value = "live/demo")]
+    #[arg(long, value_name = "BROADCAST", default_value = "live/demo", value_parser = names::broadcast)]
     pub(crate) name: TrackNamespace,
+}
+
+/// Arguments of `moqtail bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// The relay: https://HOST:PORT for WebTransport, moqt://HOST:PORT for raw QUIC
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) options: BenchOptions,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 /// How reading the command line ended without a command to run.
@@ -356,9 +335,44 @@ pub(crate) enum Stop {
     Failed(CliError),
 }
 
+/// The command line with what all options of a kind have in common.
+fn command() -> clap::Command {
+    complete(Cli::command())
+}
+
+fn complete(command: clap::Command) -> clap::Command {
+    let is_bool =
+        |arg: &clap::Arg| arg.get_value_parser().type_id() == ValueParser::bool().type_id();
+    command
+        .mut_args(|arg| {
+            // All of them are told of in one sentence.
+            let arg = arg.hide_env(true);
+            // A switch that a stronger source can turn off again: `--no-wait`, `--no-wait=false`.
+            match matches!(arg.get_action(), ArgAction::Set) && is_bool(&arg) {
+                true => arg
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .hide_possible_values(true),
+                false => arg,
+            }
+        })
+        .mut_subcommands(complete)
+}
+
 /// Reads the command line.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
-    Cli::try_parse_from(join_filter(args)).map_err(|error| match error.kind() {
+    let args = join_filter(args);
+    let commands = command();
+    let asked = args
+        .iter()
+        .find(|arg| commands.find_subcommand(arg).is_some())
+        .and_then(|arg| arg.to_str())
+        .map_or_else(String::new, |name| format!(" {name}"));
+    let parsed = commands
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
             Stop::Show(error.render().to_string())
         }
@@ -367,20 +381,17 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Sto
                 "No command given. Start with `moqtail demo`, or see `moqtail --help`".into(),
             ))
         }
-        _ => Stop::Failed(CliError::Usage(usage_line(&error.render().to_string()))),
+        _ => Stop::Failed(CliError::Usage(usage_line(
+            &error.render().to_string(),
+            &asked,
+        ))),
     })
 }
 
 /// The first paragraph of a usage error on one line, with where to read on.
-fn usage_line(text: &str) -> String {
-    let mut paragraphs = text.split("\n\n");
-    let cause = paragraphs.next().unwrap_or_default();
+fn usage_line(text: &str, command: &str) -> String {
+    let cause = text.split("\n\n").next().unwrap_or_default();
     let cause = plain(cause.strip_prefix("error: ").unwrap_or(cause));
-    let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
-    let command = usage
-        .and_then(|usage| usage.split_whitespace().nth(1))
-        .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
-        .map_or_else(String::new, |word| format!(" {word}"));
     let mut letters = cause.chars();
     let cause: String = letters
         .next()
@@ -388,7 +399,7 @@ fn usage_line(text: &str) -> String {
         .flat_map(char::to_uppercase)
         .chain(letters)
         .collect();
-    format!("{cause}. See `moqtail{command} --help`")
+    format!("{}. See `moqtail{command} --help`", clipped(&cause))
 }
 
 /// `--filter start G,O` is written as three words; clap wants its value in one.
@@ -420,7 +431,6 @@ fn join_filter(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
     use moqtail::model::{Filter, Location};
 
     use super::*;
@@ -448,7 +458,16 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_tolerance_is_called_as_the_log_calls_it() {
+        let name = Tolerance::EmptyNamespacePrefix.to_possible_value();
+        assert_eq!(
+            name.unwrap().get_name(),
+            moqtail::model::Tolerance::EmptyNamespacePrefix.to_string()
+        );
     }
 
     #[test]
@@ -461,6 +480,7 @@ mod tests {
             "publish",
             "subscribe",
             "demo",
+            "bench",
             "moqtail demo",
             "Exit codes",
         ] {
@@ -476,7 +496,7 @@ mod tests {
             args.options.filter,
             Some(FilterArg(Filter::AbsoluteStart { start }))
         );
-        assert_eq!(args.options.count, Some(2));
+        assert_eq!(args.options.count, NonZeroU64::new(2));
 
         let args = subscribe("moqtail subscribe --filter range 5,1 9 moqt://a n --track t");
         let range = Filter::AbsoluteRange {
@@ -484,7 +504,7 @@ mod tests {
             end_group: 9,
         };
         assert_eq!(args.options.filter, Some(FilterArg(range)));
-        assert_eq!(args.url, "moqt://a");
+        assert_eq!(args.target.url, "moqt://a");
 
         let args = subscribe("moqtail subscribe --filter largest moqt://a n --track t");
         assert_eq!(args.options.filter, Some(FilterArg(Filter::LargestObject)));
@@ -501,6 +521,14 @@ mod tests {
             "The following required arguments were not provided: <URL> <BROADCAST> <INPUT>. \
              See `moqtail publish --help`."
         );
+        assert_eq!(
+            usage_error("moqtail publish moqt://a n f.mp4 --loop=maybe"),
+            "Invalid value 'maybe' for '--loop[=<BOOL>]' [possible values: true, false]. \
+             See `moqtail publish --help`."
+        );
+        let long = "x".repeat(9000);
+        let error = usage_error(&format!("moqtail subscribe moqt://a {long} --track t"));
+        assert!(error.len() < 400 && error.contains("4096 bytes"), "{error}");
         assert_eq!(
             usage_error("moqtail"),
             "No command given. Start with `moqtail demo`, or see `moqtail --help`."
@@ -521,6 +549,22 @@ mod tests {
         );
         assert!(parse_words("moqtail publish moqt://a n --lines --track t").is_ok());
         assert!(parse_words("moqtail publish moqt://a n -").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_no_name_and_no_count() {
+        let nameless = ["moqtail", "subscribe", "moqt://a", "", "--track", "t"];
+        match parse(nameless.map(OsString::from)) {
+            Err(Stop::Failed(error)) => {
+                assert!(
+                    error.to_string().contains("a broadcast has a name"),
+                    "{error}"
+                );
+            }
+            other => panic!("expected a usage error, got {other:?}"),
+        }
+        let error = usage_error("moqtail subscribe moqt://a n --track t --count 0");
+        assert!(error.contains("--count"), "{error}");
     }
 
     #[test]

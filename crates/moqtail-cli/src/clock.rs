@@ -1,17 +1,21 @@
 //! The clocks, read in one place.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970.
+/// Time since 1970.
 #[expect(
     clippy::disallowed_methods,
-    reason = "group numbers and catalogs are dated by the wall clock"
+    reason = "group numbers, catalogs and the stamps of a benchmark are dated by the wall clock"
 )]
-pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now()
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        .unwrap_or_default()
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The monotonic clock.

@@ -63,14 +63,14 @@ macro_rules! options {
 
 options! {
     RelayOptions { listen, cert, key, http, tolerate }
-    ClientOptions { ca, fingerprint, insecure }
+    ClientOptions { ca, fingerprint, insecure, tolerate }
     PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
     SubscribeOptions { filter, priority, count, timeout, no_wait }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{num::NonZeroU64, time::Duration};
 
     use moqtail::model::Filter;
 
@@ -94,6 +94,7 @@ mod tests {
             ca = "ca.pem"
             fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
             insecure = false
+            tolerate = ["empty-namespace-prefix"]
             [publish]
             loop = true
             datagram = true
@@ -121,13 +122,14 @@ mod tests {
         );
         assert_eq!(config.client.insecure, Some(false));
         assert!(config.client.fingerprint.is_some());
+        assert_eq!(config.client.tolerate, config.relay.tolerate);
         assert_eq!(config.publish.repeat, Some(true));
         assert_eq!(config.publish.hold, Some(Span(Duration::from_secs(1))));
         assert_eq!(
             config.subscribe.filter,
             Some(FilterArg(Filter::LargestObject))
         );
-        assert_eq!(config.subscribe.count, Some(5));
+        assert_eq!(config.subscribe.count, NonZeroU64::new(5));
     }
 
     #[test]
@@ -167,11 +169,11 @@ mod tests {
         };
         let file = SubscribeOptions {
             priority: Some(2),
-            count: Some(3),
+            count: NonZeroU64::new(3),
             ..SubscribeOptions::default()
         };
         let both = flags.or(file);
-        assert_eq!((both.priority, both.count), (Some(1), Some(3)));
+        assert_eq!((both.priority, both.count), (Some(1), NonZeroU64::new(3)));
     }
 
     #[test]

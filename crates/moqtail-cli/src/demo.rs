@@ -8,7 +8,7 @@ use std::{
 
 use moqtail::{
     client::{Object, SubscribeOptions},
-    model::{Filter, TrackNamespace},
+    model::{DecodeOptions, Filter, TrackNamespace},
     relay::Relay,
 };
 use tokio::sync::{mpsc, watch};
@@ -135,7 +135,7 @@ async fn listen(wanted: Option<ListenAddr>) -> Result<RelayServer, CliError> {
     let bind = async |address: &ListenAddr| {
         let listen = std::slice::from_ref(address);
         let source = CertificateSource::Generated(Vec::new());
-        RelayServer::bind(listen, None, source, &[]).await
+        RelayServer::bind(listen, None, source, DecodeOptions::default()).await
     };
     match wanted {
         Some(address) => bind(&address).await,

@@ -80,6 +80,11 @@ pub(crate) enum CliError {
         reason: String,
         next: &'static str,
     },
+    /// This side ended the session, because of what the relay sent or did not send.
+    #[error(
+        "The relay at {authority} does not keep to MOQT draft 14: {reason}. Use another relay, or tell its operator."
+    )]
+    SessionClosed { authority: String, reason: String },
     /// A connection failed in a way that has no more precise line.
     #[error("Cannot connect to {authority}: {reason}. Run again with `-v` to see more.")]
     Connect { authority: String, reason: String },
@@ -119,6 +124,21 @@ pub(crate) enum CliError {
         "Only {received} came within {limit}. Check that the publisher is sending, or give a longer `--timeout`."
     )]
     TimedOut { received: String, limit: String },
+
+    /// No object of a benchmark arrived.
+    #[error(
+        "Nothing came back from {authority}. Check with `moqtail subscribe` that it forwards at all, or run again with `-v`."
+    )]
+    NothingCame { authority: String },
+    /// Subscriptions of a benchmark ended before it did.
+    #[error(
+        "{ended} of {subscribers} subscriptions ended before the benchmark did: {reason}. Make less load, or look at the relay's log."
+    )]
+    BenchCut {
+        ended: usize,
+        subscribers: usize,
+        reason: String,
+    },
 
     /// The input cannot be read.
     #[error("Cannot read {input}: {reason}. Check the path and its permissions.")]
@@ -193,7 +213,9 @@ impl CliError {
     pub(crate) fn from_write(output: &str, error: &io::Error) -> Self {
         let output = output.to_owned();
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { output },
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::DiskFull { output },
             io::ErrorKind::BrokenPipe => Self::ClosedPipe { output },
             _ => Self::Output {
                 output,
@@ -219,6 +241,21 @@ pub(crate) fn plain(error: impl std::fmt::Display) -> String {
         line.pop();
     }
     line
+}
+
+/// Characters of a long line that are kept at its start and at its end.
+const CLIP: (usize, usize) = (80, 160);
+
+/// A line whose middle is left out where somebody passed something very long.
+pub(crate) fn clipped(line: &str) -> String {
+    let (start, end) = CLIP;
+    let count = line.chars().count();
+    if count <= start + end + 1 {
+        return line.to_owned();
+    }
+    let head = line.chars().take(start);
+    let tail = line.chars().skip(count - end);
+    head.chain(['…']).chain(tail).collect()
 }
 
 #[cfg(test)]
@@ -274,6 +311,14 @@ mod tests {
             reason: "no".to_owned(),
         };
         assert_eq!(config.exit_code(), USAGE);
+    }
+
+    #[test]
+    fn a_long_line_keeps_its_ends() {
+        assert_eq!(clipped("short"), "short");
+        let long = clipped(&format!("begin {} end", "é".repeat(9000)));
+        assert_eq!(long.chars().count(), 241);
+        assert!(long.starts_with("begin ") && long.ends_with(" end"));
     }
 
     #[test]

@@ -16,9 +16,9 @@ use moqtail::{
 };
 
 use crate::{
-    args::ClientOptions,
+    args::{ClientOptions, Tolerance},
     backoff::Backoff,
-    errors::{CliError, plain},
+    errors::{CliError, clipped, plain},
     fingerprint,
     logging::say,
 };
@@ -37,11 +37,15 @@ const SHORT_SESSION: Duration = Duration::from_secs(2);
 /// How often a fetched fingerprint may fail in a row: a relay that starts anew has another certificate.
 const STALE_FINGERPRINTS: u32 = 3;
 
+/// Next steps where a certificate is not trusted.
+const GIVE_TRUST: &str = "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.";
+const CA_WANTED: &str = "certificates in PEM form with `--ca`";
+
 /// One relay, and how to get to it.
 #[derive(Debug)]
 pub(crate) struct Link {
     url: MoqtUrl,
-    trust: ClientOptions,
+    options: ClientOptions,
     wait: bool,
     quiet: bool,
     current: Mutex<Current>,
@@ -84,16 +88,17 @@ enum FailureKind {
 
 impl Link {
     /// The relay at `url`. With `wait` it is waited for while it cannot be reached.
-    pub(crate) fn new(url: &str, trust: ClientOptions, wait: bool) -> Result<Self, CliError> {
+    pub(crate) fn new(url: &str, options: ClientOptions, wait: bool) -> Result<Self, CliError> {
         let url = url.parse().map_err(|error| {
+            let line = format!("`{url}` is no URL of a relay: {}", plain(error));
             CliError::Usage(format!(
-                "`{url}` is no URL of a relay: {}. Write moqt://HOST:PORT or https://HOST:PORT",
-                plain(error)
+                "{}. Write moqt://HOST:PORT or https://HOST:PORT",
+                clipped(&line)
             ))
         })?;
         Ok(Self {
             url,
-            trust,
+            options,
             wait,
             quiet: false,
             current: Mutex::default(),
@@ -175,6 +180,7 @@ impl Link {
     async fn attempt(&self) -> Result<Client, Failure> {
         let trusted = self.trusted().await.map_err(Failure::last)?;
         let mut config = ClientConfig::default().trust(trusted.trust.clone());
+        config.tolerances = Tolerance::all(self.options.tolerate.as_deref());
         config.transport.keep_alive = KEEP_ALIVE;
         config.transport.idle_timeout = IDLE;
         if self.wait {
@@ -192,13 +198,13 @@ impl Link {
             fetched: false,
             fetch_error: None,
         };
-        if self.trust.insecure == Some(true) {
+        if self.options.insecure == Some(true) {
             return Ok(plain_trust(Trust::Insecure));
         }
-        if let Some(fingerprint) = self.trust.fingerprint {
+        if let Some(fingerprint) = self.options.fingerprint {
             return Ok(plain_trust(Trust::Fingerprints(vec![fingerprint.0])));
         }
-        if let Some(path) = &self.trust.ca {
+        if let Some(path) = &self.options.ca {
             return read_ca(path).map(plain_trust);
         }
         if !fingerprint::is_loopback(self.url.host()) {
@@ -262,10 +268,27 @@ impl Link {
                 authority,
                 reason: plain(reason),
             }),
+            E::Tls(error) => Failure::last(self.unusable_trust(plain(error))),
             _ => Failure::last(CliError::Connect {
                 authority,
                 reason: text,
             }),
+        }
+    }
+
+    /// What to say when what is to be trusted cannot be used.
+    fn unusable_trust(&self, reason: String) -> CliError {
+        match &self.options.ca {
+            Some(path) => CliError::Pem {
+                path: path.clone(),
+                reason,
+                wanted: CA_WANTED,
+            },
+            None => CliError::Certificate {
+                authority: self.authority().to_owned(),
+                reason,
+                next: GIVE_TRUST,
+            },
         }
     }
 
@@ -278,12 +301,9 @@ impl Link {
             ),
             (_, Some(fetch)) => (
                 format!("{}, and {}", plain(reason), plain(fetch)),
-                "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.",
+                GIVE_TRUST,
             ),
-            (_, None) => (
-                plain(reason),
-                "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.",
-            ),
+            (_, None) => (plain(reason), GIVE_TRUST),
         };
         let error = CliError::Certificate {
             authority,
@@ -303,16 +323,15 @@ impl Link {
     }
 
     fn session_failure(&self, reason: &CloseReason) -> Failure {
-        let refused = matches!(reason, CloseReason::Peer { code, .. } if is_final(*code));
         let error = self.session_ended(reason);
-        match refused {
+        match is_final(reason) {
             true => Failure::last(error),
             false => Failure::waitable(error),
         }
     }
 
     /// What to say when a session ended that should not have.
-    fn session_ended(&self, reason: &CloseReason) -> CliError {
+    pub(crate) fn session_ended(&self, reason: &CloseReason) -> CliError {
         let authority = self.authority().to_owned();
         let (reason, next) = match reason {
             CloseReason::Peer { code, reason } => {
@@ -322,6 +341,13 @@ impl Link {
                     false => format!("{code}, {}", plain(reason)),
                 };
                 (text, advice(code))
+            }
+            CloseReason::Local { code, reason } if is_violation(*code) => {
+                let code = SessionCode(u64::from(*code));
+                return CliError::SessionClosed {
+                    authority,
+                    reason: format!("{code}, {}", plain(reason)),
+                };
             }
             other => (plain(other), "Check the network, then run it again."),
         };
@@ -366,7 +392,7 @@ impl Link {
 
     /// Whether a session that ended this way may be opened again.
     fn may_reconnect(&self, reason: &CloseReason) -> bool {
-        self.wait && !matches!(reason, CloseReason::Peer { code, .. } if is_final(*code))
+        self.wait && !is_final(reason)
     }
 }
 
@@ -386,10 +412,19 @@ impl Failure {
     }
 }
 
-/// Codes that say the same again at the next attempt.
-fn is_final(code: u32) -> bool {
+/// Whether this side closes with `code` because of what the peer did.
+fn is_violation(code: u32) -> bool {
+    let code = SessionCode(u64::from(code));
+    code != SessionCode::NO_ERROR && code != SessionCode::INTERNAL_ERROR
+}
+
+/// Whether the next attempt would end the same way.
+fn is_final(reason: &CloseReason) -> bool {
+    let (CloseReason::Peer { code, .. } | CloseReason::Local { code, .. }) = reason else {
+        return false;
+    };
     matches!(
-        SessionCode(u64::from(code)),
+        SessionCode(u64::from(*code)),
         SessionCode::UNAUTHORIZED
             | SessionCode::PROTOCOL_VIOLATION
             | SessionCode::INVALID_PATH
@@ -425,7 +460,7 @@ fn read_ca(path: &Path) -> Result<Trust, CliError> {
         .map_err(|error| CliError::Pem {
             path: path.to_owned(),
             reason: plain(error),
-            wanted: "certificates in PEM form with `--ca`",
+            wanted: CA_WANTED,
         })
 }
 

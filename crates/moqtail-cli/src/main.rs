@@ -2,6 +2,7 @@
 
 mod args;
 mod backoff;
+mod bench;
 mod clock;
 mod config;
 mod demo;
@@ -66,6 +67,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Relay(args) => relay::run(args, config, &mut signals).await,
             Command::Publish(args) => publish::run(args, config, &mut signals).await,
             Command::Subscribe(args) => subscribe::run(args, config, &mut signals).await,
+            Command::Bench(args) => bench::run(args, config, &mut signals).await,
             Command::Demo(args) => demo::run(args, &mut signals).await,
         }
     });

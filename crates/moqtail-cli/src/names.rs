@@ -1,15 +1,24 @@
-//! Track names as the command line writes them.
+//! Names as the command line writes them.
 
 use moqtail::model::{FullTrackName, TrackNamespace};
 
-use crate::errors::{CliError, plain};
+use crate::errors::{CliError, clipped, plain};
+
+/// The namespace of a broadcast. The draft knows one whose only field is empty; here that is a variable that was not set.
+pub(crate) fn broadcast(text: &str) -> Result<TrackNamespace, String> {
+    if text.is_empty() {
+        return Err("a broadcast has a name, such as live/cam".to_owned());
+    }
+    text.parse().map_err(plain)
+}
 
 /// The track `name` of a broadcast; `%XX` in it stands for a byte.
 pub(crate) fn track(namespace: &TrackNamespace, name: &str) -> Result<FullTrackName, CliError> {
     format!("{namespace}#{name}")
         .parse()
         .map_err(|error: moqtail::model::NameError| {
-            CliError::Usage(format!("`{name}` is no track name: {}", plain(error)))
+            let line = format!("`{name}` is no track name: {}", plain(error));
+            CliError::Usage(clipped(&line))
         })
 }
 

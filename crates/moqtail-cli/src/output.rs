@@ -25,6 +25,8 @@ pub(crate) fn print(text: &str) -> bool {
 pub(crate) struct Output {
     name: String,
     writer: Writer,
+    /// Bytes of complete writes.
+    written: u64,
 }
 
 enum Writer {
@@ -52,6 +54,7 @@ impl Output {
             Ok(file) => Ok(Self {
                 name,
                 writer: Writer::Untouched(file),
+                written: 0,
             }),
             Err(error) => Err(CliError::from_write(&name, &error)),
         }
@@ -62,19 +65,33 @@ impl Output {
         Self {
             name: "standard output".to_owned(),
             writer: Writer::Stdout(tokio::io::stdout()),
+            written: 0,
         }
     }
 
-    /// Writes all of `bytes` through to the system. Dropping the future may leave a part written.
+    /// Writes all of `bytes` through to the system. A file is left without the part of them that fitted on a disk that is
+    /// full now. Dropping the future may leave a part written.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        self.writer
-            .write(bytes)
-            .await
-            .map_err(|error| CliError::from_write(&self.name, &error))
+        if let Err(error) = self.writer.write(bytes).await {
+            self.writer.cut(self.written).await;
+            return Err(CliError::from_write(&self.name, &error));
+        }
+        self.written += bytes.len() as u64;
+        Ok(())
     }
 }
 
 impl Writer {
+    /// Takes from a file what is behind its first `len` bytes. If that fails as well, there is no better end to leave.
+    async fn cut(&self, len: u64) {
+        if let Self::File(file) = self
+            && let Ok(metadata) = file.metadata().await
+            && metadata.is_file()
+        {
+            let _ = file.set_len(len).await;
+        }
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Self::Untouched(file) = self {
             let file = file.try_clone().await?;

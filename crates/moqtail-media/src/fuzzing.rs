@@ -108,13 +108,15 @@ fn consume(init: &Init, fragments: &[Fragment]) {
     let now = std::time::Instant::now();
     for fragment in fragments {
         // Neither a fragment without a place nor one that does not merge is of interest.
-        let _ = grouper.place(fragment);
+        let group = grouper
+            .place(fragment)
+            .map_or(0, |placement| placement.group);
         let track = init
             .tracks
             .iter()
             .position(|track| track.id == fragment.track_id);
-        drop(track.map(|track| remuxer.push(track, &fragment.data, now)));
-        drop(remuxer.push(0, &Bytes::new(), now));
+        drop(track.map(|track| remuxer.push(track, group, &fragment.data, now)));
+        drop(remuxer.push(0, group, &Bytes::new(), now));
         while let Ok(Some(piece)) = remuxer.next_fragment(now) {
             assert!(!piece.is_empty());
         }

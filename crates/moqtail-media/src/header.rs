@@ -106,6 +106,8 @@ pub(crate) struct SingleHeader<'a> {
     pub(crate) defaults: Defaults,
     /// Whether only some fragments can be decoded on their own.
     pub(crate) is_video: bool,
+    /// Kind and codec: the `hdlr` type and the `stsd` as it came.
+    codec: (&'a [u8], &'a [u8]),
 }
 
 impl<'a> SingleHeader<'a> {
@@ -138,6 +140,8 @@ impl<'a> SingleHeader<'a> {
         if mdhd.timescale == 0 {
             return Err(Error::malformed("a track has timescale 0"));
         }
+        let kind = mdia.need(b"hdlr")?.body.get(8..12).unwrap_or_default();
+        let stsd = mdia.need(b"minf")?.need(b"stbl")?.need(b"stsd")?;
         let defaults = track::fragment_defaults(&moov)?;
         let defaults = defaults
             .iter()
@@ -149,8 +153,21 @@ impl<'a> SingleHeader<'a> {
             trak,
             timescale: mdhd.timescale,
             defaults: defaults.unwrap_or_default(),
-            is_video: mdia.need(b"hdlr")?.body.get(8..12) == Some(b"vide"),
+            is_video: kind == b"vide",
+            codec: (kind, stsd.raw),
         })
+    }
+
+    /// What fragments depend on, in bytes that are equal only if it is.
+    pub(crate) fn form(&self) -> Bytes {
+        let Defaults {
+            duration,
+            size,
+            flags,
+        } = self.defaults;
+        let (kind, stsd) = self.codec;
+        let numbers = [self.timescale, duration, size, flags].map(u32::to_be_bytes);
+        [numbers.as_flattened(), kind, stsd].concat().into()
     }
 }
 

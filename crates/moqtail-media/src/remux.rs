@@ -16,6 +16,14 @@ use crate::time::MediaTime;
 /// over; less is a fragment that comes late.
 const RESTART: Duration = Duration::from_secs(5);
 
+/// The same where the group is not the one after the newest: a publisher that starts over counts
+/// its groups from elsewhere. Decode times of one publisher rise, so this is only for those that
+/// are out by a frame.
+const RESTART_IN_LEAP: Duration = Duration::from_millis(100);
+
+/// Runs of a publisher whose times are remembered. Tracks are of the newest ones, unless one of them fell silent before.
+const MAX_RUNS: usize = 64;
+
 /// How [`Remuxer`] trades latency for order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,9 +56,10 @@ impl Default for RemuxOptions {
 /// [`deadline`](Self::deadline), and at the end [`end`](Self::end) each track.
 ///
 /// Tracks get the ids 1, 2, …, fragments get rising sequence numbers. On each track decode times
-/// always rise: what comes after its place was taken is dropped and [counted](Self::dropped),
-/// and when a publisher starts over with the same header, the stream goes on where it was. A
-/// video track starts at a key frame.
+/// always rise: what comes after its place was taken is dropped and [counted](Self::dropped). When
+/// a publisher starts over, which its decode times and [groups](Self::push) tell, the stream goes on
+/// where it was; [`continues_with`](Self::continues_with) says whether it can. A video track
+/// starts at a key frame.
 ///
 /// ```
 /// use std::time::Instant;
@@ -63,7 +72,7 @@ impl Default for RemuxOptions {
 /// # let now = || Instant::now();
 /// while let Some(timed) = file.next_fragment()? {
 ///     let track = tracks.iter().position(|track| track.id == timed.fragment.track_id).unwrap();
-///     remuxer.push(track, &timed.fragment.data, now())?;
+///     remuxer.push(track, 0, &timed.fragment.data, now())?;
 ///     while let Some(fragment) = remuxer.next_fragment(now())? {
 ///         stream.extend_from_slice(&fragment);
 ///     }
@@ -78,7 +87,7 @@ pub struct Remuxer {
     lanes: Vec<Lane>,
     /// What is added to the times of each run of the publisher, in nanoseconds; the first is
     /// known once the first fragment leaves.
-    shifts: Vec<i128>,
+    shifts: BTreeMap<usize, i128>,
     sequence: u32,
     buffered: usize,
     dropped: u64,
@@ -99,9 +108,13 @@ struct Lane {
     ended: bool,
     /// It kept others waiting for too long, and is not waited for.
     silent: bool,
+    /// What has to stay the same for the stream to go on.
+    form: Bytes,
     /// The run of the publisher its newest fragment belongs to.
     run: usize,
     newest: u64,
+    /// The group of the newest fragment.
+    group: Option<u64>,
     /// Fragments taken in so far.
     turn: u64,
     waiting: BTreeMap<Place, Waiting>,
@@ -165,20 +178,7 @@ impl Remuxer {
         options: RemuxOptions,
         limits: Limits,
     ) -> Result<Self, Error> {
-        let mut tracks = Vec::new();
-        for init in inits {
-            let size = init.len() as u64;
-            let what = "the size of initialization data";
-            Error::check(what, size, "max_header", limits.max_header)?;
-            tracks.push(SingleHeader::parse(init)?);
-            let count = tracks.len() as u64;
-            Error::check(
-                "the number of tracks",
-                count,
-                "max_tracks",
-                limits.max_tracks as u64,
-            )?;
-        }
+        let tracks = parse_all(inits, &limits)?;
         let lane = |track: &SingleHeader<'_>| Lane {
             timescale: track.timescale,
             defaults: track.defaults,
@@ -186,8 +186,10 @@ impl Remuxer {
             started: false,
             ended: false,
             silent: false,
+            form: track.form(),
             run: 0,
             newest: 0,
+            group: None,
             turn: 0,
             waiting: BTreeMap::new(),
             left: None,
@@ -198,7 +200,7 @@ impl Remuxer {
             limits,
             header: header::merged_header(&tracks)?,
             lanes: tracks.iter().map(lane).collect(),
-            shifts: Vec::new(),
+            shifts: BTreeMap::new(),
             sequence: 0,
             buffered: 0,
             dropped: 0,
@@ -215,14 +217,36 @@ impl Remuxer {
         self.dropped
     }
 
-    /// Adds an object of the track with this index: one or more `moof` and `mdat` pairs. An
-    /// index without a track is ignored.
+    /// Whether tracks with this initialization data, in this order, can go on in this stream: same
+    /// kinds, codecs and time units. Dates and edit lists, which encoders make anew at each start,
+    /// may differ.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn continues_with<'a>(
+        &self,
+        inits: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<bool, Error> {
+        let tracks = parse_all(inits, &self.limits)?;
+        let forms = tracks.iter().map(SingleHeader::form);
+        Ok(forms.eq(self.lanes.iter().map(|lane| lane.form.clone())))
+    }
+
+    /// Adds an object of the track with this index and of the group with this number: one or more
+    /// `moof` and `mdat` pairs. An index without a track is ignored.
     ///
     /// # Errors
     ///
     /// What is wrong with the object, which is then left out; [`Error::Undrained`] when fragments
     /// are not taken.
-    pub fn push(&mut self, track: usize, object: &Bytes, now: Instant) -> Result<(), Error> {
+    pub fn push(
+        &mut self,
+        track: usize,
+        group: u64,
+        object: &Bytes,
+        now: Instant,
+    ) -> Result<(), Error> {
         if self.buffered > self.options.max_buffered.saturating_mul(2) {
             return Err(Error::Undrained {
                 buffered: self.buffered,
@@ -235,6 +259,7 @@ impl Remuxer {
             let head = Head::parse(&BoxRef::whole(&moof)?, lane.defaults, &self.limits)?;
             self.add(
                 track,
+                group,
                 &head,
                 Waiting {
                     moof,
@@ -247,7 +272,8 @@ impl Remuxer {
         Ok(())
     }
 
-    fn add(&mut self, track: usize, head: &Head, waiting: Waiting) {
+    fn add(&mut self, track: usize, group: u64, head: &Head, waiting: Waiting) {
+        let newest_run = self.newest_run();
         let Some(lane) = self.lanes.get_mut(track) else {
             return;
         };
@@ -259,18 +285,26 @@ impl Remuxer {
             self.dropped += 1;
             return;
         }
+        let leaps = lane
+            .group
+            .is_some_and(|newest| group > newest.saturating_add(1));
+        let restart = if leaps { RESTART_IN_LEAP } else { RESTART };
         let back = MediaTime::new(lane.newest.saturating_sub(time), lane.timescale);
-        if back.to_duration() >= RESTART {
+        // In a leap, a track also follows another one that started over before it.
+        if back.to_duration() >= restart || (leaps && lane.run < newest_run) {
             self.start_over(track, time);
         }
         let Some(lane) = self.lanes.get_mut(track) else {
             return;
         };
         lane.newest = time;
+        lane.group = Some(group);
         let late = lane
             .left
             .is_some_and(|((run, left, _), _)| (lane.run, time) < (run, left));
         if late {
+            // What follows a key frame cannot be shown without it.
+            lane.started &= !(lane.is_video && head.keyframe);
             self.dropped += 1;
             return;
         }
@@ -282,10 +316,10 @@ impl Remuxer {
 
     /// The publisher's times went back on this track: go on after everything there is.
     fn start_over(&mut self, track: usize, time: u64) {
-        let newest_run = self.shifts.len().saturating_sub(1);
+        let newest_run = self.newest_run();
         let ends = self.lanes.iter().filter_map(|lane| {
             let (run, end) = lane.end()?;
-            Some(lane.nanoseconds(end) + self.shifts.get(run)?)
+            Some(lane.nanoseconds(end) + shift(&self.shifts, run)?)
         });
         let end = ends.max();
         let Some(lane) = self.lanes.get_mut(track) else {
@@ -295,8 +329,12 @@ impl Remuxer {
             // Another track brought the new run before.
             lane.run = newest_run;
         } else if let Some(end) = end {
-            self.shifts.push(end - lane.nanoseconds(time));
+            self.shifts
+                .insert(newest_run + 1, end - lane.nanoseconds(time));
             lane.run = newest_run + 1;
+            if self.shifts.len() > MAX_RUNS {
+                self.shifts.pop_first();
+            }
         } else {
             // Nothing has left yet, so the old run can be forgotten.
             let forgotten = std::mem::take(&mut lane.waiting);
@@ -305,6 +343,10 @@ impl Remuxer {
                 self.buffered -= waiting.moof.len() + waiting.mdat.len();
             }
         }
+    }
+
+    fn newest_run(&self) -> usize {
+        self.shifts.last_key_value().map_or(0, |(run, _)| *run)
     }
 
     /// Says that no more comes on a track, so that nobody waits for it.
@@ -354,7 +396,7 @@ impl Remuxer {
         self.buffered -= waiting.moof.len() + waiting.mdat.len();
         self.sequence = self.sequence.wrapping_add(1);
         let (run, time, _) = place;
-        let shift = self.shifts.get(run).copied().unwrap_or(0);
+        let shift = shift(&self.shifts, run).unwrap_or(0);
         lane.left = Some((place, waiting.duration));
         let earliest = lane.left_at.map_or(0, |left_at| left_at.saturating_add(1));
         let decode_time = lane.shifted(time, shift).max(earliest);
@@ -380,11 +422,12 @@ impl Remuxer {
             Some(lane.nanoseconds(*time))
         });
         if let Some(first) = firsts.min() {
-            self.shifts.push(if self.options.start_at_zero {
+            let shift = if self.options.start_at_zero {
                 -first
             } else {
                 0
-            });
+            };
+            self.shifts.insert(0, shift);
         }
     }
 
@@ -392,11 +435,33 @@ impl Remuxer {
     fn first_lane(&self) -> Option<usize> {
         let firsts = self.lanes.iter().enumerate().filter_map(|(index, lane)| {
             let ((run, time, _), _) = lane.waiting.first_key_value()?;
-            let shift = self.shifts.get(*run).copied().unwrap_or(0);
+            let shift = shift(&self.shifts, *run).unwrap_or(0);
             Some((lane.nanoseconds(*time) + shift, index))
         });
         firsts.min().map(|(_, index)| index)
     }
+}
+
+/// What is added to the times of a run; one that was forgotten is taken for the oldest that is known.
+fn shift(shifts: &BTreeMap<usize, i128>, run: usize) -> Option<i128> {
+    shifts.range(run..).next().map(|(_, shift)| *shift)
+}
+
+fn parse_all<'a>(
+    inits: impl IntoIterator<Item = &'a [u8]>,
+    limits: &Limits,
+) -> Result<Vec<SingleHeader<'a>>, Error> {
+    let mut tracks = Vec::new();
+    for init in inits {
+        let size = init.len() as u64;
+        let what = "the size of initialization data";
+        Error::check(what, size, "max_header", limits.max_header)?;
+        tracks.push(SingleHeader::parse(init)?);
+        let count = tracks.len() as u64;
+        let what = "the number of tracks";
+        Error::check(what, count, "max_tracks", limits.max_tracks as u64)?;
+    }
+    Ok(tracks)
 }
 
 /// The `moof`s of an object's payload, each with the `mdat` that follows it. Other boxes between

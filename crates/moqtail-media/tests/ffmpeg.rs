@@ -82,7 +82,9 @@ fn check_merged(init: &Init, fragments: &[Fragment]) {
             .tracks
             .iter()
             .position(|track| track.id == fragment.track_id);
-        remuxer.push(index.unwrap(), &fragment.data, now).unwrap();
+        remuxer
+            .push(index.unwrap(), 0, &fragment.data, now)
+            .unwrap();
         drain(&mut remuxer, now, &mut stream);
     }
     (0..init.tracks.len()).for_each(|track| remuxer.end(track));

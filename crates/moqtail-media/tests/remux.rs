@@ -102,7 +102,7 @@ fn tracks_are_interleaved_by_decode_time_though_they_arrive_apart() {
     // All of the audio comes before any of the video.
     for track in [AUDIO, VIDEO] {
         for (_, fragment) in source.iter().filter(|(index, _)| *index == track) {
-            remuxer.push(track, &fragment.data, now).unwrap();
+            remuxer.push(track, 0, &fragment.data, now).unwrap();
             drain(&mut remuxer, now, &mut stream);
         }
     }
@@ -122,8 +122,8 @@ fn ids_are_rewritten_where_both_tracks_have_the_same() {
     let now = some_time();
     let mut stream = Vec::new();
     for (_, fragment) in source.iter().filter(|(track, _)| *track == VIDEO) {
-        remuxer.push(0, &fragment.data, now).unwrap();
-        remuxer.push(1, &fragment.data, now).unwrap();
+        remuxer.push(0, 0, &fragment.data, now).unwrap();
+        remuxer.push(1, 0, &fragment.data, now).unwrap();
         drain(&mut remuxer, now, &mut stream);
     }
     let merged = fragments(&remuxer, &stream);
@@ -145,7 +145,7 @@ fn a_silent_track_is_waited_for_once_and_within_bounds() {
     let mut waited = Duration::ZERO;
     for (n, (_, fragment)) in (0..).zip(&video) {
         let now: Instant = start + Duration::from_millis(33) * n;
-        remuxer.push(VIDEO, &fragment.data, now).unwrap();
+        remuxer.push(VIDEO, 0, &fragment.data, now).unwrap();
         drain(&mut remuxer, now, &mut stream);
         if stream.is_empty() {
             waited = now - start;
@@ -165,7 +165,7 @@ fn a_track_that_has_ended_is_not_waited_for() {
     remuxer.end(AUDIO);
     let now = some_time();
     let video = source.iter().find(|(track, _)| *track == VIDEO).unwrap();
-    remuxer.push(VIDEO, &video.1.data, now).unwrap();
+    remuxer.push(VIDEO, 0, &video.1.data, now).unwrap();
     assert!(remuxer.next_fragment(now).unwrap().is_some());
 }
 
@@ -180,7 +180,7 @@ fn a_viewer_who_joins_late_sees_time_start_at_zero_with_a_key_frame() {
         let now = some_time();
         let mut stream = Vec::new();
         for (track, fragment) in late {
-            remuxer.push(*track, &fragment.data, now).unwrap();
+            remuxer.push(*track, 0, &fragment.data, now).unwrap();
             drain(&mut remuxer, now, &mut stream);
         }
         let merged = fragments(&remuxer, &stream);
@@ -208,7 +208,7 @@ fn late_fragments_are_dropped_and_equal_times_told_apart() {
     let mut stream = Vec::new();
     let video: Vec<_> = source.iter().filter(|(track, _)| *track == VIDEO).collect();
     for index in [0, 1, 2, 2, 4, 3, 5] {
-        remuxer.push(VIDEO, &video[index].1.data, now).unwrap();
+        remuxer.push(VIDEO, 0, &video[index].1.data, now).unwrap();
         drain(&mut remuxer, now, &mut stream);
     }
     let merged = fragments(&remuxer, &stream);
@@ -224,7 +224,7 @@ fn a_publisher_that_starts_over_is_followed_on() {
     let now = some_time();
     let mut stream = Vec::new();
     for (track, fragment) in source.iter().chain(&source) {
-        remuxer.push(*track, &fragment.data, now).unwrap();
+        remuxer.push(*track, 0, &fragment.data, now).unwrap();
         drain(&mut remuxer, now, &mut stream);
     }
     (0..2).for_each(|track| remuxer.end(track));
@@ -242,6 +242,95 @@ fn a_publisher_that_starts_over_is_followed_on() {
     assert!((15.9..16.2).contains(&seconds), "{seconds}");
 }
 
+/// The film from its start, and again after `first` fragments with groups that count from elsewhere.
+fn started_over_after(first: usize) -> (Remuxer, Vec<Fragment>) {
+    let (tracks, source) = source(300);
+    let mut remuxer = remuxer(&tracks, RemuxOptions::default());
+    let now = some_time();
+    let mut stream = Vec::new();
+    let before = source.iter().take(first).map(|fragment| (7, fragment));
+    let after = source.iter().map(|fragment| (9_000, fragment));
+    for (group, (track, fragment)) in before.chain(after) {
+        let data = &fragment.data;
+        remuxer.push(*track, group, data, now).unwrap();
+        drain(&mut remuxer, now, &mut stream);
+    }
+    (0..2).for_each(|track| remuxer.end(track));
+    drain(&mut remuxer, now, &mut stream);
+    let merged = fragments(&remuxer, &stream);
+    (remuxer, merged)
+}
+
+#[test]
+fn a_publisher_that_starts_over_at_once_loses_nothing() {
+    // From half a second to 3 s of media.
+    for first in [40, 77, 154, 231] {
+        let (remuxer, merged) = started_over_after(first);
+        assert_eq!((merged.len(), remuxer.dropped()), (300 + first, 0));
+        assert!(is_monotonic(&merged, VIDEO) && is_monotonic(&merged, AUDIO));
+        // Sound and picture of the second run belong together as in the first.
+        let start = |track: u32, scale: f64| {
+            let all = merged.iter().filter(|f| f.track_id == track);
+            let mine: Vec<_> = all.map(|f| f.decode_time as f64 / scale).collect();
+            let jump = mine.windows(2).find(|pair| pair[1] - pair[0] > 0.05);
+            jump.map(|pair| pair[1])
+        };
+        if let (Some(video), Some(audio)) = (start(1, 15_360.0), start(2, 48_000.0)) {
+            assert!((video - audio).abs() < 0.05, "{video} {audio}");
+        }
+    }
+}
+
+#[test]
+fn without_its_key_frame_a_group_is_left_out() {
+    let (tracks, source) = source(200);
+    let mut remuxer = remuxer(&tracks[..1], RemuxOptions::default());
+    let now = some_time();
+    let mut stream = Vec::new();
+    let video: Vec<_> = source.iter().filter(|(track, _)| *track == VIDEO).collect();
+    // The second run's key frame is late, the rest of its group is not.
+    for index in (0..10).chain([0]).chain(20..60) {
+        remuxer.push(VIDEO, 7, &video[index].1.data, now).unwrap();
+        drain(&mut remuxer, now, &mut stream);
+    }
+    let merged = fragments(&remuxer, &stream);
+    let next = video
+        .iter()
+        .skip(1)
+        .find(|(_, fragment)| fragment.keyframe)
+        .unwrap();
+    assert!(merged[10].keyframe);
+    assert_eq!(mdat(&merged[10].data), mdat(&next.1.data));
+}
+
+#[test]
+fn a_stream_goes_on_with_the_same_codecs_whatever_their_dates_and_edit_lists() {
+    let (tracks, _) = source(1);
+    let remuxer = remuxer(&tracks, RemuxOptions::default());
+    let inits = || tracks.iter().map(|track| track.init.to_vec());
+    let continues = |inits: Vec<Vec<u8>>| {
+        let inits = inits.iter().map(Vec::as_slice);
+        remuxer.continues_with(inits).unwrap()
+    };
+    assert!(continues(inits().collect()));
+    assert!(!continues(inits().rev().collect()));
+    assert!(!continues(inits().take(1).collect()));
+    // Creation time of `mvhd`: four bytes after the box head, version and flags.
+    let dated = inits().map(|mut init| {
+        let at = init.windows(4).position(|kind| kind == b"mvhd").unwrap();
+        init[at + 8..at + 12].fill(7);
+        init
+    });
+    assert!(continues(dated.collect()));
+    let other = inits().map(|mut init| {
+        let at = init.windows(4).position(|kind| kind == b"stsd").unwrap();
+        // Inside the first sample entry: its data reference index.
+        init[at + 27] ^= 1;
+        init
+    });
+    assert!(!continues(other.collect()));
+}
+
 #[test]
 fn what_waits_is_bounded() {
     let (tracks, source) = source(300);
@@ -253,14 +342,14 @@ fn what_waits_is_bounded() {
     // Taken after each push, the oldest go out though the other track has nothing.
     let mut stream = Vec::new();
     for (_, fragment) in &video[..30] {
-        remuxer.push(VIDEO, &fragment.data, now).unwrap();
+        remuxer.push(VIDEO, 0, &fragment.data, now).unwrap();
         drain(&mut remuxer, now, &mut stream);
     }
     assert!(!stream.is_empty());
     // Never taken, they are refused.
     let error = video
         .iter()
-        .find_map(|(_, f)| remuxer.push(VIDEO, &f.data, now).err())
+        .find_map(|(_, f)| remuxer.push(VIDEO, 0, &f.data, now).err())
         .unwrap();
     assert!(matches!(error, Error::Undrained { .. }), "{error}");
 }
@@ -275,7 +364,7 @@ fn an_object_may_hold_several_chunks_and_other_boxes() {
         object.extend(boxed(b"prft", &[0; 24]));
         object.extend_from_slice(&fragment.data);
     }
-    remuxer.push(0, &object.into(), now).unwrap();
+    remuxer.push(0, 0, &object.into(), now).unwrap();
     let mut stream = Vec::new();
     drain(&mut remuxer, now, &mut stream);
     assert_eq!(fragments(&remuxer, &stream).len(), 3);
@@ -294,12 +383,12 @@ fn broken_objects_and_headers_are_errors_and_harm_nothing() {
         .data;
     for cut in 1..good.len() {
         assert!(
-            remuxer.push(0, &good.slice(..cut), now).is_err(),
+            remuxer.push(0, 0, &good.slice(..cut), now).is_err(),
             "cut at {cut}"
         );
     }
-    remuxer.push(0, good, now).unwrap();
-    remuxer.push(7, good, now).unwrap();
+    remuxer.push(0, 0, good, now).unwrap();
+    remuxer.push(7, 0, good, now).unwrap();
     assert!(remuxer.next_fragment(now).unwrap().is_some());
 
     let init = &tracks[0].init;

@@ -1,5 +1,7 @@
 //! A path with a long round trip is filled: the path and not our own budget limits the sending.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{future::poll_fn, io, time::Duration};
 
 use bytes::Bytes;

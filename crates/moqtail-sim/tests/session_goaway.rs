@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use moqtail::{
     model::{
-        ControlMessage, Filter, Goaway, MaxRequestId, Parameters, PublishDoneCode, RequestId,
-        SessionCode,
+        ControlMessage, Filter, Goaway, MaxRequestId, Parameters, PublishDoneCode, RequestError,
+        RequestId, SessionCode, SubscribeErrorCode,
     },
     session::{Blame, CallError, Event, RequestFailure, Session, SubscriptionUpdate},
 };
 use moqtail_sim::{
     Pair, Scripted, Side,
-    messages::{namespace, publish_options, subscribe_answer, subscribe_options},
+    messages::{namespace, publish_options, subscribe, subscribe_answer, subscribe_options},
 };
 
 fn goaway(uri: &str) -> ControlMessage {
@@ -246,4 +246,28 @@ fn answers_cross_goaway() {
     else {
         panic!()
     };
+}
+
+/// S9.4-04: GOAWAY refuses nothing by itself; who sent it is asked as before.
+#[test]
+fn a_request_after_an_own_goaway_is_told_and_answered() {
+    let (mut peer, _) = Scripted::serving(Filter::LargestObject);
+    send_goaway(&mut peer, "").unwrap();
+    assert_eq!(peer.received_one(), goaway(""));
+    peer.send(&ControlMessage::Subscribe(subscribe(2, "live#b")));
+    let Event::SubscribeRequested(request) = peer.event() else {
+        panic!()
+    };
+    let code = SubscribeErrorCode::INTERNAL_ERROR;
+    peer.endpoint
+        .call(|s, _| s.reject_subscribe(request.handle, code, "going away"))
+        .unwrap();
+    assert_eq!(
+        peer.received_one(),
+        ControlMessage::SubscribeError(RequestError {
+            request_id: RequestId(2),
+            code,
+            reason: "going away".into(),
+        })
+    );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use moqtail::{
     model::{
         ControlMessage, DecodeError, DecodeErrorKind, FetchHeader, Filter, RequestId, SessionCode,
-        StreamCode, StreamHeader, TrackAlias,
+        StreamCode, StreamHeader, SubscribeOk, TrackAlias,
     },
     session::{Event, SessionConfig, SessionLimits, StreamKey, StreamVerdict},
 };
@@ -289,4 +289,22 @@ fn a_closed_session_takes_no_streams() {
             .endpoint
             .call(|s, now| s.inbound_stream_opened(StreamKey(9), now))
     );
+}
+
+/// S9.8-04: Expires is what the publisher means to do, no promise.
+#[test]
+fn streams_may_come_after_the_time_that_was_told_for_the_end() {
+    let (mut peer, handle) = Scripted::subscribing(Filter::LargestObject);
+    peer.send(&ControlMessage::SubscribeOk(SubscribeOk {
+        expires_ms: 1000,
+        ..subscribe_ok(0, 1)
+    }));
+    let Event::SubscribeAccepted(accepted) = peer.event() else {
+        panic!()
+    };
+    assert_eq!(accepted.expires, Some(Duration::from_secs(1)));
+    peer.advance(Duration::from_secs(2));
+    let (_, verdict) = peer.open_stream(&subgroup(1));
+    assert_eq!(verdict, StreamVerdict::Deliver(handle));
+    peer.assert_quiet();
 }

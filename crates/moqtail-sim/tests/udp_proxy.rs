@@ -1,5 +1,7 @@
 //! The UDP proxy does to packets what its weather says, and the same for the same seed.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io,
     net::{SocketAddr, UdpSocket},

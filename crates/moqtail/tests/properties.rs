@@ -120,6 +120,24 @@ proptest! {
         fuzzing::session_operations(&data);
     }
 
+    /// S5.1-01, S6.2-04: every request at a relay is answered once, no publisher is asked twice for one track, and nothing
+    /// is left of who is gone.
+    #[test]
+    fn the_control_plane_of_a_relay_keeps_its_books(data in vec(any::<u8>(), 0..1200)) {
+        fuzzing::relay_operations(&data);
+    }
+
+    /// S8.5-02: what is read is what was published, in order, and never spliced from two sources.
+    #[test]
+    fn readers_get_what_was_published(data in vec(any::<u8>(), 0..1200)) {
+        fuzzing::track_operations(&data);
+    }
+
+    #[test]
+    fn heads_of_streams_come_out_of_any_split(data in vec(any::<u8>(), 0..80)) {
+        fuzzing::stream_head(&data);
+    }
+
     /// S5.1-01, S5.1-03, S6.2-04: any peer is survived within the limits, and answered once.
     #[test]
     fn sessions_survive_any_peer(data in vec(any::<u8>(), 0..1200)) {

@@ -85,6 +85,21 @@ test('a track that a page offers by PUBLISH reaches who subscribes to it', async
   assert.equal(await program.finish(), 0);
 });
 
+test('a track that a page ended before it left is over, although a stream of it never came', async (t) => {
+  const [server, chrome] = [await relay(t), await browser(t)];
+  const page = await announced(chrome, server);
+  const { program, request } = await subscriber(t, server.quic, page);
+  await page.evaluate((sent) => session.group(9, 0, [sent]), payload(1));
+  await objects(program, 1);
+  await page.evaluate(async (id) => {
+    await session.publishDone(id, 2);
+    // What is still on its way is lost with the transport; this answer tells that the relay has read it.
+    await session.publishNamespace('live/other');
+    session.transport.close();
+  }, request.id);
+  assert.equal(await program.finish(), 0);
+});
+
 test('a stream that one page resets ends with that code in another page', async (t) => {
   const [server, chrome] = [await relay(t), await browser(t)];
   const page = await announced(chrome, server);

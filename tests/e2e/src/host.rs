@@ -5,16 +5,7 @@ use moqtail::{
     transport::{MoqtUrl, Trust},
 };
 
-use crate::Relay;
-
-/// What carries the sessions of a test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// Raw QUIC.
-    Quic,
-    /// WebTransport.
-    Web,
-}
+use crate::{Carrier, Relay};
 
 /// A relay, and the way to it.
 #[derive(Debug)]

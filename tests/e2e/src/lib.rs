@@ -5,6 +5,10 @@
 #![cfg(unix)]
 
 mod binary;
+#[cfg(target_os = "linux")]
+mod bottleneck;
+mod carrier;
+mod counted;
 mod files;
 mod host;
 mod media;
@@ -18,8 +22,12 @@ mod usage;
 use std::time::Duration;
 
 pub use binary::moqtail;
+#[cfg(target_os = "linux")]
+pub use bottleneck::{Bottleneck, Place};
+pub use carrier::Carrier;
+pub use counted::{Clock, Ledger, Shape, feed, receive};
 pub use files::{Scratch, ffmpeg, ffprobe};
-pub use host::{Carrier, Host};
+pub use host::Host;
 pub use media::{Codecs, FRAME_RATE, Live, Passed, playable, test_media};
 pub use mp4::{Chunk, chunks};
 pub use process::{Finished, Process};

@@ -244,6 +244,11 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
+    /// Sends SIGSTOP: the program stands still, its sockets stay open.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
     fn signal(&self, signal: Signal) {
         // One that has ended already cannot be signalled; what it wrote tells more than this would.
         let _ = kill_process(Pid::from_child(&self.child), signal);

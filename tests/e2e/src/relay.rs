@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     process::Command,
 };
 
@@ -96,9 +96,19 @@ impl Relay {
         answer.lines().last().expect("a body").to_owned()
     }
 
+    /// Its UDP address.
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     /// Its process.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Its process alone.
+    pub fn into_process(self) -> Process {
+        self.process
     }
 
     /// Ends it with Ctrl-C and waits for its end.
@@ -107,6 +117,14 @@ impl Relay {
     /// If it does not end.
     pub fn stop(self) -> Finished {
         self.process.interrupt();
+        self.process.finish()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn finish(self) -> Finished {
         self.process.finish()
     }
 

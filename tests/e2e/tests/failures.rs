@@ -2,9 +2,12 @@
 
 #![cfg(unix)]
 
-use std::net::{TcpListener, UdpSocket};
+use std::{
+    net::{TcpListener, UdpSocket},
+    path::PathBuf,
+};
 
-use moqtail_e2e::{Finished, Process, Relay, Scratch, ffmpeg};
+use moqtail_e2e::{Codecs, Finished, Process, Relay, Scratch, test_media};
 
 /// Runs to the end without input.
 fn run<const N: usize>(arguments: [&str; N]) -> Finished {
@@ -190,6 +193,12 @@ fn input_that_cannot_be_published() {
     assert!(line.contains("-movflags cmaf+separate_moof"), "{line}");
     assert_eq!((finished.code, finished.stderr.len()), (Some(1), 1));
 
+    assert_fails(
+        &run(["publish", "moqt://localhost:1", "live/x", "-"]),
+        1,
+        "Standard input ended before the first media fragment. Check the command that writes it.",
+    );
+
     let mut piped = Process::moqtail(["publish", "moqt://localhost:1", "live/x", "-"]);
     piped.write(b"This is not a film.\n");
     piped.close_stdin();
@@ -215,25 +224,89 @@ fn input_that_cannot_be_published() {
     );
 }
 
+/// A test picture and a tone, written by ffmpeg with these options.
+fn film(scratch: &Scratch, name: &str, options: &[&str]) -> PathBuf {
+    let path = scratch.path(name);
+    let made = test_media(1, Codecs::H264Aac, false)
+        .args(options)
+        .arg(&path)
+        .status();
+    assert!(made.expect("ffmpeg is installed").success());
+    path
+}
+
+#[test]
+fn fragments_that_mix_tracks() {
+    let scratch = Scratch::new();
+    let path = film(
+        &scratch,
+        "mixed.mp4",
+        &["-movflags", "frag_keyframe+empty_moov"],
+    );
+    let flags = moqtail_media::FFMPEG_FLAGS;
+    let path = path.to_str().expect("a path in UTF-8");
+    assert_fails(
+        &run(["publish", "moqt://localhost:1", "live/x", path]),
+        1,
+        &format!(
+            "{path} cannot be published: one fragment mixes tracks 1, 2. Make an ordinary MP4 of it with \
+             `ffmpeg -i INPUT film.mp4`, or pipe what ffmpeg writes with `{flags}`."
+        ),
+    );
+    let mut piped = Process::moqtail(["publish", "moqt://localhost:1", "live/x", "-"]);
+    piped.feed(std::fs::File::open(path).expect("the film was made"));
+    assert_fails(
+        &piped.finish(),
+        1,
+        &format!(
+            "Standard input cannot be published: one fragment mixes tracks 1, 2. \
+             Give a file instead of a pipe, or make ffmpeg write `{flags}`."
+        ),
+    );
+}
+
+#[test]
+fn authority_that_is_no_certificate() {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    let text = scratch.write("notes.txt", "This is not a certificate.\n");
+    let text = text.to_str().expect("a path in UTF-8");
+    assert_fails(
+        &run([
+            "subscribe",
+            &relay.quic(),
+            "live/x",
+            "--track",
+            "t",
+            "--ca",
+            text,
+        ]),
+        1,
+        &format!(
+            "Cannot use {text}: cannot read a certificate: no CERTIFICATE block in the PEM text. \
+             Give certificates in PEM form with `--ca`."
+        ),
+    );
+}
+
+#[test]
+fn port_on_which_only_tcp_answers() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free TCP port");
+    let port = tcp.local_addr().expect("an address").port();
+    let url = format!("moqt://127.0.0.1:{port}");
+    assert_fails(
+        &run(["subscribe", &url, "live/x", "--track", "t", "--no-wait"]),
+        1,
+        &format!(
+            "No relay answers at 127.0.0.1:{port} over UDP. Start one with `moqtail relay`, or check host and port."
+        ),
+    );
+}
+
 #[test]
 fn ordinary_mp4_on_standard_input() {
     let scratch = Scratch::new();
-    let file = scratch.path("film.mp4");
-    let made = ffmpeg([
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=size=64x64:rate=10:duration=1",
-        "-c:v",
-        "libx264",
-        "-pix_fmt",
-        "yuv420p",
-        "-movflags",
-        "faststart",
-        file.to_str().expect("a path in UTF-8"),
-    ])
-    .status();
-    assert!(made.expect("ffmpeg is installed").success());
+    let file = film(&scratch, "film.mp4", &["-movflags", "faststart"]);
     let mut piped = Process::moqtail(["publish", "moqt://localhost:1", "live/x", "-"]);
     piped.feed(std::fs::File::open(&file).expect("the film was made"));
     let finished = piped.finish();

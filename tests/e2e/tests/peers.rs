@@ -4,14 +4,21 @@
 
 use std::process::Command;
 
-use moqtail_e2e::Relay;
+use moqtail_e2e::{Chunk, Codecs, Live, Passed, Process, Relay, Scratch, chunks, playable};
+
+/// A program of others, by the environment variable that `./test peers` sets.
+fn stranger(variable: &str) -> Command {
+    let path = std::env::var(variable).expect("`./test peers` sets the paths");
+    let mut command = Command::new(path);
+    // moq-sub logs to standard output, between the media.
+    command.env("RUST_LOG", "off");
+    command
+}
 
 /// Runs the six interop cases of `moq-test-client` and expects `ok` for each.
 fn six_cases(url: &str) {
-    let client = std::env::var("MOQ_TEST_CLIENT").expect("`./test peers` sets MOQ_TEST_CLIENT");
-    let run = Command::new(client)
+    let run = stranger("MOQ_TEST_CLIENT")
         .args(["--relay", url, "--tls-disable-verify"])
-        .env("RUST_LOG", "off")
         .output()
         .expect("moq-test-client runs");
     let report = String::from_utf8_lossy(&run.stdout);
@@ -43,4 +50,174 @@ fn moq_test_client_passes_over_quic() {
 #[test]
 fn moq_test_client_passes_over_webtransport() {
     six_cases(&Relay::start().web());
+}
+
+/// A live stream that `moq-pub` publishes.
+struct Published {
+    name: String,
+    passed: Passed,
+    _publisher: Process,
+}
+
+impl Published {
+    /// Starts publishing, and waits until one of its tracks can be watched.
+    fn start(url: &str, name: &str) -> Self {
+        let mut command = stranger("MOQ_PUB");
+        command.args(["--name", name, "--tls-disable-verify", url]);
+        let mut publisher = Process::spawn(command);
+        let (live, passed) = Live::start(30, Codecs::H264Aac);
+        publisher.feed(live);
+        let watcher =
+            Process::moqtail(["subscribe", url, name, "--track", "1.m4s", "--count", "1"]);
+        assert_eq!(watcher.finish().code, Some(0));
+        Self {
+            name: name.to_owned(),
+            passed,
+            _publisher: publisher,
+        }
+    }
+
+    /// A `moq-sub` that watches it.
+    fn watch(&self, url: &str) -> Process {
+        let mut command = stranger("MOQ_SUB");
+        command.args(["--name", &self.name, "--tls-disable-verify", url]);
+        Process::spawn(command)
+    }
+}
+
+/// What a viewer wrote, up to its last complete fragment.
+fn complete(bytes: &[u8]) -> (Vec<u8>, Vec<Chunk>) {
+    let found = chunks(bytes);
+    let first = &found.first().expect("media").whole;
+    let start = bytes
+        .windows(first.len())
+        .position(|window| window == first)
+        .expect("it was found there");
+    let mut file = bytes[..start].to_vec();
+    file.extend(found.iter().flat_map(|chunk| chunk.whole.iter()));
+    (file, found)
+}
+
+/// Whether a track is a part of what was sent, from a fragment on and without a hole.
+fn is_part(received: &[Chunk], sent: &[Chunk], track: u32) -> bool {
+    let of = |chunks: &[Chunk]| -> Vec<Vec<u8>> {
+        let track = chunks.iter().filter(|chunk| chunk.track == track);
+        track.map(|chunk| chunk.whole.clone()).collect()
+    };
+    let (received, sent) = (of(received), of(sent));
+    !received.is_empty() && sent.windows(received.len()).any(|part| part == received)
+}
+
+/// Twenty broadcasts from `moq-pub` through the relay to `moq-sub`, four at a time: each arrives whole.
+fn twenty_broadcasts(url: impl Fn(&Relay) -> String) {
+    let relay = Relay::start();
+    let url = url(&relay);
+    let scratch = Scratch::new();
+    for wave in 0..5 {
+        let pairs: Vec<_> = (0..4)
+            .map(|number| {
+                let published = Published::start(&url, &format!("live/{wave}-{number}"));
+                let viewer = published.watch(&url);
+                (published, viewer)
+            })
+            .collect();
+        for (published, viewer) in pairs {
+            viewer.wait_stdout("two seconds of media", |bytes| {
+                (chunks(bytes).iter().filter(|c| c.track == 1).count() >= 60).then_some(())
+            });
+            viewer.kill();
+            let (file, received) = complete(&viewer.finish().stdout);
+            let sent = chunks(&published.passed.bytes());
+            for track in [1, 2] {
+                assert!(
+                    is_part(&received, &sent, track),
+                    "track {track} of {} has holes",
+                    published.name
+                );
+            }
+            let (video, audio) = playable(&scratch.write("out.mp4", file));
+            assert!(video >= 60 && audio >= 60, "{video} and {audio} packets");
+        }
+    }
+}
+
+#[test]
+fn moq_pub_reaches_moq_sub_twenty_times_over_quic() {
+    twenty_broadcasts(Relay::quic);
+}
+
+#[test]
+fn moq_pub_reaches_moq_sub_twenty_times_over_webtransport() {
+    twenty_broadcasts(Relay::web);
+}
+
+#[test]
+fn a_second_moq_sub_finds_the_init_track_gone_by_while_others_can_still_join() {
+    let relay = Relay::start();
+    let published = Published::start(&relay.web(), "live/late");
+    let first = published.watch(&relay.web());
+    first.wait_stdout("media", |bytes| (!chunks(bytes).is_empty()).then_some(()));
+    let second = published.watch(&relay.web());
+    let joins = |track: &str| {
+        let (url, name) = (relay.quic(), published.name.as_str());
+        let watcher =
+            Process::moqtail(["subscribe", &url, name, "--track", track, "--count", "30"]);
+        assert_eq!(watcher.finish().code, Some(0));
+    };
+    joins("1.m4s");
+    joins("2.m4s");
+    second.kill();
+    assert!(second.finish().stdout.is_empty());
+}
+
+#[test]
+fn objects_of_moq_pub_arrive_byte_for_byte_at_our_subscriber() {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    let published = Published::start(&relay.quic(), "live/mixed");
+    for (number, url) in [relay.web(), relay.quic()].iter().enumerate() {
+        for track in [1, 2] {
+            let out = scratch.path(&format!("{number}-{track}.raw"));
+            let viewer = Process::moqtail([
+                "subscribe",
+                url,
+                "live/mixed",
+                "--track",
+                &format!("{track}.m4s"),
+                "--format",
+                "raw",
+                "--count",
+                "60",
+                "--out",
+                out.to_str().expect("a path in UTF-8"),
+            ]);
+            assert_eq!(viewer.finish().code, Some(0));
+            let received = chunks(&std::fs::read(out).expect("the viewer wrote its file"));
+            let sent = chunks(&published.passed.bytes());
+            assert!(is_part(&received, &sent, track), "track {track} by {url}");
+        }
+    }
+}
+
+#[test]
+fn moq_sub_is_told_at_once_that_our_broadcast_has_no_track_of_its_names() {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    let film = scratch.write("film.mp4", moqtail_media::sample());
+    let publisher = Process::moqtail([
+        "publish",
+        &relay.web(),
+        "live/film",
+        film.to_str().expect("a path in UTF-8"),
+        "--loop",
+    ]);
+    publisher.wait_stderr("Publishing live/film");
+    for url in [relay.quic(), relay.web()] {
+        let mut command = stranger("MOQ_SUB");
+        command.args(["--name", "live/film", "--tls-disable-verify", &url]);
+        let finished = Process::spawn(command).finish();
+        assert_eq!(finished.code, Some(1));
+        let told = |line: &String| line.contains("closed, code=4");
+        assert!(finished.stderr.iter().any(told), "{:#?}", finished.stderr);
+    }
 }

@@ -2,7 +2,9 @@
 
 #![cfg(unix)]
 
-use moqtail_e2e::{Chunk, FRAME_RATE, Process, Relay, Scratch, chunks, playable};
+use moqtail_e2e::{
+    Chunk, Codecs, FRAME_RATE, Process, Relay, Scratch, chunks, playable, test_media,
+};
 
 /// Whether a viewer has written this many video frames in all.
 fn frames(count: usize) -> impl Fn(&[u8]) -> Option<()> {
@@ -62,6 +64,66 @@ fn a_viewer_goes_on_when_the_publisher_is_killed_and_comes_back() {
         viewer.wait_stdout("2 s more", frames(before + 2 * FRAME_RATE));
         stage.end(publisher, viewer);
     }
+}
+
+#[test]
+fn a_publisher_that_comes_back_within_seconds_is_seen_from_its_first_frame() {
+    let (relay, stage) = (Relay::start(), Stage::new());
+    let viewer = viewer(&relay.quic());
+    let publisher = stage.publisher(&relay.web());
+    viewer.wait_stdout("the first second", frames(FRAME_RATE));
+    publisher.kill();
+    publisher.finish();
+    let publisher = stage.publisher(&relay.web());
+    // Frames by their bytes: where the second run begins, and that it has all that the first one had.
+    let runs = |bytes: &[u8]| {
+        let pictures: Vec<_> = chunks(bytes)
+            .into_iter()
+            .filter(|chunk| chunk.track == 1)
+            .map(|chunk| chunk.media)
+            .collect();
+        let again = pictures
+            .iter()
+            .skip(1)
+            .position(|p| Some(p) == pictures.first())?
+            + 1;
+        let (first, second) = pictures.split_at(again);
+        let shared = first.len().min(FRAME_RATE);
+        (second.len() >= shared).then(|| first[..shared] == second[..shared])
+    };
+    assert!(viewer.wait_stdout("the film from its start again", runs));
+    stage.end(publisher, viewer);
+}
+
+#[test]
+fn a_broadcast_that_comes_back_with_other_codecs_ends_the_file_with_a_line() {
+    let (relay, stage) = (Relay::start(), Stage::new());
+    let out = stage.scratch.path("out.mp4");
+    let path = out.to_str().expect("a path in UTF-8");
+    let viewer = Process::moqtail(["-v", "subscribe", &relay.quic(), "live/film", "--out", path]);
+    let publisher = stage.publisher(&relay.web());
+    let mut seen = 0;
+    while seen < 2 * FRAME_RATE {
+        viewer.wait_stderr("subscribed");
+        seen = video(&std::fs::read(&out).unwrap_or_default());
+    }
+    publisher.terminate();
+    publisher.finish();
+    let other = stage.scratch.path("other.mp4");
+    let made = test_media(5, Codecs::Vp9Opus, false).arg(&other).status();
+    assert!(made.expect("ffmpeg is installed").success());
+    let other = other.to_str().expect("a path in UTF-8");
+    let publisher = Process::moqtail(["publish", &relay.web(), "live/film", other, "--loop"]);
+    let finished = viewer.finish();
+    assert_eq!(
+        finished.last_error(),
+        "moqtail: Cannot play live/film: it came back with other tracks or codecs, which one file cannot follow; \
+         what came before is written. Run it again for the broadcast as it is now."
+    );
+    assert_eq!(finished.code, Some(1));
+    assert!(playable(&out).0 >= seen);
+    publisher.interrupt();
+    publisher.finish();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::HttpLimits;
+use super::limits::HttpLimits;
 use crate::errors::plain;
 
 /// How long to wait where the system gives no connection and none can be closed for it.

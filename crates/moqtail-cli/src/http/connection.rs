@@ -17,8 +17,10 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    HttpLimits, Shown, Tls,
+    limits::HttpLimits,
     pages::{elsewhere, pages},
+    shown::Shown,
+    tls::Tls,
 };
 
 /// First byte of a TLS connection: a handshake record (RFC 8446 §5.1). No HTTP method begins with it.

@@ -5,6 +5,7 @@ mod accept;
 mod connection;
 mod limits;
 mod pages;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -17,18 +18,9 @@ use self::connection::Site;
 pub(crate) use self::{
     limits::HttpLimits,
     pages::FINGERPRINT_PATH,
+    shown::Shown,
     tls::{Tls, tls},
 };
-use crate::values::Fingerprint;
-
-/// What the HTTP side shows, and how; it changes with the relay's certificate.
-#[derive(Clone, Debug)]
-pub(crate) struct Shown {
-    /// SHA-256 of the relay's certificate.
-    pub(crate) fingerprint: Fingerprint,
-    /// The certificate for HTTPS; none: plain HTTP.
-    pub(crate) tls: Option<Tls>,
-}
 
 /// Serves `listener` until the future is dropped, which closes its connections.
 pub(crate) async fn serve(

@@ -9,7 +9,7 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use super::Shown;
+use super::shown::Shown;
 
 /// Path of the fingerprint: SHA-256 of the certificate in hexadecimal digits.
 pub(crate) const FINGERPRINT_PATH: &str = "/certificate.sha256";

@@ -15,6 +15,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::values::Fingerprint;
 
 /// An HTTP side on loopback, and who may see it.
 struct World {

@@ -37,6 +37,8 @@ struct Stream {
     reader: Option<Fmp4Reader>,
     stdin: tokio::io::Stdin,
     buffer: Vec<u8>,
+    /// Nothing has come so far.
+    is_empty: bool,
     ready: VecDeque<Fragment>,
 }
 
@@ -51,7 +53,7 @@ trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
 impl Input {
-    /// Opens `path`; `-` is standard input. Waits until the header is in.
+    /// Opens `path`; `-` is standard input. Waits until header and first fragment are in.
     pub(crate) async fn open(path: &Path, repeat: bool) -> Result<(Self, Init), CliError> {
         if path == Path::new("-") {
             return Self::stdin().await;
@@ -76,35 +78,38 @@ impl Input {
             reader: Some(Fmp4Reader::new()),
             stdin: tokio::io::stdin(),
             buffer: vec![0; READ],
+            is_empty: true,
             ready: VecDeque::new(),
         };
-        loop {
+        // What its first fragment shows is known before anything is published.
+        let mut header = None;
+        while stream.ready.is_empty() {
             let (init, more) = stream.read(&name).await?;
-            match init {
-                Some(init) => {
-                    return Ok((
-                        Self {
-                            name,
-                            source: Source::Stream(Box::new(stream)),
-                        },
-                        init,
-                    ));
-                }
-                None if more => {}
-                None => return Err(CliError::EmptyInput { input: name }),
+            header = header.or(init);
+            if !more && stream.ready.is_empty() {
+                return Err(CliError::EmptyInput { input: name });
             }
         }
+        let Some(init) = header else {
+            return Err(CliError::EmptyInput { input: name });
+        };
+        let source = Source::Stream(Box::new(stream));
+        Ok((Self { name, source }, init))
     }
 
     fn file(name: String, file: Box<dyn ReadSeek>, repeat: bool) -> Result<(Self, Init), CliError> {
-        let file = Mp4File::open(file)
-            .map_err(|error| refused(&name, &error))?
+        let mut file = Mp4File::open(file)
+            .map_err(|error| refused_file(&name, &error))?
             .repeating(repeat);
         let init = file.init().clone();
+        // What its first fragment shows is known before anything is published.
+        let first = file
+            .next_fragment()
+            .map_err(|error| refused_file(&name, &error))?;
         let paced = Paced {
             file: Box::new(file),
             start: None,
-            next: None,
+            next: first.map(|timed| (timed.fragment, timed.time)),
         };
         Ok((
             Self {
@@ -152,10 +157,15 @@ impl Stream {
             Ok(())
         });
         parsed.map_err(|error| refused(name, &error))?;
+        self.is_empty &= read == 0;
         if read == 0
             && let Some(reader) = self.reader.take()
         {
             match reader.finish() {
+                Err(_) if self.is_empty => {
+                    let input = name.to_owned();
+                    return Err(CliError::EmptyInput { input });
+                }
                 // The program that writes was stopped: what is complete was published.
                 Ok(()) | Err(Error::Truncated { .. }) => {}
                 Err(error) => return Err(refused(name, &error)),
@@ -171,7 +181,7 @@ impl Paced {
             let timed = self
                 .file
                 .next_fragment()
-                .map_err(|error| refused(name, &error))?;
+                .map_err(|error| refused_file(name, &error))?;
             self.next = timed.map(|timed| (timed.fragment, timed.time));
         }
         let Some((_, time)) = &self.next else {
@@ -188,15 +198,31 @@ impl Paced {
     }
 }
 
-/// What to say of an input that the media library refused.
+/// Next step for a pipe with media in a form that cannot be published.
+const PIPE_ADVICE: &str = "Give a file instead of a pipe, or make ffmpeg write `-f mp4 -movflags \
+    cmaf+separate_moof+delay_moov+skip_trailer+frag_every_frame`.";
+
+/// The same for a file.
+const FILE_ADVICE: &str = "Make an ordinary MP4 of it with `ffmpeg -i INPUT film.mp4`, or pipe what ffmpeg writes with \
+    `-f mp4 -movflags cmaf+separate_moof+delay_moov+skip_trailer+frag_every_frame`.";
+
+/// What to say of a stream that the media library refused.
 fn refused(input: &str, error: &Error) -> CliError {
+    refusal(input, error, PIPE_ADVICE)
+}
+
+/// What to say of a file that the media library refused.
+fn refused_file(input: &str, error: &Error) -> CliError {
+    refusal(input, error, FILE_ADVICE)
+}
+
+fn refusal(input: &str, error: &Error, advice: &'static str) -> CliError {
     let input = input.to_owned();
     match error {
         Error::Unsuitable(why) => CliError::NotMp4 {
             input,
             reason: plain(why),
-            next: "Give a file instead of a pipe, or make ffmpeg write `-f mp4 -movflags \
-                   cmaf+separate_moof+delay_moov+skip_trailer+frag_every_frame`.",
+            next: advice,
         },
         Error::Io(error) => CliError::from_read(&input, error),
         error => CliError::NotMp4 {
@@ -214,9 +240,11 @@ mod tests {
     #[test]
     fn the_advice_for_an_unsuitable_input_is_what_the_reader_accepts() {
         let error = Error::Unsuitable(moqtail_media::Unsuitable::NotFragmented);
-        let line = refused("Standard input", &error).to_string();
-        assert!(line.contains(moqtail_media::FFMPEG_FLAGS), "{line}");
-        assert_eq!(line.lines().count(), 1);
+        for refused in [refused, refused_file] {
+            let line = refused("Standard input", &error).to_string();
+            assert!(line.contains(moqtail_media::FFMPEG_FLAGS), "{line}");
+            assert_eq!(line.lines().count(), 1);
+        }
     }
 
     #[tokio::test(start_paused = true)]

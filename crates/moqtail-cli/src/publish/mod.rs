@@ -25,7 +25,7 @@ pub(crate) use self::{
     session::keep_published,
 };
 use crate::{
-    args::{PublishArgs, PublishOptions},
+    args::{PublishArgs, PublishOptions, Target},
     clock::unix_ms,
     config::{ConfigFile, Options as _},
     errors::CliError,
@@ -41,14 +41,15 @@ pub(crate) async fn run(
     signals: &mut Signals,
 ) -> Result<(), CliError> {
     let options = args.options.or(config.publish);
+    let Target { url, namespace } = args.target;
     let link = Link::new(
-        &args.url,
+        &url,
         args.client.or(config.client),
         options.no_wait != Some(true),
     )?;
     match (&args.input, &args.track) {
-        (Some(path), _) => media(&link, &args.namespace, path, &options, signals).await,
-        (None, Some(track)) => lines::run(&link, &args.namespace, track, &options, signals).await,
+        (Some(path), _) => media(&link, &namespace, path, &options, signals).await,
+        (None, Some(track)) => lines::run(&link, &namespace, track, &options, signals).await,
         (None, None) => Err(CliError::Usage(
             "Give a file, -, or --lines with --track".to_owned(),
         )),
@@ -98,7 +99,7 @@ async fn media(
 }
 
 /// Publishes the input as it comes, and its catalog again and again; returns when the input has ended.
-/// Nothing but the header is taken from the input before there is a session. `sent` is told of each object.
+/// Nothing but what [`Input::open`] needs is taken from the input before there is a session. `sent` is told of each object.
 pub(crate) async fn play(
     mut input: Input,
     broadcast: &mut MediaBroadcast,

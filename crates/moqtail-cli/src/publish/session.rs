@@ -61,6 +61,11 @@ pub(crate) async fn keep_published(
                 }
             }
             Err(error) if is_final(&error) => return refused(link, broadcast, &error),
+            Err(PublishError::SessionEnded) => {
+                if let Err(error) = link.over(&client).await {
+                    return error;
+                }
+            }
             Err(error) => tracing::info!(%error, "not published yet"),
         }
         backoff.wait().await;

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 pub(crate) use self::{certificate::CertificateSource, server::RelayServer};
 use crate::{
-    args::RelayArgs,
+    args::{RelayArgs, Tolerance},
     config::{ConfigFile, Options as _},
     errors::CliError,
     output, program,
@@ -40,8 +40,8 @@ pub(crate) async fn run(
         output::print("The configuration is good.\n");
         return Ok(());
     }
-    let tolerate = options.tolerate.unwrap_or_default();
-    let server = RelayServer::bind(&listen, options.http.as_ref(), source, &tolerate).await?;
+    let tolerances = Tolerance::all(options.tolerate.as_deref());
+    let server = RelayServer::bind(&listen, options.http.as_ref(), source, tolerances).await?;
     output::print(&banner(&server));
     let signals = tokio::sync::Mutex::new(signals);
     let signal = || async {

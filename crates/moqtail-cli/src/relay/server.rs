@@ -2,15 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use moqtail::{
+    model::DecodeOptions,
     relay::{Relay, RelayConfig},
     transport::{Identity, ListenConfig, ListenError, Listener},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
 use super::certificate::CertificateSource;
 use crate::{
-    args::Tolerance,
     errors::{CliError, plain},
     http::{self, HttpLimits, Shown},
     output::print,
@@ -20,8 +21,11 @@ use crate::{
 /// How often another free port is tried when its TCP twin is taken.
 const FREE_PORT_TRIES: usize = 16;
 
-/// How long sessions may take to leave when the relay ends.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long sessions may take to leave when the relay ends; those that do not are closed.
+const GRACE: Duration = Duration::from_millis(1250);
+
+/// How long the end of the relay takes at most, with sessions that do not cooperate.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A relay that listens.
 pub(crate) struct RelayServer {
@@ -38,7 +42,7 @@ impl RelayServer {
         listen: &[ListenAddr],
         http: Option<&HttpAddr>,
         source: CertificateSource,
-        tolerate: &[Tolerance],
+        tolerances: DecodeOptions,
     ) -> Result<Self, CliError> {
         let certificate = source.load()?;
         let identity = certificate.identity;
@@ -54,8 +58,7 @@ impl RelayServer {
             }
         };
         let mut config = RelayConfig::default();
-        config.tolerances.allow_empty_namespace_prefix =
-            tolerate.contains(&Tolerance::EmptyNamespacePrefix);
+        config.tolerances = tolerances;
         Ok(Self {
             relay: Relay::new(config),
             listeners,
@@ -161,13 +164,14 @@ impl RelayServer {
             relay.shutdown(GRACE).await;
             for listener in &listeners {
                 listener.close(0, "the relay has ended");
-                // A peer that is gone does not acknowledge.
-                let _ = timeout(Duration::from_secs(1), listener.wait_idle()).await;
             }
+            // A peer that is gone does not acknowledge.
+            join_all(listeners.iter().map(|listener| listener.wait_idle())).await;
         };
         tokio::select! {
             () = leave => {}
             () = hurry => {}
+            () = sleep(DRAIN) => {}
         }
         ended
     }

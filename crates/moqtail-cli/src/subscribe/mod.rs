@@ -9,14 +9,18 @@ mod waiting;
 
 use std::{
     io::IsTerminal as _,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use moqtail::{client::SubscribeOptions, model::Filter};
 
-pub(crate) use self::viewer::{Received, Viewer};
 use self::{limit::Limit, objects::Objects, recording::record};
+pub(crate) use self::{
+    viewer::{Received, Viewer},
+    waiting::{Asker, NotSubscribed},
+};
 use crate::{
     args::{Format, SubscribeArgs},
     config::{ConfigFile, Options as _},
@@ -44,8 +48,8 @@ pub(crate) async fn run(
     let mode = mode(&args, std::io::stdout().is_terminal())?;
     let options = args.options.or(config.subscribe);
     let wait = options.no_wait != Some(true);
-    let link = Link::new(&args.url, args.client.or(config.client), wait)?;
-    let mut limit = Limit::new(options.count, options.timeout);
+    let link = Link::new(&args.target.url, args.client.or(config.client), wait)?;
+    let mut limit = Limit::new(options.count.map(NonZeroU64::get), options.timeout);
     let over = limit.over();
     let mut subscribe = SubscribeOptions::default();
     subscribe.priority = options.priority.unwrap_or(subscribe.priority);
@@ -56,7 +60,7 @@ pub(crate) async fn run(
                 subscribe.filter = filter.unwrap_or(Filter::NextGroupStart);
                 let viewer = Viewer {
                     link: &link,
-                    namespace: &args.namespace,
+                    namespace: &args.target.namespace,
                     wanted: &args.track,
                     options: subscribe,
                     wait,
@@ -66,7 +70,7 @@ pub(crate) async fn run(
             Mode::Objects(format, out) => {
                 subscribe.filter = filter.unwrap_or(Filter::LargestObject);
                 let name = args.track.first().map_or("", String::as_str);
-                let track = names::track(&args.namespace, name)?;
+                let track = names::track(&args.target.namespace, name)?;
                 let objects = Objects {
                     link: &link,
                     track,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use moqtail::client::Object;
 use moqtail_media::{CatalogTrack, Remuxer};
 use tokio::{sync::mpsc, time::sleep_until};
 
@@ -69,7 +70,7 @@ impl Recording {
                 received = received.recv() => match received {
                     Some(Received::Tracks(tracks)) => self.begin(tracks).await?,
                     Some(Received::Object(track, object)) => {
-                        self.push(track, &object.payload)?;
+                        self.push(track, &object)?;
                         if limit.reached() {
                             break;
                         }
@@ -85,6 +86,11 @@ impl Recording {
             }
             self.drain().await?;
         }
+        self.finish().await
+    }
+
+    /// Writes what still waits for its turn.
+    async fn finish(&mut self) -> Result<(), CliError> {
         if let Some((tracks, muxer)) = &mut self.muxer {
             (0..tracks.len()).for_each(|track| muxer.end(track));
         }
@@ -93,34 +99,36 @@ impl Recording {
 
     /// Writes the header; when the broadcast comes back the same, the stream just goes on.
     async fn begin(&mut self, tracks: Vec<CatalogTrack>) -> Result<(), CliError> {
-        if let Some((before, _)) = &self.muxer {
-            let inits = |tracks: &[CatalogTrack]| -> Vec<_> {
-                tracks.iter().map(|track| track.init_data.clone()).collect()
-            };
-            if inits(before) == inits(&tracks) {
+        let inits = || tracks.iter().filter_map(|track| track.init_data.as_deref());
+        if let Some((_, muxer)) = &self.muxer {
+            if muxer
+                .continues_with(inits())
+                .map_err(|error| self.unplayable(&error))?
+            {
                 return Ok(());
             }
+            self.finish().await?;
             return Err(CliError::Unplayable {
                 broadcast: self.broadcast.clone(),
-                reason: "it changed its tracks or codecs, which one file cannot follow".to_owned(),
+                reason: "it came back with other tracks or codecs, which one file cannot follow; what came before is written"
+                    .to_owned(),
                 next: "Run it again for the broadcast as it is now.",
             });
         }
-        let inits = tracks.iter().filter_map(|track| track.init_data.as_deref());
-        let muxer = Remuxer::new(inits).map_err(|error| self.unplayable(&error))?;
+        let muxer = Remuxer::new(inits()).map_err(|error| self.unplayable(&error))?;
         self.output.write(muxer.header()).await?;
         self.muxer = Some((tracks, muxer));
         Ok(())
     }
 
-    fn push(&mut self, track: usize, payload: &bytes::Bytes) -> Result<(), CliError> {
+    fn push(&mut self, track: usize, object: &Object) -> Result<(), CliError> {
         let Some((_, muxer)) = &mut self.muxer else {
             return Ok(());
         };
-        if payload.is_empty() {
+        if object.payload.is_empty() {
             return Ok(());
         }
-        let pushed = muxer.push(track, payload, clock::now());
+        let pushed = muxer.push(track, object.group, &object.payload, clock::now());
         pushed.map_err(|error| self.unplayable(&error))
     }
 

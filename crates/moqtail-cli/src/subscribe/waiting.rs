@@ -13,7 +13,7 @@ use crate::{
 
 /// Why there is no subscription.
 #[derive(Debug)]
-pub(super) enum NotSubscribed {
+pub(crate) enum NotSubscribed {
     /// The session is gone; another one may do.
     SessionEnded,
     /// Waiting does not help, or is not wanted.
@@ -22,7 +22,7 @@ pub(super) enum NotSubscribed {
 
 /// Asks for one broadcast's tracks, again and again while it has not started.
 #[derive(Debug)]
-pub(super) struct Asker<'a> {
+pub(crate) struct Asker<'a> {
     link: &'a Link,
     /// Whether to wait for what is not there.
     wait: bool,
@@ -30,7 +30,7 @@ pub(super) struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(link: &'a Link, wait: bool) -> Self {
+    pub(crate) fn new(link: &'a Link, wait: bool) -> Self {
         Self {
             link,
             wait,
@@ -39,7 +39,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Subscribes to `track`, when it is there. Cancel safe.
-    pub(super) async fn subscribe(
+    pub(crate) async fn subscribe(
         &mut self,
         client: &Client,
         track: &FullTrackName,

@@ -18,7 +18,7 @@ use crate::{
 const FLOOD: u64 = 20_000;
 
 /// Connections of each of eight who connect at the same time.
-const CONNECTIONS: usize = 15;
+const CONNECTIONS: usize = 40;
 
 /// Streams of one session for unknown aliases: several times as many as can wait.
 const PARKED: u64 = 200;

@@ -97,7 +97,7 @@ fn setup_or_not(message: &Message) -> When {
 const VIOLATION: Expect = Expect::Close(codes::PROTOCOL_VIOLATION);
 
 over_both_carriers! {
-    /// S9-04, S9-05, S1.4.2-05: every control message, cut, lengthened, and with every field too large.
+    /// S9-05, S1.4.2-05: every control message, cut, lengthened, and with every field too large.
     async fn a_malformed_message_closes_its_session_and_kills_nothing(carrier: Carrier) {
         let world = World::program().await;
         let mut all = Vec::new();
@@ -152,7 +152,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9-02: a type that draft 14 does not have ends the session, whatever length it promises.
+    /// S9-04: a type that draft 14 does not have ends the session, whatever length it promises.
     async fn an_unknown_message_type_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         let mut all = Vec::new();
@@ -214,7 +214,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S10.3-01: datagrams of unknown type, cut, and with an extension length of zero.
+    /// S10-04, S10.3.1-05, S10.2.1.1-03: datagrams of unknown type, cut, and with an extension length of zero.
     async fn a_malformed_datagram_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         let mut all: Vec<Vec<u8>> = [0x8, 0x10, 0x14, 0x1f, 0x22, 0x24, 0x27, 0x30, HUGE]
@@ -243,7 +243,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S10.4-05, S10.2.1.1-03: objects that cannot be, on a stream that is welcome.
+    /// S10.2.1.1-03: objects that cannot be, on a stream that is welcome.
     async fn a_malformed_object_ends_the_publisher_and_nobody_else(carrier: Carrier) {
         let world = World::embedded().await;
         let plain = data::subgroup_header(0x10, 7, 1, None);

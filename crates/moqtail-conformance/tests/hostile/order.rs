@@ -43,7 +43,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.3.1-01.
+    /// S9.3.1-03.
     async fn a_client_without_draft_14_is_refused_for_its_version(carrier: Carrier) {
         let world = World::embedded().await;
         for versions in [&[][..], &[1], &[0xff00_000d, 0xff00_000f], &[(1 << 62) - 1; 200]] {
@@ -56,7 +56,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.3.2.2-03, S9.3.2.2-04.
+    /// S9.3.2.2-04, S9.3.2.2-06.
     async fn a_path_that_is_none_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         for path in [&b"no slash"[..], b"/\x00", b"/\xff\xfe", b"/ ", b"/%zz", &[b'a'; 60_000]] {
@@ -87,7 +87,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.5-03.
+    /// S9.5-04.
     async fn a_request_over_the_limit_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         for beyond in [0, 2, 1 << 40] {
@@ -113,7 +113,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.5-02.
+    /// S9.5-03.
     async fn a_request_limit_that_does_not_rise_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         for limit in [0, 7, messages::GENEROUS - 1, messages::GENEROUS] {
@@ -125,7 +125,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.4-03, S9.4-06.
+    /// S9.4-06, S9.4-10.
     async fn a_goaway_that_a_client_may_not_send_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         let mut peer = RawPeer::established(&world.target, carrier).await?;
@@ -141,7 +141,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S3.3-03: before and after SETUP, by FIN, reset and STOP_SENDING.
+    /// S3.3-05: before and after SETUP, by FIN, reset and STOP_SENDING.
     async fn the_end_of_the_control_stream_ends_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         for established in [true, false] {
@@ -180,7 +180,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S3.3-02.
+    /// S3.3-03.
     async fn a_second_bidirectional_stream_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         let mut peer = RawPeer::established(&world.target, carrier).await?;
@@ -191,7 +191,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.7-18, A24.
+    /// S9.7-04.
     async fn a_second_subscribe_to_one_track_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         let mut peer = RawPeer::established(&world.target, carrier).await?;
@@ -203,7 +203,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.10-04: updates of what is no subscription, and updates that widen one.
+    /// S9.10-03, S9.10-05: updates of what is no subscription, and updates that widen one.
     async fn an_update_that_cannot_be_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         for (subscription, start) in [(0, (0, 0)), (2, (0, 0)), (1, (0, 0)), (4000, (0, 0))] {

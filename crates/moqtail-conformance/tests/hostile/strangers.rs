@@ -85,7 +85,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.1-05, A06: ids that the relay never gave to this session.
+    /// S9.1-06: ids that the relay never gave to this session.
     async fn an_answer_to_a_request_of_another_session_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         // The relay has asked the watcher's publisher, and nobody else, with its Request ID 1.
@@ -168,7 +168,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S9.13-07.
+    /// S9.13-03.
     async fn one_alias_for_two_tracks_of_a_session_closes_it(carrier: Carrier) {
         let world = World::embedded().await;
         let mut peer = publisher(&world.target, carrier, &["hostile"], "one", 5).await?;

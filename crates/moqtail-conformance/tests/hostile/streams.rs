@@ -17,6 +17,9 @@ const RESET: u32 = 0x2;
 /// Bytes of an object larger than what any log keeps.
 const GIANT: usize = 96 << 20;
 
+/// What the log of one track may keep, and as much again for what is on its way.
+const LOG: u64 = 64 << 20;
+
 const TRACK: &str = "cut";
 const ALIAS: u64 = 300;
 
@@ -82,7 +85,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S10.4-05: a FIN inside an object was once forwarded as a clean end elsewhere.
+    /// S10.4-02: a FIN inside an object was once forwarded as a clean end elsewhere.
     async fn a_fin_inside_an_object_closes_the_session_and_resets_downstream(carrier: Carrier) {
         let world = World::embedded().await;
         let whole = subgroup(ALIAS, 1);
@@ -129,7 +132,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S10.4.3-01: what was reset upstream is reset downstream with the same code, and the session goes on.
+    /// S10.4.3-12: what was reset upstream is reset downstream with the same code, and the session goes on.
     async fn a_reset_at_any_byte_reaches_the_viewer_with_its_code(carrier: Carrier) {
         let world = World::embedded().await;
         let (mut publisher, mut viewer, _) = pair(&world.target, carrier).await?;
@@ -160,26 +163,29 @@ over_both_carriers! {
     /// An object that promises 4 exabytes is passed on as it comes, and never kept.
     async fn an_object_without_end_does_not_fill_the_relay(carrier: Carrier) {
         let mut world = World::program().await;
-        let (publisher, mut viewer, _) = pair(&world.target, carrier).await?;
-        world.take_level();
-        let mut stream = publisher.open_uni().await?;
-        stream.write(&data::subgroup_header(0x14, ALIAS, 1, Some(0))).await?;
-        stream.write(&data::object_head(0, HUGE)).await?;
-        let mut received = viewer.accept_uni().await?;
-        let reading = tokio::spawn(async move { received.to_end().await });
-        let piece = vec![7; 1 << 20];
-        for _ in 0..GIANT / piece.len() {
-            stream.write(&piece).await?;
+        for round in 0..2 {
+            let (publisher, mut viewer, _) = pair(&world.target, carrier).await?;
+            let mut stream = publisher.open_uni().await?;
+            stream.write(&data::subgroup_header(0x14, ALIAS, 1, Some(0))).await?;
+            stream.write(&data::object_head(0, HUGE)).await?;
+            let mut received = viewer.accept_uni().await?;
+            let reading = tokio::spawn(async move { received.to_end().await });
+            let piece = vec![7; 1 << 20];
+            for _ in 0..GIANT / piece.len() {
+                stream.write(&piece).await?;
+            }
+            let grown = world.grown();
+            assert!(grown < LOG, "{} MB more than before", grown >> 20);
+            stream.reset(RESET);
+            let (bytes, end) = reading.await.unwrap()?;
+            assert!(!bytes.is_empty());
+            // With the code from upstream, or another one if this reader was too slow to keep up.
+            assert!(matches!(end, RecvEnd::Reset(_)), "{end:?}");
+            drop((publisher, viewer));
+            if round == 0 {
+                world.take_level();
+            }
         }
-        // The log of one track, and what the tolerance of the world allows.
-        let grown = world.grown();
-        assert!(grown < 48 << 20, "{} MB more than before", grown >> 20);
-        stream.reset(RESET);
-        let (bytes, end) = reading.await.unwrap()?;
-        assert!(!bytes.is_empty());
-        // With the code from upstream, or another one if this reader was too slow to keep up.
-        assert!(matches!(end, RecvEnd::Reset(_)), "{end:?}");
-        drop((publisher, viewer));
         world.end().await;
         Ok(())
     }

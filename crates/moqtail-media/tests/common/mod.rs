@@ -23,7 +23,7 @@ fn make_stream() -> Vec<u8> {
     while let Some(timed) = file.next_fragment().unwrap() {
         let id = timed.fragment.track_id;
         let index = tracks.iter().position(|track| track.id == id).unwrap();
-        remuxer.push(index, &timed.fragment.data, now).unwrap();
+        remuxer.push(index, 0, &timed.fragment.data, now).unwrap();
         drain(&mut remuxer, now, &mut stream);
     }
     for track in 0..tracks.len() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use crate::{
     model::{FullTrackName, GroupOrder, NameError, TrackAlias, TrackNamespace},
     peer::{LocalTrack, Track},
     track::TrackLimits,
+    transport::lock,
 };
 
 /// How a track is offered.
@@ -129,9 +130,6 @@ impl Broadcast {
     }
 
     fn tracks(&self) -> MutexGuard<'_, BTreeMap<Bytes, Arc<Offered>>> {
-        self.inner
-            .tracks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.tracks)
     }
 }

@@ -1,13 +1,15 @@
 //! What a client does with the events and streams of its session.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Broadcast, ClientLimits, Incoming, PublishError, SubgroupReader, SubscribeError,
-    SubscriptionEnd, broadcast::Offered, subscription::EndSlot,
+    SubscriptionEnd,
+    broadcast::Offered,
+    subscription::{EndSlot, Forget},
 };
 use crate::{
     model::{
@@ -20,7 +22,7 @@ use crate::{
         SubscribeAnswer, SubscribeRequest,
     },
     track::{Admission, SubscriptionParams, UpdateParams},
-    transport::{Connection, RecvStream},
+    transport::{Connection, RecvStream, lock},
 };
 
 type SubscribeAnswerSender = oneshot::Sender<Result<SubscribeAccepted, SubscribeError>>;
@@ -118,6 +120,14 @@ impl State {
 
     pub(super) fn withdraw(&mut self, handle: RequestHandle) {
         self.publications.remove(&handle);
+    }
+}
+
+impl Forget for Mutex<State> {
+    fn forget(&self, handle: RequestHandle) {
+        let forgotten = lock(self).subscriptions.remove(&handle);
+        // Streams that wait in its channel tell the session of their end.
+        drop(forgotten);
     }
 }
 
@@ -394,8 +404,4 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
 
 fn set_end(slot: &EndSlot, end: SubscriptionEnd) {
     lock(slot).get_or_insert(end);
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

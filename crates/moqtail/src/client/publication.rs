@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::handler::{State, lock};
-use crate::{peer::PeerHandle, session::RequestHandle};
+use super::handler::State;
+use crate::{peer::PeerHandle, session::RequestHandle, transport::lock};
 
 /// A broadcast published in one session. Dropping it sends PUBLISH_NAMESPACE_DONE; running subscriptions go on.
 #[derive(Debug)]

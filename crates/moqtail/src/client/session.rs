@@ -8,14 +8,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Broadcast, ClientConfig, ConnectError, Publication, PublishError, SubscribeError,
     SubscribeOptions, Subscription,
-    handler::{ClientHandler, State, lock},
+    handler::{ClientHandler, State},
     subscription::{EndSlot, Request, SubscriptionInfo},
 };
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
-    peer::{Egress, PeerHandle, Report, Side, close_code, drive, now},
+    peer::{Egress, PeerHandle, Report, Side, Woken, close_code, drive, now},
     session::{self, Carrier, Role, Session, SessionConfig},
-    transport::{CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind},
+    transport::{
+        CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind, lock,
+    },
 };
 
 /// How many round trips the last control messages are given before a session closes.
@@ -143,7 +145,7 @@ impl Client {
         tokio::spawn(async move {
             let reason = {
                 let driven = drive(driven, driver_peer, Side::Client, limits, &mut handler);
-                tokio::pin!(driven);
+                let mut driven = Woken::new(driven);
                 // One task for both: what the session answers is written before data that builds on it.
                 tokio::select! {
                     biased;
@@ -235,6 +237,7 @@ impl Client {
         let request = Request {
             handle,
             peer: self.inner.peer.clone(),
+            client: self.inner.state.clone(),
         };
         let accepted = answered.await.map_err(|_| SubscribeError::SessionEnded)??;
         let info = SubscriptionInfo {
@@ -337,4 +340,72 @@ impl Client {
 
 fn lost() -> CloseReason {
     CloseReason::Lost("the session's task was stopped".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{GroupOrder, ObjectDatagram, SubgroupHeader, TrackAlias},
+        peer::{Handler, InboundStream, PeerLimits},
+        session::{Event, RequestHandle, SubscribeAnswer},
+        transport::{MemoryConnection, MemoryRecv, TransportLimits},
+    };
+
+    /// A server that accepts every subscription.
+    struct Server(PeerHandle);
+
+    impl Handler<MemoryConnection> for Server {
+        fn event(&mut self, event: Event) {
+            match event {
+                Event::SetupRequested(_) => {
+                    self.0.call(|session, _| session.accept_setup()).unwrap();
+                }
+                Event::SubscribeRequested(request) => {
+                    let answer = SubscribeAnswer {
+                        alias: TrackAlias(1),
+                        expires: None,
+                        group_order: GroupOrder::Ascending,
+                        largest: None,
+                        parameters: Parameters::default(),
+                    };
+                    self.0.accept_subscribe(request.handle, answer).unwrap();
+                }
+                _ => {}
+            }
+        }
+
+        fn start(&mut self, _: RequestHandle) {}
+
+        fn subgroup(&mut self, _: RequestHandle, _: SubgroupHeader, _: InboundStream<MemoryRecv>) {}
+
+        fn datagram(&mut self, _: RequestHandle, _: ObjectDatagram) {}
+    }
+
+    /// A viewer that changes its mind often would hold more with every change.
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_subscription_that_was_dropped() {
+        let (here, there) = MemoryConnection::pair(TransportLimits::default());
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            let config = SessionConfig::new(Role::Server, Carrier::Raw);
+            let peer = PeerHandle::new(Session::new(config, now()).unwrap());
+            let mut server = Server(peer.clone());
+            drive(
+                there,
+                peer,
+                Side::Server,
+                PeerLimits::default(),
+                &mut server,
+            )
+            .await
+        });
+        let client = Client::over(here, ClientConfig::default()).await.unwrap();
+        let name: FullTrackName = "live#video".parse().unwrap();
+        let options = SubscribeOptions::default();
+        let subscription = client.subscribe(name, options).await.unwrap();
+        let end = subscription.end.clone();
+        drop(subscription);
+        assert_eq!(Arc::strong_count(&end), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! A subscription as its application holds it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -11,6 +11,7 @@ use crate::{
     model::{Filter, GroupOrder, Location, ObjectDatagram, PublishDoneCode, SubscribeErrorCode},
     peer::PeerHandle,
     session::{RequestHandle, SubscriptionUpdate},
+    transport::lock,
 };
 
 /// How to subscribe. The default asks for everything after the largest object, at middle priority, at once.
@@ -126,10 +127,18 @@ pub(super) type EndSlot = Arc<Mutex<Option<SubscriptionEnd>>>;
 pub(super) struct Request {
     pub(super) handle: RequestHandle,
     pub(super) peer: PeerHandle,
+    pub(super) client: Arc<dyn Forget>,
+}
+
+/// Who keeps what a subscription needs while it runs.
+pub(super) trait Forget: std::fmt::Debug + Send + Sync {
+    /// The application dropped the subscription; nothing more is told of it.
+    fn forget(&self, handle: RequestHandle);
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
+        self.client.forget(self.handle);
         self.peer.call(|session, _| {
             if let Err(error) = session.unsubscribe(self.handle) {
                 tracing::trace!(%error, "subscription ended before it was dropped");
@@ -153,10 +162,7 @@ impl Subscription {
 
     /// How the subscription ended; `None` while it runs.
     pub fn end(&self) -> Option<SubscriptionEnd> {
-        self.end
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.end).clone()
     }
 
     /// Changes range, priority or Forward State (SUBSCRIBE_UPDATE). It is not answered.

@@ -4,9 +4,13 @@
 //! the comparison with another codec.
 
 pub mod arbitrary;
+mod relay;
 mod session;
+mod track;
 
+pub use relay::relay_operations;
 pub use session::{session_messages, session_operations};
+pub use track::track_operations;
 
 use std::fmt::Debug;
 
@@ -94,6 +98,43 @@ pub fn data_stream(data: &[u8]) {
     if let Some(stream) = whole.stream {
         stream_round_trip(&stream);
     }
+}
+
+/// The head of a stream in any two pieces, and byte by byte: the same head, and the same bytes after it.
+pub fn stream_head(data: &[u8]) {
+    // Longer than any head.
+    let data = data.get(..64).unwrap_or(data);
+    let whole = head_in([data]);
+    for cut in 0..data.len() {
+        let (front, back) = data.split_at(cut);
+        assert_eq!(whole, head_in([front, back]), "cut at {cut}");
+    }
+    assert_eq!(whole, head_in(data.chunks(1)), "byte by byte");
+    if let Ok(Some((header, rest))) = &whole {
+        let bytes = written(header, encode_stream_header);
+        assert!(
+            bytes.len() + rest <= data.len(),
+            "encoding is not the shortest"
+        );
+    }
+}
+
+/// The head that comes in these pieces, and how many bytes follow it.
+fn head_in<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Option<(StreamHeader, usize)>, DecodeError> {
+    let mut decoder = StreamHeaderDecoder::new();
+    let mut head = None;
+    let mut rest = 0;
+    for piece in pieces {
+        let mut input = Bytes::copy_from_slice(piece);
+        if head.is_none() {
+            head = decoder.decode(&mut input)?;
+            assert!(head.is_some() || input.is_empty(), "bytes were left");
+        }
+        rest += input.len();
+    }
+    Ok(head.map(|head| (head, rest)))
 }
 
 /// A stream made of `data` survives encoding.

@@ -55,7 +55,7 @@ fn client_role() -> Role {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the base of virtual time")]
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     Instant::now()
 }
 

@@ -1,5 +1,7 @@
 //! Why bytes are not draft 14, and why a value cannot be written.
 
+use std::fmt;
+
 use super::SessionCode;
 
 /// Bytes of a peer break draft 14. The peer is to blame; the session ends with [`DecodeError::code`].
@@ -53,6 +55,9 @@ pub enum DecodeErrorKind {
     /// Extension headers on an object that does not exist.
     #[error("extension headers on an object that does not exist")]
     Extensions,
+    /// A Track Namespace Prefix without fields (draft-14 §9.28); see [`Tolerance::EmptyNamespacePrefix`].
+    #[error("a prefix without fields")]
+    EmptyNamespacePrefix,
     /// Legal in draft 14, but more than this endpoint takes.
     #[error("length {len} is over this endpoint's limit of {max}")]
     OverLimit {
@@ -77,9 +82,36 @@ impl DecodeError {
             | DecodeErrorKind::Name(_)
             | DecodeErrorKind::DuplicateParameter(_)
             | DecodeErrorKind::NotUtf8
+            | DecodeErrorKind::EmptyNamespacePrefix
             | DecodeErrorKind::Extensions => SessionCode::PROTOCOL_VIOLATION,
             DecodeErrorKind::OverLimit { .. } => SessionCode::INTERNAL_ERROR,
         }
+    }
+
+    /// The deviation by which these bytes would have been accepted, if it was tolerated.
+    pub fn tolerance(&self) -> Option<Tolerance> {
+        match self.kind {
+            DecodeErrorKind::EmptyNamespacePrefix => Some(Tolerance::EmptyNamespacePrefix),
+            _ => None,
+        }
+    }
+}
+
+/// A deviation from draft 14 that widely used peers show and that [`DecodeOptions`](super::DecodeOptions) can let pass.
+/// `Display` is its name, as the command line takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tolerance {
+    /// SUBSCRIBE_NAMESPACE and UNSUBSCRIBE_NAMESPACE with a prefix without fields (draft-14 §9.28 forbids it, later drafts
+    /// allow it): [`allow_empty_namespace_prefix`](super::DecodeOptions::allow_empty_namespace_prefix).
+    EmptyNamespacePrefix,
+}
+
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EmptyNamespacePrefix => "empty-namespace-prefix",
+        })
     }
 }
 

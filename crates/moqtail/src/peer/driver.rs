@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::poll_fn,
+    pin::pin,
     task::Poll,
     time::Instant,
 };
@@ -62,10 +63,7 @@ pub(crate) async fn drive<C: Connection, H: Handler<C>>(
     limits: PeerLimits,
     handler: &mut H,
 ) -> CloseReason {
-    let streams = match side {
-        Side::Client => connection.open_bi().await,
-        Side::Server => accept_control(&connection, &peer).await,
-    };
+    let streams = control_stream(&connection, &peer, side).await;
     let Ok((mut send, recv)) = streams else {
         return connection.closed().await;
     };
@@ -88,24 +86,35 @@ pub(crate) async fn drive<C: Connection, H: Handler<C>>(
     driver.run().await
 }
 
-/// Waits for the client's control stream as long as the session's setup deadline allows.
-async fn accept_control<C: Connection>(
+/// Gets the control stream, as long as the session's setup deadline and the session's owner allow.
+async fn control_stream<C: Connection>(
     connection: &C,
     peer: &PeerHandle,
+    side: Side,
 ) -> Result<(C::Send, C::Recv), ConnectionError> {
+    let mut streams = pin!(async {
+        match side {
+            Side::Client => connection.open_bi().await,
+            Side::Server => connection.accept_bi().await,
+        }
+    });
     loop {
-        let deadline = peer.lock().session.deadline();
-        tokio::select! {
-            streams = connection.accept_bi() => return streams,
-            () = sleep_until(deadline) => {
-                let session = &mut peer.lock().session;
-                session.timeout(now());
+        let deadline = {
+            let session = &mut peer.lock().session;
+            if session.is_closed() {
+                // A client's SETUP stands before it, and has no stream to go on.
                 while let Some(output) = session.poll_output() {
                     if let Output::Close(close) = output {
                         connection.close(close_code(close.code), &close.reason);
                     }
                 }
             }
+            session.deadline()
+        };
+        tokio::select! {
+            streams = &mut streams => return streams,
+            () = peer.called() => {}
+            () = sleep_until(deadline) => peer.lock().session.timeout(now()),
         }
     }
 }
@@ -143,13 +152,22 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             if self.over {
                 return connection.closed().await;
             }
+            // What a peer sends without end must neither hold off a deadline nor the other tasks of this thread.
+            tokio::task::consume_budget().await;
             let deadline = self.peer.lock().session.deadline();
+            if deadline.is_some_and(|deadline| deadline <= now()) {
+                self.peer.lock().session.timeout(now());
+                continue;
+            }
             let room_for_heads = heads.len() < self.limits.max_pending_heads;
             tokio::select! {
                 biased;
                 reason = connection.closed() => return reason,
                 read = poll_fn(|cx| self.recv.poll_read(cx, self.limits.control_read)) => {
                     self.control_read(read);
+                    // Handling it may have taken long.
+                    self.handle_outputs().await;
+                    tokio::task::yield_now().await;
                 }
                 written = poll_fn(|cx| self.send.poll_write(cx, self.unsent.make_contiguous())),
                     if !self.unsent.is_empty() => self.control_written(written),
@@ -316,6 +334,14 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 }
             }
             Output::Close(close) => {
+                if let Some(tolerance) = close.tolerance {
+                    let peer = self.connection.remote_address();
+                    let peer = peer.map_or("a peer".to_owned(), |address| address.to_string());
+                    tracing::warn!(
+                        "The session with {peer} ends: {}. `--tolerate {tolerance}` lets such peers in.",
+                        close.reason
+                    );
+                }
                 tracing::info!(code = %close.code, blame = %close.blame, reason = close.reason, "closing");
                 self.connection.close(close_code(close.code), &close.reason);
                 self.over = true;

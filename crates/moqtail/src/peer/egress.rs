@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Track,
-    streams::Streams,
+    streams::{Ask, Streams},
     track::Follow,
     wake::{CreditWake, SessionWake, SubscriptionWake},
 };
@@ -26,7 +26,8 @@ use crate::transport::{CloseReason, Connection};
 pub trait EgressEvents: Send + 'static {
     /// A data stream was opened for the subscription.
     fn stream_opened(&mut self, subscription: SubscriptionId);
-    /// A data stream of the subscription was reset, or the peer has all of it, or stopped it.
+    /// A data stream of the subscription was reset, or the peer has all of it, or stopped it. Told when there is
+    /// something else to do for the session, at the latest when the end of a subscription depends on it.
     fn stream_closed(&mut self, subscription: SubscriptionId);
     /// The subscription is over and all its `streams` streams are closed: PUBLISH_DONE is due. Not told after
     /// [`EgressHandle::detach`].
@@ -286,14 +287,23 @@ fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
         streams.taken(stream);
         delivery.woken(stream, streams);
     }
+    let ask = match delivery.awaits_closing() {
+        true => Ask::All,
+        false => Ask::Oldest,
+    };
+    while let Some(stream) = streams.next_closed(ask) {
+        delivery.woken(stream, streams);
+    }
     if shared.wake.take_credit() {
         delivery.credit();
     }
     let more = delivery.service(Instant::now().into_std(), streams);
+    let awaited = delivery.awaits_closing();
+    let closed_meanwhile = shared.wake.await_closing(awaited) || (awaited && streams.has_unasked());
     Turn {
         events: std::iter::from_fn(|| delivery.poll_event()).collect(),
         deadline: delivery.deadline(),
-        more,
+        more: more || closed_meanwhile,
         closed: *closed,
     }
 }

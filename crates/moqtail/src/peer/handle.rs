@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::{
     model::StreamCode,
     session::{CallError, RequestHandle, Session, StreamKey, SubscribeAnswer},
+    transport::lock,
 };
 
 /// A session shared between its driver and those who call it; clones refer to the same session.
@@ -45,10 +46,16 @@ impl PeerHandle {
         }))
     }
 
-    /// Calls the session now and lets the driver send what comes of it.
+    /// Calls the session now and lets the driver do what comes of it, if anything does.
     pub(crate) fn call<R>(&self, call: impl FnOnce(&mut Session, Instant) -> R) -> R {
-        let result = call(&mut self.lock().session, now());
-        self.0.called.notify_one();
+        let mut state = self.lock();
+        let deadline = state.session.deadline();
+        let result = call(&mut state.session, now());
+        let consequences = state.session.has_output() || state.session.deadline() != deadline;
+        drop(state);
+        if consequences {
+            self.0.called.notify_one();
+        }
         result
     }
 
@@ -68,7 +75,7 @@ impl PeerHandle {
 
     /// Access for the driver and its streams, which look for outputs themselves.
     pub(super) fn lock(&self) -> MutexGuard<'_, PeerState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 
     /// Waits until somebody called the session.

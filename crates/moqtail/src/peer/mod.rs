@@ -14,6 +14,7 @@ mod streams;
 mod tests;
 mod track;
 mod wake;
+mod woken;
 mod writer;
 
 pub(crate) use driver::{Handler, Side, close_code, drive};
@@ -25,4 +26,5 @@ pub use limits::PeerLimits;
 pub use pool::TrackPool;
 pub(crate) use report::{Report, refusal, subscription_id};
 pub use track::{Interest, Track};
+pub(crate) use woken::Woken;
 pub use writer::{LocalSubgroup, LocalTrack};

@@ -1,6 +1,7 @@
 //! The outbound streams of a session as the delivery engine sees them.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -12,6 +13,15 @@ use crate::model::StreamCode;
 use crate::track::{DatagramSent, Opened, Outlet, StreamKey, Watched, Written};
 use crate::transport::{Connection, DatagramError, SendStream, StreamError};
 
+/// Which of the finished streams to ask about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// As long as the oldest is over.
+    Oldest,
+    /// All of them.
+    All,
+}
+
 /// Streams in slots that are used again.
 pub(super) struct Streams<C: Connection> {
     connection: C,
@@ -19,10 +29,15 @@ pub(super) struct Streams<C: Connection> {
     credit: Waker,
     slots: Vec<Slot<C::Send>>,
     free: Vec<usize>,
+    /// Finished streams of which the transport was not asked yet whether they are over, in the order of their ends.
+    /// Bounded by `max_closing`: beyond it the oldest are released.
+    unasked: VecDeque<StreamKey>,
 }
 
 struct Slot<S> {
     stream: Option<S>,
+    /// It is in `unasked`.
+    unasked: bool,
     wake: Arc<StreamWake>,
     waker: Waker,
 }
@@ -35,6 +50,7 @@ impl<C: Connection> Streams<C> {
             credit,
             slots: Vec::new(),
             free: Vec::new(),
+            unasked: VecDeque::new(),
         }
     }
 
@@ -45,12 +61,46 @@ impl<C: Connection> Streams<C> {
         }
     }
 
+    /// A finished stream that is over, asking for the oldest first. Asking costs more than most streams have left to
+    /// live, so it ends at the first one that is not over; `all` asks for each, so that each end is told.
+    pub(super) fn next_closed(&mut self, all: Ask) -> Option<StreamKey> {
+        while let Some(stream) = self.unasked.front().copied() {
+            let unasked = self.slots.get(stream.0).is_some_and(|slot| slot.unasked);
+            let over = unasked && self.ask(stream) != Watched::Pending;
+            if unasked && !over && all == Ask::Oldest {
+                return None;
+            }
+            self.unasked.pop_front();
+            if let Some(slot) = self.slots.get_mut(stream.0) {
+                slot.unasked = false;
+            }
+            if over {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// Whether there are finished streams of which nobody asked.
+    pub(super) fn has_unasked(&self) -> bool {
+        !self.unasked.is_empty()
+    }
+
+    fn ask(&mut self, stream: StreamKey) -> Watched {
+        match self.poll(stream, |stream, cx| stream.poll_closed(cx)) {
+            Poll::Pending => Watched::Pending,
+            Poll::Ready(Ok(())) => Watched::Received,
+            Poll::Ready(Err(_)) => Watched::Stopped,
+        }
+    }
+
     fn slot(&mut self) -> usize {
         self.free.pop().unwrap_or_else(|| {
             let at = self.slots.len();
             let wake = StreamWake::new(self.wake.clone(), StreamKey(at));
             self.slots.push(Slot {
                 stream: None,
+                unasked: false,
                 waker: wake.waker(),
                 wake,
             });
@@ -74,7 +124,9 @@ impl<C: Connection> Streams<C> {
     }
 
     fn take(&mut self, stream: StreamKey) -> Option<C::Send> {
-        let taken = self.slots.get_mut(stream.0)?.stream.take()?;
+        let slot = self.slots.get_mut(stream.0)?;
+        slot.unasked = false;
+        let taken = slot.stream.take()?;
         self.free.push(stream.0);
         Some(taken)
     }
@@ -89,6 +141,7 @@ impl<C: Connection> Outlet for Streams<C> {
                 let at = self.slot();
                 if let Some(slot) = self.slots.get_mut(at) {
                     slot.stream = Some(stream);
+                    slot.wake.set_finished(false);
                 }
                 Opened::Stream(StreamKey(at))
             }
@@ -107,20 +160,21 @@ impl<C: Connection> Outlet for Streams<C> {
     }
 
     fn watch(&mut self, stream: StreamKey) -> Watched {
-        match self.poll(stream, |stream, cx| stream.poll_closed(cx)) {
-            Poll::Pending => Watched::Pending,
-            Poll::Ready(Ok(())) => Watched::Received,
-            Poll::Ready(Err(_)) => Watched::Stopped,
+        match self.slots.get(stream.0) {
+            // Asked for in a later turn.
+            Some(slot) if slot.unasked => Watched::Pending,
+            _ => self.ask(stream),
         }
     }
 
     fn finish(&mut self, stream: StreamKey) {
-        if let Some(Slot {
-            stream: Some(stream),
-            ..
-        }) = self.slots.get_mut(stream.0)
+        if let Some(slot) = self.slots.get_mut(stream.0)
+            && let Some(send) = &mut slot.stream
         {
-            stream.finish();
+            slot.wake.set_finished(true);
+            send.finish();
+            slot.unasked = true;
+            self.unasked.push_back(stream);
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct SessionWake {
     /// Streams that can be written or are over; bounded by their number.
     streams: Mutex<Vec<StreamKey>>,
     credit: AtomicBool,
+    /// The end of a finished stream is a cause by itself.
+    closing: AtomicBool,
 }
 
 impl SessionWake {
@@ -41,6 +43,19 @@ impl SessionWake {
 
     pub(super) fn take_streams(&self) -> Vec<StreamKey> {
         take(&self.streams)
+    }
+
+    /// Whether somebody waits for finished streams to be closed; else that is looked at in the next turn, whatever its
+    /// cause. True: some are.
+    pub(super) fn await_closing(&self, awaited: bool) -> bool {
+        self.closing.store(awaited, Ordering::Release);
+        // After the store: who comes later sees it.
+        awaited
+            && !self
+                .streams
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
     }
 
     pub(super) fn take_credit(&self) -> bool {
@@ -79,6 +94,8 @@ pub(super) struct StreamWake {
     session: Arc<SessionWake>,
     stream: StreamKey,
     listed: AtomicBool,
+    /// Everything is handed over: that the stream is over is no reason to hurry.
+    finished: AtomicBool,
 }
 
 impl StreamWake {
@@ -87,12 +104,18 @@ impl StreamWake {
             session,
             stream,
             listed: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
         })
     }
 
     /// The cause was looked at.
     pub(super) fn taken(&self) {
         self.listed.store(false, Ordering::Release);
+    }
+
+    /// Whether everything of the stream is handed over.
+    pub(super) fn set_finished(&self, finished: bool) {
+        self.finished.store(finished, Ordering::Release);
     }
 
     pub(super) fn waker(self: &Arc<Self>) -> Waker {
@@ -108,7 +131,11 @@ impl Wake for StreamWake {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.listed.swap(true, Ordering::AcqRel) {
             push(&self.session.streams, self.stream);
-            self.session.kick();
+            let in_time = self.finished.load(Ordering::Acquire)
+                && !self.session.closing.load(Ordering::Acquire);
+            if !in_time {
+                self.session.kick();
+            }
         }
     }
 }
@@ -188,6 +215,8 @@ impl WakeList {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::Future as _, pin::pin, task::Context};
+
     use super::*;
 
     #[test]
@@ -213,5 +242,41 @@ mod tests {
         list.add(&wakes[2]);
         list.remove(&wakes[1]);
         assert_eq!((taken.len(), list.take().len()), (1, 1));
+    }
+
+    fn was_kicked(session: &SessionWake) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        pin!(session.notify.notified()).poll(&mut cx).is_ready()
+    }
+
+    #[test]
+    fn the_end_of_a_finished_stream_has_time_until_the_next_turn() {
+        let session = Arc::new(SessionWake::default());
+        let stream = StreamWake::new(session.clone(), StreamKey(7));
+        stream.waker().wake();
+        assert!(was_kicked(&session), "an open stream can be written");
+        assert_eq!(session.take_streams(), [StreamKey(7)]);
+        stream.taken();
+        stream.set_finished(true);
+        stream.waker().wake();
+        assert!(!was_kicked(&session));
+        assert_eq!(session.take_streams(), [StreamKey(7)]);
+    }
+
+    #[test]
+    fn the_end_of_a_finished_stream_is_told_at_once_when_a_subscription_ends_with_it() {
+        let session = Arc::new(SessionWake::default());
+        let [early, late] =
+            [1, 2].map(|number| StreamWake::new(session.clone(), StreamKey(number)));
+        for stream in [&early, &late] {
+            stream.set_finished(true);
+        }
+        early.waker().wake();
+        assert!(session.await_closing(true), "one came before");
+        session.take_streams();
+        assert!(!session.await_closing(true));
+        late.waker().wake();
+        assert!(was_kicked(&session));
+        session.await_closing(false);
     }
 }

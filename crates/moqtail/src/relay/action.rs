@@ -4,7 +4,7 @@ use super::{SessionId, TrackId, UpstreamId};
 use crate::{
     model::{
         Filter, FullTrackName, GroupOrder, Location, PublishDoneCode, PublishErrorCode,
-        SubscribeErrorCode, TrackAlias,
+        PublishNamespaceErrorCode, SubscribeErrorCode, TrackAlias,
     },
     session::RequestHandle,
 };
@@ -107,5 +107,12 @@ pub(crate) enum Action {
     AcceptNamespace {
         session: SessionId,
         handle: RequestHandle,
+    },
+    /// Answer PUBLISH_NAMESPACE with PUBLISH_NAMESPACE_ERROR.
+    RejectNamespace {
+        session: SessionId,
+        handle: RequestHandle,
+        code: PublishNamespaceErrorCode,
+        reason: &'static str,
     },
 }

@@ -24,6 +24,7 @@ pub enum Verdict {
 }
 
 /// Decisions of the embedder (draft-14 §8.3, §8.4). Called on control messages, never per object; each must return at once.
+/// No lock of the relay is held: a hook may ask it.
 pub trait Hooks: Send + Sync + 'static {
     /// A client finished SETUP; denied, it is closed with UNAUTHORIZED.
     fn connect(&self, _session: &SessionInfo) -> Verdict {

@@ -20,6 +20,20 @@ pub struct RelayLimits {
     pub max_log_bytes: usize,
     /// Publishers of one track at once; further ones are not asked. Default 4.
     pub max_publishers_per_track: usize,
+    /// Namespaces that one session may have announced at once; over it PUBLISH_NAMESPACE is answered INTERNAL_ERROR.
+    /// Default 512.
+    pub max_namespaces_per_session: usize,
+    /// Tracks that one session may offer by PUBLISH at once; over it PUBLISH is answered INTERNAL_ERROR. Default 512.
+    pub max_published_per_session: usize,
+    /// Subscriptions that one session may have at once, waiting ones included; over it SUBSCRIBE is answered
+    /// INTERNAL_ERROR. Default 1000.
+    pub max_subscriptions_per_session: usize,
+    /// Subscriptions of one session that may wait for a publisher's answer at once; over it SUBSCRIBE is answered
+    /// INTERNAL_ERROR. It keeps one subscriber from using up what a publisher takes. Default 256.
+    pub max_waiting_per_session: usize,
+    /// Tracks of one publisher that the relay is subscribed to at once, offered ones included; it is not asked for
+    /// further ones, and a SUBSCRIBE that no publisher can be asked for is answered INTERNAL_ERROR. Default 10,000.
+    pub max_upstreams_per_session: usize,
     /// How long a SUBSCRIBE waits for a publisher's answer before SUBSCRIBE_ERROR TIMEOUT. Default 1 s.
     pub upstream_timeout: Duration,
     /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, waiting for it or another one
@@ -34,6 +48,11 @@ impl Default for RelayLimits {
             max_tracks: 100_000,
             max_log_bytes: 512 << 20,
             max_publishers_per_track: 4,
+            max_namespaces_per_session: 512,
+            max_published_per_session: 512,
+            max_subscriptions_per_session: 1000,
+            max_waiting_per_session: 256,
+            max_upstreams_per_session: 10_000,
             upstream_timeout: Duration::from_secs(1),
             publisher_linger: Duration::from_secs(10),
         }

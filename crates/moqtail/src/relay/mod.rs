@@ -20,9 +20,9 @@ mod routes;
 mod serve;
 mod state;
 
-use action::{Action, DownstreamRequest, LargestSource};
+pub(crate) use action::{Action, DownstreamRequest, LargestSource};
 pub use hooks::{AllowAll, Hooks, SessionInfo, Verdict};
-use hub::Hub;
+pub(crate) use hub::Hub;
 pub use limits::RelayLimits;
 #[cfg(feature = "net")]
 pub use serve::{Relay, RelayConfig, RelayStats};

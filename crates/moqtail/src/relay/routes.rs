@@ -1,62 +1,62 @@
 //! Which session publishes which namespace, found by prefix (draft-14 §8.4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use super::SessionId;
-use crate::{model::TrackNamespace, session::RequestHandle};
+use crate::model::TrackNamespace;
+
+/// Number of an announcement; later ones are higher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Announcement(u64);
+
+/// Every namespace that is announced.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    root: Node,
+    announcements: u64,
+}
 
 /// A tree over namespace fields; each node lists its publishers in the order of their announcements.
 #[derive(Debug, Default)]
-pub(crate) struct Routes {
-    publishers: Vec<(SessionId, RequestHandle)>,
+struct Node {
+    publishers: BTreeMap<Announcement, SessionId>,
     children: BTreeMap<Bytes, Self>,
 }
 
 impl Routes {
-    /// Notes that `session` publishes `namespace` by the request `handle`.
+    /// Notes that `session` publishes `namespace`.
     pub(crate) fn insert(
         &mut self,
         namespace: &TrackNamespace,
         session: SessionId,
-        handle: RequestHandle,
-    ) {
-        let mut node = self;
+    ) -> Announcement {
+        let mut node = &mut self.root;
         for field in namespace.fields() {
             node = node.children.entry(field.clone()).or_default();
         }
-        node.publishers.push((session, handle));
+        self.announcements += 1;
+        let announcement = Announcement(self.announcements);
+        node.publishers.insert(announcement, session);
+        announcement
     }
 
     /// Forgets one announcement; nodes that say nothing any more go with it.
-    pub(crate) fn remove(
-        &mut self,
-        namespace: &TrackNamespace,
-        session: SessionId,
-        handle: RequestHandle,
-    ) {
-        self.remove_below(namespace.fields(), session, handle);
+    pub(crate) fn remove(&mut self, namespace: &TrackNamespace, announcement: Announcement) {
+        self.root.remove_below(namespace.fields(), announcement);
     }
 
-    fn remove_below(&mut self, fields: &[Bytes], session: SessionId, handle: RequestHandle) {
-        let [first, rest @ ..] = fields else {
-            self.publishers.retain(|p| *p != (session, handle));
-            return;
-        };
-        let Some(child) = self.children.get_mut(first) else {
-            return;
-        };
-        child.remove_below(rest, session, handle);
-        if child.publishers.is_empty() && child.children.is_empty() {
-            self.children.remove(first);
-        }
+    /// Nobody announces anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.root.publishers.is_empty() && self.root.children.is_empty()
     }
 
-    /// Every session that published `namespace` or a prefix of it: the longest match first, then the newest; each once.
-    pub(crate) fn matching(&self, namespace: &TrackNamespace) -> Vec<SessionId> {
-        let mut path = vec![self];
-        let mut node = self;
+    /// Sessions that published `namespace` or a prefix of it: the longest match first, then the newest; each once, and
+    /// not more than `max`.
+    pub(crate) fn matching(&self, namespace: &TrackNamespace, max: usize) -> Vec<SessionId> {
+        let mut path = vec![&self.root];
+        let mut node = &self.root;
         for field in namespace.fields() {
             let Some(child) = node.children.get(field) else {
                 break;
@@ -64,16 +64,29 @@ impl Routes {
             path.push(child);
             node = child;
         }
-        let mut found = Vec::new();
-        for (session, _) in path
-            .iter()
+        let mut found = BTreeSet::new();
+        path.iter()
             .rev()
-            .flat_map(|node| node.publishers.iter().rev())
-        {
-            if !found.contains(session) {
-                found.push(*session);
-            }
+            .flat_map(|node| node.publishers.values().rev())
+            .copied()
+            .filter(|session| found.insert(*session))
+            .take(max)
+            .collect()
+    }
+}
+
+impl Node {
+    fn remove_below(&mut self, fields: &[Bytes], announcement: Announcement) {
+        let [first, rest @ ..] = fields else {
+            self.publishers.remove(&announcement);
+            return;
+        };
+        let Some(child) = self.children.get_mut(first) else {
+            return;
+        };
+        child.remove_below(rest, announcement);
+        if child.publishers.is_empty() && child.children.is_empty() {
+            self.children.remove(first);
         }
-        found
     }
 }

@@ -1,15 +1,31 @@
-//! What the hub keeps of tracks, publishers and subscribers.
+//! What the hub keeps of sessions, tracks, publishers and subscribers.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
-use super::{DownstreamRequest, SessionId, TrackId, UpstreamId};
+use super::{DownstreamRequest, SessionId, TrackId, UpstreamId, routes::Announcement};
 use crate::{
-    model::{FullTrackName, SubscribeErrorCode},
+    model::{FullTrackName, SubscribeErrorCode, TrackNamespace},
     session::RequestHandle,
 };
 
 /// A subscriber: its session and its request there.
 pub(super) type Downstream = (SessionId, RequestHandle);
+
+/// A session with what it takes up of the relay.
+#[derive(Debug, Default)]
+pub(super) struct Member {
+    pub(super) namespaces: BTreeMap<RequestHandle, (TrackNamespace, Announcement)>,
+    /// Subscriptions of the relay at it.
+    pub(super) upstreams: BTreeSet<UpstreamId>,
+    /// Those among them that it offered by PUBLISH.
+    pub(super) published: usize,
+    pub(super) subscriptions: usize,
+    /// Those among them that wait for a publisher.
+    pub(super) waiting: usize,
+}
 
 /// A subscription of the relay at a publisher.
 #[derive(Debug)]
@@ -22,25 +38,25 @@ pub(super) struct Upstream {
     pub(super) forward: bool,
 }
 
-/// How far a subscriber has come.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum DownstreamState {
-    Waiting(DownstreamRequest),
-    Served { forward: bool },
-}
-
 /// A track with everybody who sends or wants it.
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) name: FullTrackName,
     pub(super) upstreams: Vec<UpstreamId>,
-    pub(super) downstream: BTreeMap<Downstream, DownstreamState>,
+    /// Subscribers without an answer.
+    waiting: BTreeMap<Downstream, DownstreamRequest>,
+    /// Accepted subscribers with their Forward State.
+    served: BTreeMap<Downstream, bool>,
+    /// How many of both have Forward State 1.
+    forwarding: usize,
     /// Out of the directory; subscribers get what is left.
     pub(super) ended: bool,
     /// Until when waiting subscribers get an answer.
     pub(super) answer_by: Option<Instant>,
     /// Until when served subscribers stay without a publisher.
     pub(super) linger_until: Option<Instant>,
+    /// The deadline that the hub knows of.
+    pub(super) armed: Option<Instant>,
     /// Why the last asked publisher refused.
     pub(super) refusal: Option<SubscribeErrorCode>,
     /// A publisher said that the track has ended, while another one seemed to go on.
@@ -48,16 +64,92 @@ pub(super) struct Track {
 }
 
 impl Track {
+    pub(super) fn new(name: FullTrackName) -> Self {
+        Self {
+            name,
+            upstreams: Vec::new(),
+            waiting: BTreeMap::new(),
+            served: BTreeMap::new(),
+            forwarding: 0,
+            ended: false,
+            answer_by: None,
+            linger_until: None,
+            armed: None,
+            refusal: None,
+            ended_by_one: None,
+        }
+    }
+
+    pub(super) fn wait(&mut self, subscriber: Downstream, request: DownstreamRequest) {
+        self.forwarding += usize::from(request.forward);
+        self.waiting.insert(subscriber, request);
+    }
+
+    pub(super) fn serve(&mut self, subscriber: Downstream, forward: bool) {
+        self.forwarding += usize::from(forward);
+        self.served.insert(subscriber, forward);
+    }
+
+    /// Takes out everybody who waits.
+    pub(super) fn take_waiting(&mut self) -> BTreeMap<Downstream, DownstreamRequest> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.forwarding -= waiting.values().filter(|request| request.forward).count();
+        waiting
+    }
+
+    /// Takes out one subscriber; tells whether it waited.
+    pub(super) fn remove(&mut self, subscriber: Downstream) -> Option<Place> {
+        let (place, forward) = if let Some(request) = self.waiting.remove(&subscriber) {
+            (Place::Waiting, request.forward)
+        } else {
+            (Place::Served, self.served.remove(&subscriber)?)
+        };
+        self.forwarding -= usize::from(forward);
+        Some(place)
+    }
+
+    pub(super) fn set_forward(&mut self, subscriber: Downstream, forward: bool) {
+        let state = match self.waiting.get_mut(&subscriber) {
+            Some(request) => &mut request.forward,
+            None => match self.served.get_mut(&subscriber) {
+                Some(state) => state,
+                None => return,
+            },
+        };
+        let before = std::mem::replace(state, forward);
+        self.forwarding += usize::from(forward);
+        self.forwarding -= usize::from(before);
+    }
+
     pub(super) fn wants_forward(&self) -> bool {
-        self.downstream.values().any(|state| match state {
-            DownstreamState::Waiting(request) => request.forward,
-            DownstreamState::Served { forward } => *forward,
-        })
+        self.forwarding > 0
     }
 
     pub(super) fn has_served(&self) -> bool {
-        self.downstream
-            .values()
-            .any(|d| matches!(d, DownstreamState::Served { .. }))
+        !self.served.is_empty()
     }
+
+    /// Nobody waits and nobody is served.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.waiting.is_empty() && self.served.is_empty()
+    }
+
+    /// Sessions that are served.
+    pub(super) fn viewers(&self) -> impl Iterator<Item = SessionId> {
+        self.served.keys().map(|(session, _)| *session)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.answer_by, self.linger_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// Where a subscriber stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Waiting,
+    Served,
 }

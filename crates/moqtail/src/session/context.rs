@@ -3,7 +3,7 @@
 use super::{
     alias::{AliasState, Aliases},
     config::{Role, SessionConfig},
-    error::CallError,
+    error::{CallError, SessionError},
     event::{Output, RequestHandle, StreamKey},
     limits::SessionLimits,
     outbox::Outbox,
@@ -11,7 +11,10 @@ use super::{
     stream::Streams,
     timer::Timers,
 };
-use crate::model::{ControlMessage, TrackAlias, encode_control};
+use crate::model::{ControlMessage, MAX_VARINT, RequestId, TrackAlias, encode_control};
+
+/// Stands for a Request ID that is not given yet, when sizes are checked.
+pub(super) const NO_ID: RequestId = RequestId(MAX_VARINT);
 
 /// Tables and queues that subscriptions, publications and namespaces work on.
 #[derive(Debug)]
@@ -47,6 +50,17 @@ impl Context {
     pub(super) fn new_handle(&mut self) -> RequestHandle {
         self.next_handle += 1;
         RequestHandle(self.next_handle)
+    }
+
+    /// Answers a request of the peer with an error, which ends it.
+    pub(super) fn refuse(
+        &mut self,
+        id: RequestId,
+        answer: &ControlMessage,
+    ) -> Result<(), SessionError> {
+        self.out.send(answer)?;
+        self.requests.finish_peer(id);
+        Ok(())
     }
 
     /// `alias` no longer stands for `handle`; what is parked for it is stopped.

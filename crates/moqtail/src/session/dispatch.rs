@@ -142,9 +142,7 @@ impl Session {
             }
             _ => return Ok(()),
         };
-        cx.out.send(&answer)?;
-        cx.requests.finish_peer(request_id);
-        Ok(())
+        cx.refuse(request_id, &answer)
     }
 
     /// An answer, or a message about something that goes on.

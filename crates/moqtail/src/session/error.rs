@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::{blame::Blame, config::Carrier, event::RequestHandle};
 use crate::model::{
-    DecodeError, EncodeError, FullTrackName, Location, RequestId, SessionCode, TrackAlias,
-    TrackNamespace,
+    DecodeError, EncodeError, FullTrackName, Location, RequestId, SessionCode, Tolerance,
+    TrackAlias, TrackNamespace,
 };
 
 /// Why a server's application refuses a client ([`Session::refuse_setup`](super::Session::refuse_setup)).
@@ -343,6 +343,14 @@ impl SessionError {
             Self::Encode(_) | Self::Overloaded => Blame::Local,
             Self::Gone | Self::Application { .. } => Blame::Application,
             _ => Blame::Peer,
+        }
+    }
+
+    /// The deviation that would have to be tolerated for the session to go on; `None` where none would help.
+    pub fn tolerance(&self) -> Option<Tolerance> {
+        match self {
+            Self::Decode(error) => error.tolerance(),
+            _ => None,
         }
     }
 

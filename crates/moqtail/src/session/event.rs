@@ -8,7 +8,7 @@ use super::{blame::Blame, config::Token};
 use crate::model::{
     Filter, FullTrackName, GroupOrder, Location, Parameters, PublishDoneCode, PublishErrorCode,
     PublishNamespaceErrorCode, ReasonPhrase, SessionCode, StreamCode, SubscribeErrorCode,
-    TrackAlias, TrackNamespace,
+    Tolerance, TrackAlias, TrackNamespace,
 };
 
 /// Names one request of either side within one session; never reused there.
@@ -61,6 +61,8 @@ pub struct Close {
     pub reason: String,
     /// Whose doing it is.
     pub blame: Blame,
+    /// The deviation of the peer that would have to be tolerated for the session to go on.
+    pub tolerance: Option<Tolerance>,
 }
 
 /// What becomes of an inbound stream whose header was read.

@@ -117,6 +117,11 @@ impl Session {
         self.cx.out.pop()
     }
 
+    /// Whether [`poll_output`](Self::poll_output) has something to give.
+    pub fn has_output(&self) -> bool {
+        !self.cx.out.is_empty()
+    }
+
     /// When [`timeout`](Self::timeout) wants to be called; changes with every input and call.
     pub fn deadline(&self) -> Option<Instant> {
         self.cx.timers.next()

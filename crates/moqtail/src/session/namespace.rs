@@ -28,7 +28,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
-    context::{Context, check_encodable},
+    context::{Context, NO_ID, check_encodable},
     error::{CallError, SessionError},
     event::{Event, RequestFailure, RequestHandle},
     request::{Referred, RequestKind},
@@ -36,7 +36,7 @@ use super::{
     token,
 };
 use crate::model::{
-    ControlMessage, MAX_VARINT, Parameters, PublishNamespace, PublishNamespaceCancel,
+    ControlMessage, Parameters, PublishNamespace, PublishNamespaceCancel,
     PublishNamespaceErrorCode, ReasonPhrase, RequestError, RequestId, TrackNamespace,
 };
 
@@ -81,9 +81,8 @@ impl Namespaces {
             return Err(CallError::AlreadyAnnounced(namespace));
         }
         token::check_sent(&parameters)?;
-        let request_id = RequestId(MAX_VARINT);
         let message = PublishNamespace {
-            request_id,
+            request_id: NO_ID,
             namespace: namespace.clone(),
             parameters,
         };
@@ -382,12 +381,10 @@ fn refuse(
     code: PublishNamespaceErrorCode,
     reason: &str,
 ) -> Result<(), SessionError> {
-    cx.out
-        .send(&ControlMessage::PublishNamespaceError(RequestError {
-            request_id: id,
-            code,
-            reason: ReasonPhrase::new(reason),
-        }))?;
-    cx.requests.finish_peer(id);
-    Ok(())
+    let error = RequestError {
+        request_id: id,
+        code,
+        reason: ReasonPhrase::new(reason),
+    };
+    cx.refuse(id, &ControlMessage::PublishNamespaceError(error))
 }

@@ -62,6 +62,7 @@ impl Outbox {
             code: error.code(),
             reason: error.reason(),
             blame: error.blame(),
+            tolerance: error.tolerance(),
         }));
     }
 
@@ -70,6 +71,10 @@ impl Outbox {
             Item::Control(bytes) => Output::Control(bytes.freeze()),
             Item::Other(output) => output,
         })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 
     pub(super) fn written(&mut self, len: usize) {

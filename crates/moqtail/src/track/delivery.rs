@@ -56,6 +56,8 @@ pub struct Delivery<S> {
     /// Finished streams that are not closed, in order.
     pub(super) finished: BTreeMap<u64, StreamKey>,
     pub(super) next_finished: u64,
+    /// A subscription has ended but for its streams.
+    closing: bool,
     pub(super) dirty: BTreeSet<SubscriptionId>,
     pub(super) events: VecDeque<DeliveryEvent>,
     pub(super) credit: bool,
@@ -72,6 +74,7 @@ impl<S: Source> Delivery<S> {
             streams: BTreeMap::new(),
             finished: BTreeMap::new(),
             next_finished: 0,
+            closing: false,
             dirty: BTreeSet::new(),
             events: VecDeque::new(),
             credit: true,
@@ -240,6 +243,13 @@ impl<S: Source> Delivery<S> {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<DeliveryEvent> {
         self.events.pop_front()
+    }
+
+    /// Whether the end of a subscription depends on streams that were finished and are not yet known to be closed. If
+    /// not, [`Delivery::woken`] for such a stream has time until the next call of [`Delivery::service`].
+    pub fn awaits_closing(&mut self) -> bool {
+        self.closing &= !self.finished.is_empty();
+        self.closing
     }
 
     /// When [`Delivery::service`] is to be called without a wake-up.
@@ -411,6 +421,7 @@ impl<S: Source> Delivery<S> {
             return;
         };
         if subscription.open > 0 {
+            self.closing |= subscription.ending.is_some();
             return;
         }
         let Some((code, reason)) = subscription.ending.take() else {

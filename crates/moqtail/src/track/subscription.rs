@@ -545,7 +545,7 @@ impl Subscription {
     /// The transport's priority of a stream.
     pub(super) fn transport_priority(&self, rank: Rank) -> i32 {
         let slot = self.slots.get(&rank).copied().unwrap_or_default();
-        transport_priority(self.priority, rank.publisher_priority, slot)
+        transport_priority(self.id, self.priority, rank.publisher_priority, slot)
     }
 
     pub(super) fn forget_slot(&mut self, rank: Rank) {

@@ -2,6 +2,18 @@
 
 use std::time::Duration;
 
+/// How a connection finds the rate at which it may send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Congestion {
+    /// CUBIC (RFC 9438): each loss is a sign of a full link. Keeps queues short and shares well.
+    #[default]
+    Cubic,
+    /// BBR, first version: follows the measured rate whatever is lost. For long paths that lose or reorder packets, where
+    /// CUBIC nearly stops; on a link that is full it drops more and delays urgent objects longer.
+    Bbr,
+}
+
 /// Bounds of one transport endpoint and of each of its connections.
 ///
 /// All sizes are bytes, all counts are per connection unless said otherwise.
@@ -27,12 +39,15 @@ pub struct TransportLimits {
     pub send_window: u32,
     /// Most that the in-flight budget grows to. Default 8 MB: 640 Mbit/s at a round-trip time of 100 ms.
     pub max_send_window: u32,
+    /// How the rate of sending is found. Default CUBIC.
+    pub congestion: Congestion,
     /// Datagram bytes waiting to be read, and likewise waiting to be sent; the oldest give way. Default 256 kB.
     pub datagram_buffer: usize,
     /// HTTP/3 streams that carry no data but must stay open for the life of a WebTransport connection
     /// (QPACK and the like). More are refused. Default 16.
     pub parked_streams: usize,
-    /// Silence after which a packet is sent to keep the path open. Default 10 s.
+    /// Silence after which a packet is sent to keep the path open. A peer that only receives is found at a new address
+    /// no sooner: for live playback 2 s is better. Default 10 s.
     pub keep_alive: Duration,
     /// Silence after which the connection counts as lost. Default 30 s.
     pub idle_timeout: Duration,
@@ -58,6 +73,7 @@ impl Default for TransportLimits {
             connection_window: 520 << 20,
             send_window: 256 * 1000,
             max_send_window: 8 * 1000 * 1000,
+            congestion: Congestion::default(),
             datagram_buffer: 256 * 1000,
             parked_streams: 16,
             keep_alive: Duration::from_secs(10),

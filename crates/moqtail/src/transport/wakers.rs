@@ -1,9 +1,11 @@
 //! Wakes every task that waits for the same thing, where quinn or a queue has room for one waker only.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Wake, Waker},
 };
+
+use super::lock;
 
 /// Waiting tasks kept before all are woken to weed out those that lost interest.
 const CAP: usize = 64;
@@ -16,7 +18,7 @@ impl WakerSet {
     /// Adds a task until the next wake-up.
     pub(super) fn register(&self, waker: &Waker) {
         let crowded = {
-            let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut wakers = lock(&self.0);
             if wakers.iter().any(|known| known.will_wake(waker)) {
                 return;
             }
@@ -33,7 +35,7 @@ impl WakerSet {
 
     /// Wakes and forgets all tasks.
     pub(super) fn wake_all(&self) {
-        let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let wakers = std::mem::take(&mut *lock(&self.0));
         wakers.into_iter().for_each(Waker::wake);
     }
 }

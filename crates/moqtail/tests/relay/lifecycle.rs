@@ -1,9 +1,14 @@
 //! Beginnings and ends: of tracks, publishers, subscribers, relays.
 
-use moqtail::client::{Broadcast, SubscribeError, SubscriptionEnd, TrackOptions};
-use moqtail::model::{Filter, FullTrackName, PublishDoneCode, SubscribeErrorCode};
-use moqtail::relay::{Hooks, RelayConfig, SessionInfo, Verdict};
-use moqtail::transport::TransportKind;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use moqtail::client::{
+    Broadcast, Client, ClientConfig, ConnectError, SubscribeError, SubscriptionEnd, TrackOptions,
+};
+use moqtail::model::{Filter, FullTrackName, PublishDoneCode, SubscribeErrorCode, TrackNamespace};
+use moqtail::relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict};
+use moqtail::transport::{CloseReason, MemoryConnection, TransportKind, TransportLimits};
 
 use crate::over_every_carrier;
 use crate::world::{World, live, publish_group, soon, subscriptions};
@@ -25,6 +30,7 @@ over_every_carrier! {
         assert_eq!(code(error), SubscribeErrorCode::TRACK_DOES_NOT_EXIST);
     }
 
+    /// S6-01
     async fn many_viewers_cost_the_publisher_one_subscription(world: World) {
         let (broadcast, track) = live("video");
         let _publisher = world.publisher(&broadcast).await;
@@ -89,6 +95,7 @@ over_every_carrier! {
         }
     }
 
+    /// S5.1-13
     async fn a_session_may_watch_what_it_publishes(world: World) {
         let (broadcast, track) = live("video");
         let publisher = world.publisher(&broadcast).await;
@@ -131,6 +138,76 @@ async fn hooks_refuse() {
         .await
         .err();
     assert_eq!(code(error), SubscribeErrorCode::UNAUTHORIZED);
+}
+
+/// A hook is called with no lock held.
+#[tokio::test]
+async fn hooks_may_ask_the_relay() {
+    #[derive(Clone, Default)]
+    struct Curious(Arc<OnceLock<Relay>>);
+    impl Curious {
+        fn ask(&self) -> Verdict {
+            match self.0.get() {
+                Some(relay) if relay.stats().sessions > 0 => Verdict::Allow,
+                _ => Verdict::Deny,
+            }
+        }
+    }
+    impl Hooks for Curious {
+        fn connect(&self, _session: &SessionInfo) -> Verdict {
+            self.ask()
+        }
+
+        fn publish_namespace(&self, _session: &SessionInfo, _name: &TrackNamespace) -> Verdict {
+            self.ask()
+        }
+
+        fn subscribe(&self, _session: &SessionInfo, _track: &FullTrackName) -> Verdict {
+            self.ask()
+        }
+    }
+    let hooks = Curious::default();
+    let config = RelayConfig::default().hooks(hooks.clone());
+    let mut world = World::with(TransportKind::Memory, config).await;
+    assert!(hooks.0.set(world.relay.clone()).is_ok());
+    let (broadcast, _track) = live("video");
+    let _publisher = world.publisher(&broadcast).await;
+    let _viewer = world.viewer("video", Filter::LargestObject).await;
+}
+
+#[tokio::test]
+async fn a_session_that_comes_while_the_relay_ends_is_turned_away() {
+    let relay = Relay::new(RelayConfig::default());
+    soon("the end", relay.shutdown(Duration::ZERO)).await;
+    let (here, there) = MemoryConnection::pair(TransportLimits::default());
+    let late = async {
+        tokio::join!(
+            relay.attach(there),
+            Client::over(here, ClientConfig::default())
+        )
+    };
+    let (_, refused) = soon("a refusal", late).await;
+    let Err(ConnectError::Setup(reason)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        matches!(reason, CloseReason::Peer { code: 0, .. }),
+        "{reason:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_never_spoke_does_not_hold_the_end_up() {
+    let relay = Relay::new(RelayConfig::default());
+    let (_silent, there) = MemoryConnection::pair(TransportLimits::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    let served = relay.clone();
+    tasks.spawn(async move { served.attach(there).await });
+    while relay.stats().sessions == 0 {
+        soon("the session", tokio::task::yield_now()).await;
+    }
+    soon("the end", relay.shutdown(Duration::ZERO)).await;
+    assert_eq!(relay.stats().sessions, 0);
 }
 
 #[tokio::test]

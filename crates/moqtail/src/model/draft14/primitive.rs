@@ -1,5 +1,7 @@
 //! Values that several messages share: numbers, flags, locations, names, reasons and codes.
 
+use bytes::Bytes;
+
 use super::coding::{Reader, Stop, Wire, Writer, invalid, owned};
 use crate::model::{
     DecodeErrorKind, EncodeError, FetchErrorCode, Filter, FullTrackName, GroupOrder, Location,
@@ -209,8 +211,14 @@ impl Wire for Filter {
     }
 }
 
-/// A tuple of 0 to 32 fields.
-impl Wire for NamespacePrefix {
+/// A tuple that was read: how many fields it has, and where the first one begins.
+struct Tuple {
+    count: u64,
+    begin: usize,
+}
+
+impl Tuple {
+    /// Reads a tuple of 0 to 32 fields.
     fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
         let offset = r.offset();
         let fault = |error| invalid(field, offset, DecodeErrorKind::Name(error));
@@ -218,10 +226,6 @@ impl Wire for NamespacePrefix {
         // draft-14 §2.4.1
         if count > MAX_NAMESPACE_FIELDS as u64 {
             return Err(fault(NameError::TooManyFields));
-        }
-        // draft-14 §9.28; the tolerance is the caller's choice
-        if count == 0 && !r.options.allow_empty_namespace_prefix {
-            return Err(fault(NameError::NoFields));
         }
         let begin = r.consumed();
         let mut len = 0;
@@ -232,11 +236,29 @@ impl Wire for NamespacePrefix {
                 return Err(fault(NameError::TooLong(len)));
             }
         }
+        Ok(Self { count, begin })
+    }
+
+    /// The fields, cut out of a copy of the bytes since `begin`.
+    fn fields(&self, copy: &Bytes) -> Result<NamespacePrefix, NameError> {
+        let mut fields = Reader::new(copy, 0);
+        let next_field = || Some(copy.slice_ref(fields.sized("", usize::MAX).ok()?));
+        NamespacePrefix::new(std::iter::from_fn(next_field).take(self.count as usize))
+    }
+}
+
+impl Wire for NamespacePrefix {
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
+        let offset = r.offset();
+        let fault = |error| invalid(field, offset, DecodeErrorKind::Name(error));
+        let tuple = Tuple::read(r, field)?;
+        // draft-14 §9.28; the tolerance is the caller's choice
+        if tuple.count == 0 && !r.options.allow_empty_namespace_prefix {
+            let kind = DecodeErrorKind::EmptyNamespacePrefix;
+            return Err(invalid(field, offset, kind));
+        }
         // One copy for all fields; a second look at it finds them again.
-        let copy = owned(r.since(begin));
-        let mut fields = Reader::new(&copy, 0);
-        let next_field = || Some(copy.slice_ref(fields.sized(field, usize::MAX).ok()?));
-        Self::new(std::iter::from_fn(next_field)).map_err(fault)
+        tuple.fields(&owned(r.since(tuple.begin))).map_err(fault)
     }
 
     fn write(&self, w: &mut Writer<'_>, field: &'static str) -> Result<(), EncodeError> {
@@ -255,8 +277,11 @@ impl Wire for NamespacePrefix {
 impl Wire for TrackNamespace {
     fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
         let offset = r.offset();
+        let tuple = Tuple::read(r, field)?;
+        let fields = tuple.fields(&owned(r.since(tuple.begin)));
         // draft-14 §2.4.1
-        Self::try_from(NamespacePrefix::read(r, field)?)
+        fields
+            .and_then(Self::try_from)
             .map_err(|error| invalid(field, offset, DecodeErrorKind::Name(error)))
     }
 
@@ -268,12 +293,22 @@ impl Wire for TrackNamespace {
 /// Track Namespace, Track Name Length (i), Track Name.
 impl Wire for FullTrackName {
     fn read(r: &mut Reader<'_>, _field: &'static str) -> Result<Self, Stop> {
-        let namespace = TrackNamespace::read(r, "Track Namespace")?;
-        let offset = r.offset();
-        let name = r.sized("Track Name", usize::MAX)?;
+        let start = r.offset();
+        let tuple = Tuple::read(r, "Track Namespace")?;
         // draft-14 §2.4.1
-        Self::new(namespace, owned(name))
-            .map_err(|error| invalid("Track Name", offset, DecodeErrorKind::Name(error)))
+        if tuple.count == 0 {
+            let kind = DecodeErrorKind::Name(NameError::NoFields);
+            return Err(invalid("Track Namespace", start, kind));
+        }
+        let offset = r.offset();
+        let fault = |error| invalid("Track Name", offset, DecodeErrorKind::Name(error));
+        let len = r.sized("Track Name", usize::MAX)?.len();
+        // One copy for the name and all fields.
+        let copy = owned(r.since(tuple.begin));
+        let namespace = tuple.fields(&copy).and_then(TrackNamespace::try_from);
+        let name = copy.slice(copy.len() - len..);
+        // draft-14 §2.4.1
+        Self::new(namespace.map_err(fault)?, name).map_err(fault)
     }
 
     fn write(&self, w: &mut Writer<'_>, _field: &'static str) -> Result<(), EncodeError> {

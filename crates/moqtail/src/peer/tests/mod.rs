@@ -1,5 +1,6 @@
 //! The data path over connections in memory: tasks, wakers and streams as in a real relay.
 
+mod control;
 mod ends;
 mod flow;
 mod local;

@@ -1,7 +1,9 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::model::Filter;
+use crate::model::{Filter, Location, PublishDoneCode, PublishErrorCode};
+
+mod caps;
 
 const PUBLISHER: SessionId = SessionId(1);
 const BACKUP: SessionId = SessionId(2);
@@ -35,7 +37,7 @@ impl Relay {
 
     fn announce(&mut self, session: SessionId, namespace: &str) -> Vec<Action> {
         self.hub
-            .namespace_published(session, handle(0), namespace.parse().unwrap());
+            .namespace_published(session, handle(0), namespace.parse().unwrap(), self.now);
         self.actions()
     }
 
@@ -133,7 +135,7 @@ fn a_namespace_matches_by_whole_fields() {
     );
 }
 
-/// S8.3-02: SUBSCRIBE_OK goes down only after upstream's, and tells upstream's Largest to those who waited.
+/// S8.3-02, S8.4-03, S8.4-08: SUBSCRIBE_OK goes down only after upstream's, and tells upstream's Largest to those who waited.
 #[test]
 fn many_waiting_subscribers_cost_one_upstream_subscription() {
     let mut relay = Relay::new();
@@ -301,7 +303,7 @@ fn a_second_publisher_takes_over_without_a_gap_in_service() {
     assert_eq!(relay.hub.deadline(), None);
 }
 
-/// S8.4-15, S8.4-09: the Forward State of a PUBLISH is the OR of the subscribers'.
+/// S8.4-01, S8.4-15, S8.4-09: the Forward State of a PUBLISH is the OR of the subscribers'.
 #[test]
 fn forward_of_a_published_track_follows_its_subscribers() {
     let mut relay = Relay::new();
@@ -353,6 +355,32 @@ fn a_withdrawn_namespace_keeps_its_running_subscriptions() {
     );
 }
 
+/// S8.4-14: an offer of a track with subscribers is accepted with Forward 1, and they are served from it.
+#[test]
+fn an_offer_serves_those_who_wait_for_the_track() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live/cam#video");
+    let name = "live/cam#video".parse().unwrap();
+    relay
+        .hub
+        .publish_requested(BACKUP, handle(1), name, LARGEST);
+    let actions = relay.actions();
+    assert!(actions.iter().any(|a| matches!(
+        a,
+        Action::AcceptPublish {
+            session: BACKUP,
+            forward: true,
+            ..
+        }
+    )));
+    assert_eq!(
+        accepted(&actions),
+        [(VIEWER, LargestSource::Upstream(LARGEST))]
+    );
+}
+
+/// S8.2-03
 #[test]
 fn sessions_tracks_and_publishers_are_capped() {
     let base = Relay::new();
@@ -388,6 +416,43 @@ fn sessions_tracks_and_publishers_are_capped() {
     )));
 }
 
+/// S2.5-10: every publisher of a malformed track is left, the one that broke it as well.
+#[test]
+fn a_malformed_track_is_left_at_all_its_publishers() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/cam");
+    relay.hub.upstream_malformed(UpstreamId(0), "two sizes");
+    let actions = relay.actions();
+    for (session, number) in [(PUBLISHER, 0), (BACKUP, 1)] {
+        let upstream = UpstreamId(number);
+        assert!(actions.contains(&Action::UnsubscribeUpstream { session, upstream }));
+    }
+    assert!(actions.iter().any(|a| matches!(
+        a,
+        Action::EndTrack {
+            status: PublishDoneCode::MALFORMED_TRACK,
+            ..
+        }
+    )));
+    assert!(relay.hub.upstreams.is_empty());
+}
+
+#[test]
+fn a_deadline_goes_with_the_last_who_waits() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live#a");
+    relay.now += Duration::from_millis(300);
+    relay.subscribe(OTHER, handle(6), "live#b");
+    let first = relay.hub.deadline().unwrap();
+    relay.hub.downstream_left(VIEWER, handle(5));
+    let second = relay.hub.deadline().unwrap();
+    assert_eq!(second - first, Duration::from_millis(300));
+    relay.hub.session_closed(OTHER, relay.now);
+    assert_eq!(relay.hub.deadline(), None);
+    assert!(relay.hub.deadlines.is_empty());
+}
+
 #[test]
 fn nothing_is_left_of_a_session_that_ends() {
     let mut relay = Relay::live();
@@ -403,7 +468,7 @@ fn nothing_is_left_of_a_session_that_ends() {
         relay
             .hub
             .routes
-            .matching(&"live/cam".parse().unwrap())
+            .matching(&"live/cam".parse().unwrap(), 1)
             .is_empty()
     );
 }

@@ -1,22 +1,20 @@
 //! Shell: the hub with the sessions and tracks that its numbers stand for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{RelayConfig, upstream::Upstream};
-use crate::relay::{
-    Action, DownstreamRequest, Hub, LargestSource, SessionId, SessionInfo, TrackId, UpstreamId,
-};
+use crate::relay::{Action, DownstreamRequest, Hub, LargestSource, SessionId, TrackId, UpstreamId};
 use crate::{
-    model::{Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode},
+    model::{Filter, GroupOrder, Parameter, Parameters, SubscribeErrorCode},
     peer::{EgressHandle, PeerHandle, Track, TrackPool, now, refusal, subscription_id},
     session::{
         PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted, SubscribeAnswer,
         SubscribeOptions, SubscriptionUpdate,
     },
     track::{Admission, AttachError, MalformedTrack, StartInfo, SubscriptionParams},
-    transport::Connection,
+    transport::{Connection, lock},
 };
 
 /// Delivery to one session, whatever carries it.
@@ -53,12 +51,13 @@ pub(super) type Upstreams = Arc<Mutex<BTreeMap<RequestHandle, Upstream>>>;
 pub(super) struct SessionEntry {
     pub(super) peer: PeerHandle,
     pub(super) delivery: Box<dyn Delivery>,
-    pub(super) info: SessionInfo,
     pub(super) upstreams: Upstreams,
 }
 
 struct TrackEntry {
     track: Arc<Track>,
+    /// Whose word the rest is.
+    told_by: Option<UpstreamId>,
     group_order: GroupOrder,
     /// DELIVERY TIMEOUT of the publisher.
     delivery_timeout: Option<Duration>,
@@ -83,10 +82,12 @@ pub struct RelayStats {
 /// Everything that control messages of all sessions meet in. Its lock is taken per control message, never per object.
 pub(super) struct Directory {
     pub(super) hub: Hub,
-    pub(super) config: RelayConfig,
+    config: RelayConfig,
     pool: Arc<TrackPool>,
     sessions: BTreeMap<SessionId, SessionEntry>,
     tracks: BTreeMap<TrackId, TrackEntry>,
+    /// The requests by which the relay is subscribed at publishers.
+    requests: BTreeMap<UpstreamId, (SessionId, RequestHandle)>,
 }
 
 impl Directory {
@@ -97,6 +98,7 @@ impl Directory {
             pool,
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            requests: BTreeMap::new(),
         }
     }
 
@@ -109,13 +111,18 @@ impl Directory {
     }
 
     pub(super) fn close(&mut self, session: SessionId) {
-        self.sessions.remove(&session);
+        if let Some(entry) = self.sessions.remove(&session) {
+            let upstreams = std::mem::take(&mut *lock(&entry.upstreams));
+            for mut upstream in upstreams.into_values() {
+                self.requests.remove(&upstream.id);
+                // No stream comes any more, so a PUBLISH_DONE that counted more of them need not wait.
+                if let Some((status, reason)) = upstream.done.take() {
+                    self.hub.upstream_done(upstream.id, status, &reason);
+                }
+            }
+        }
         self.hub.session_closed(session, now());
         self.run();
-    }
-
-    pub(super) fn session(&mut self, session: SessionId) -> Option<&mut SessionEntry> {
-        self.sessions.get_mut(&session)
     }
 
     pub(super) fn peers(&self) -> Vec<PeerHandle> {
@@ -134,15 +141,19 @@ impl Directory {
         }
     }
 
+    /// Subscriptions at publishers that are asked for or run.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> usize {
+        self.requests.len()
+    }
+
     /// SUBSCRIBE_OK of a publisher.
     pub(super) fn upstream_accepted(&mut self, session: SessionId, accepted: &SubscribeAccepted) {
         let Some((id, track)) = self.upstream(session, accepted.handle) else {
             return;
         };
         self.cache_for(session, accepted.handle, &accepted.parameters);
-        if let Some(entry) = self.tracks.get_mut(&track) {
-            entry.publisher_says(accepted.group_order, &accepted.parameters);
-        }
+        self.publisher_says(id, track, accepted.group_order, &accepted.parameters);
         self.hub.upstream_accepted(id, accepted.largest);
         self.run();
     }
@@ -155,13 +166,15 @@ impl Directory {
         // What PUBLISH says of the track must be known before its subscribers are answered.
         while let Some(action) = self.hub.poll_action() {
             let published = match &action {
-                Action::AcceptPublish { track, .. } => Some(*track),
+                Action::AcceptPublish {
+                    upstream, track, ..
+                } => Some((*upstream, *track)),
                 _ => None,
             };
             self.execute(action);
-            if let Some(entry) = published.and_then(|track| self.tracks.get_mut(&track)) {
-                entry.publisher_says(request.group_order, &request.parameters);
+            if let Some((upstream, track)) = published {
                 self.cache_for(session, request.handle, &request.parameters);
+                self.publisher_says(upstream, track, request.group_order, &request.parameters);
             }
         }
     }
@@ -182,33 +195,24 @@ impl Directory {
         handle: RequestHandle,
         code: SubscribeErrorCode,
     ) {
-        let Some((id, _)) = self.upstream(session, handle) else {
-            return;
-        };
-        self.remove_upstream(session, handle);
-        self.hub.upstream_rejected(id, code, now());
-        self.run();
+        if let Some(upstream) = self.take_upstream(session, handle) {
+            self.hub.upstream_rejected(upstream.id, code, now());
+            self.run();
+        }
     }
 
     /// All streams after PUBLISH_DONE are in.
-    pub(super) fn upstream_done(
-        &mut self,
-        session: SessionId,
-        handle: RequestHandle,
-        status: PublishDoneCode,
-        reason: &str,
-    ) {
-        let Some((id, _)) = self.upstream(session, handle) else {
-            return;
-        };
-        self.remove_upstream(session, handle);
-        self.hub.upstream_done(id, status, reason);
-        self.run();
+    pub(super) fn upstream_done(&mut self, session: SessionId, handle: RequestHandle) {
+        if let Some(mut upstream) = self.take_upstream(session, handle) {
+            let (status, reason) = upstream.take_done();
+            self.hub.upstream_done(upstream.id, status, &reason);
+            self.run();
+        }
     }
 
-    /// draft-14 §2.5: subscribers of a malformed track are told at once.
+    /// draft-14 §2.5: subscribers of a malformed track are told at once, and its publishers are left.
     pub(super) fn malformed(&mut self, upstream: UpstreamId, error: &MalformedTrack) {
-        tracing::info!(%error, "malformed track");
+        tracing::warn!(%error, "malformed track, unsubscribing (draft-14 §2.5)");
         self.hub.upstream_malformed(upstream, &error.to_string());
         self.run();
     }
@@ -231,10 +235,50 @@ impl Directory {
         Some((upstream.id, upstream.track_id))
     }
 
-    fn remove_upstream(&self, session: SessionId, handle: RequestHandle) {
-        if let Some(entry) = self.sessions.get(&session) {
-            lock(&entry.upstreams).remove(&handle);
+    /// Notes what a publisher says of a track; it holds for new subscribers as long as that publisher serves the track,
+    /// whatever others say beside it.
+    fn publisher_says(
+        &mut self,
+        upstream: UpstreamId,
+        track: TrackId,
+        group_order: GroupOrder,
+        parameters: &Parameters,
+    ) {
+        let Some(entry) = self.tracks.get_mut(&track) else {
+            return;
+        };
+        if entry
+            .told_by
+            .is_some_and(|by| self.requests.contains_key(&by))
+        {
+            return;
         }
+        entry.told_by = Some(upstream);
+        entry.group_order = group_order;
+        entry.delivery_timeout = parameters.delivery_timeout();
+        entry.max_cache_duration = parameters.max_cache_duration();
+    }
+
+    fn add_upstream(
+        &mut self,
+        session: SessionId,
+        handle: RequestHandle,
+        upstream: UpstreamId,
+        track: TrackId,
+    ) {
+        let (Some(entry), Some(source)) = (self.sessions.get(&session), self.tracks.get(&track))
+        else {
+            return;
+        };
+        let feed = Upstream::new(upstream, track, source.track.clone());
+        lock(&entry.upstreams).insert(handle, feed);
+        self.requests.insert(upstream, (session, handle));
+    }
+
+    fn take_upstream(&mut self, session: SessionId, handle: RequestHandle) -> Option<Upstream> {
+        let upstream = lock(&self.sessions.get(&session)?.upstreams).remove(&handle)?;
+        self.requests.remove(&upstream.id);
+        Some(upstream)
     }
 
     fn execute(&mut self, action: Action) {
@@ -243,6 +287,7 @@ impl Directory {
                 tracing::debug!(%name, %alias, "track");
                 let entry = TrackEntry {
                     track: self.pool.track(alias, self.config.track),
+                    told_by: None,
                     group_order: GroupOrder::Ascending,
                     delivery_timeout: None,
                     max_cache_duration: None,
@@ -290,20 +335,24 @@ impl Directory {
                 name,
             } => {
                 let request = SubscribeOptions::new(name);
-                let asked = self.sessions.get(&session).and_then(|entry| {
-                    let handle = entry.peer.call(|s, now| s.subscribe(request, now)).ok()?;
-                    let feed = self.tracks.get(&track)?.track.clone();
-                    lock(&entry.upstreams).insert(handle, Upstream::new(upstream, track, feed));
-                    Some(())
+                let asked = self.sessions.get(&session).map(|entry| {
+                    entry
+                        .peer
+                        .call(|session, now| session.subscribe(request, now))
                 });
-                if asked.is_none() {
-                    self.hub
-                        .upstream_rejected(upstream, SubscribeErrorCode::INTERNAL_ERROR, now());
+                match asked {
+                    Some(Ok(handle)) => self.add_upstream(session, handle, upstream, track),
+                    refused => {
+                        tracing::debug!(?refused, "publisher could not be asked");
+                        let code = SubscribeErrorCode::INTERNAL_ERROR;
+                        self.hub.upstream_rejected(upstream, code, now());
+                    }
                 }
             }
             Action::UnsubscribeUpstream { session, upstream } => {
-                if let Some((peer, handle)) = self.take_upstream(session, upstream) {
-                    peer.call(|session, _| log(session.unsubscribe(handle)));
+                if let Some((_, handle)) = self.requests.get(&upstream).copied() {
+                    self.take_upstream(session, handle);
+                    self.call(session, |s| log(s.unsubscribe(handle)));
                 }
             }
             Action::ForwardUpstream {
@@ -311,12 +360,12 @@ impl Directory {
                 upstream,
                 forward,
             } => {
-                if let Some((peer, handle)) = self.find_upstream(session, upstream) {
+                if let Some((_, handle)) = self.requests.get(&upstream).copied() {
                     let update = SubscriptionUpdate {
                         forward: Some(forward),
                         ..Default::default()
                     };
-                    peer.call(|session, _| log(session.update_subscription(handle, update)));
+                    self.call(session, |s| log(s.update_subscription(handle, update)));
                 }
             }
             Action::AcceptPublish {
@@ -326,13 +375,12 @@ impl Directory {
                 track,
                 forward,
             } => {
+                self.add_upstream(session, handle, upstream, track);
                 let (Some(entry), Some(feed)) =
                     (self.sessions.get(&session), self.tracks.get(&track))
                 else {
                     return;
                 };
-                lock(&entry.upstreams)
-                    .insert(handle, Upstream::new(upstream, track, feed.track.clone()));
                 let answer = PublishAnswer {
                     forward,
                     priority: 128,
@@ -354,6 +402,14 @@ impl Directory {
             }
             Action::AcceptNamespace { session, handle } => {
                 self.call(session, |s| log(s.accept_namespace(handle)));
+            }
+            Action::RejectNamespace {
+                session,
+                handle,
+                code,
+                reason,
+            } => {
+                self.call(session, |s| log(s.reject_namespace(handle, code, reason)));
             }
         }
     }
@@ -425,38 +481,9 @@ impl Directory {
             entry.peer.call(|session, _| call(session));
         }
     }
-
-    fn find_upstream(
-        &self,
-        session: SessionId,
-        upstream: UpstreamId,
-    ) -> Option<(PeerHandle, RequestHandle)> {
-        let entry = self.sessions.get(&session)?;
-        let handle = lock(&entry.upstreams)
-            .iter()
-            .find(|(_, u)| u.id == upstream)
-            .map(|(h, _)| *h)?;
-        Some((entry.peer.clone(), handle))
-    }
-
-    fn take_upstream(
-        &self,
-        session: SessionId,
-        upstream: UpstreamId,
-    ) -> Option<(PeerHandle, RequestHandle)> {
-        let found = self.find_upstream(session, upstream)?;
-        self.remove_upstream(session, found.1);
-        Some(found)
-    }
 }
 
 impl TrackEntry {
-    fn publisher_says(&mut self, group_order: GroupOrder, parameters: &Parameters) {
-        self.group_order = group_order;
-        self.delivery_timeout = parameters.delivery_timeout();
-        self.max_cache_duration = parameters.max_cache_duration();
-    }
-
     /// What the publisher said, for SUBSCRIBE_OK (draft-14 §9.2.1.2, §9.2.1.3).
     fn parameters(&self) -> Parameters {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -475,8 +502,4 @@ fn log(result: Result<(), crate::session::CallError>) {
     if let Err(error) = result {
         tracing::debug!(%error, "request ended before its answer");
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

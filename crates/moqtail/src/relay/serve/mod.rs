@@ -12,21 +12,26 @@ mod config;
 mod directory;
 mod session;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use config::RelayConfig;
 pub use directory::RelayStats;
-use directory::{Directory, SessionEntry, Upstreams, lock};
+use directory::{Directory, SessionEntry, Upstreams};
 use session::{RelayHandler, carrier};
 use shared::{Shared, keep_time};
 
 use super::{SessionId, SessionInfo};
 use crate::{
     model::{SessionCode, TrackNamespace},
-    peer::{Egress, PeerHandle, Report, Side, TrackPool, close_code, drive, now},
+    peer::{Egress, PeerHandle, Report, Side, TrackPool, Woken, close_code, drive, now},
     session::{Role, Session, SessionConfig, SessionError},
-    transport::{CloseReason, Connection, Listener},
+    transport::{CloseReason, Connection, Listener, lock},
 };
+
+/// Told to peers that come or stay when the relay ends.
+const SHUTTING_DOWN: &str = "relay is shutting down";
 
 /// A relay: any number of sessions that publish to and subscribe from each other. Clones refer to the same relay; two
 /// relays in one process share nothing.
@@ -108,7 +113,6 @@ impl Relay {
         let entry = SessionEntry {
             peer: peer.clone(),
             delivery: Box::new(egress.handle()),
-            info,
             upstreams: upstreams.clone(),
         };
         if !lock(&shared.directory).open(id, entry) {
@@ -117,24 +121,23 @@ impl Relay {
         }
         let _registered = Registered { relay: self, id };
         shared.open.send_modify(|open| *open += 1);
+        // Looked at after the session can be found: either this sees that the relay is closing, or that tells the session.
+        if *shared.closing.borrow() {
+            peer.call(|session, _| session.close(SessionCode::NO_ERROR, SHUTTING_DOWN));
+        }
 
         let report = {
             let shared = Arc::downgrade(shared);
             Report::new(peer.clone(), move |handle| {
                 if let Some(shared) = shared.upgrade() {
-                    let mut directory = lock(&shared.directory);
-                    directory.hub.downstream_ended(id, handle);
-                    directory.run();
+                    shared.change(|directory| {
+                        directory.hub.downstream_ended(id, handle);
+                        directory.run();
+                    });
                 }
             })
         };
-        let mut handler = RelayHandler::new(
-            Arc::downgrade(shared),
-            id,
-            peer.clone(),
-            egress.handle(),
-            upstreams,
-        );
+        let mut handler = RelayHandler::new(shared, info, peer.clone(), egress.handle(), upstreams);
         let driven = drive(
             connection.clone(),
             peer,
@@ -143,7 +146,7 @@ impl Relay {
             &mut handler,
         );
         // One task for both: what the session answers is written before data that builds on it.
-        tokio::pin!(driven);
+        let mut driven = Woken::new(driven);
         let reason = tokio::select! {
             biased;
             reason = &mut driven => reason,
@@ -174,7 +177,7 @@ impl Relay {
         for peer in peers {
             peer.call(|session, _| {
                 if session.goaway("", deadline).is_err() {
-                    session.close(SessionCode::NO_ERROR, "relay is shutting down");
+                    session.close(SessionCode::NO_ERROR, SHUTTING_DOWN);
                 }
             });
         }
@@ -213,8 +216,7 @@ struct Registered<'r> {
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
         let shared = &self.relay.shared;
-        lock(&shared.directory).close(self.id);
-        shared.changed.notify_one();
+        shared.change(|directory| directory.close(self.id));
         shared.open.send_modify(|open| *open -= 1);
     }
 }

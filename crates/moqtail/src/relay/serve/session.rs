@@ -1,26 +1,25 @@
 //! Shell: what a relay does with the events and streams of one session.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::{
-    directory::{Directory, Upstreams, lock},
+    directory::{Directory, Upstreams},
     shared::Shared,
     upstream::OnMalformed,
 };
-use crate::relay::{DownstreamRequest, SessionId, Verdict};
+use crate::relay::{DownstreamRequest, Hooks, SessionId, SessionInfo, Verdict};
 use crate::{
     model::{
-        AuthToken, ObjectDatagram, PublishDoneCode, PublishErrorCode, PublishNamespaceErrorCode,
-        SubgroupHeader, SubscribeErrorCode,
+        AuthToken, ObjectDatagram, PublishErrorCode, PublishNamespaceErrorCode, SubgroupHeader,
+        SubscribeErrorCode, TrackNamespace,
     },
     peer::{EgressHandle, Handler, InboundStream, PeerHandle, now, subscription_id},
     session::{
-        Carrier, Event, PeerSetup, RequestFailure, RequestHandle, Session, SetupRefusal,
-        SubscribeRequest,
+        Carrier, Event, PeerSetup, PublishRequest, RequestFailure, RequestHandle, Session,
+        SetupRefusal, SubscribeRequest,
     },
     track::UpdateParams,
-    transport::{Connection, TransportKind},
+    transport::{Connection, TransportKind, lock},
 };
 
 /// Where a session finds its PATH.
@@ -34,44 +33,44 @@ pub(super) fn carrier(kind: TransportKind) -> Carrier {
 pub(super) struct RelayHandler<C: Connection> {
     relay: Weak<Shared>,
     id: SessionId,
+    /// What hooks are told. They are called without a lock: they may ask the relay.
+    info: SessionInfo,
+    hooks: Arc<dyn Hooks>,
     peer: PeerHandle,
     egress: EgressHandle<C>,
     upstreams: Upstreams,
-    /// PUBLISH_DONE that waits for the streams still on their way.
-    done: BTreeMap<RequestHandle, (PublishDoneCode, String)>,
     malformed: OnMalformed,
 }
 
 impl<C: Connection> RelayHandler<C> {
     pub(super) fn new(
-        relay: Weak<Shared>,
-        id: SessionId,
+        relay: &Arc<Shared>,
+        info: SessionInfo,
         peer: PeerHandle,
         egress: EgressHandle<C>,
         upstreams: Upstreams,
     ) -> Self {
-        let shared = relay.clone();
+        let shared = Arc::downgrade(relay);
         let malformed: OnMalformed = Arc::new(move |upstream, error| {
             if let Some(shared) = shared.upgrade() {
-                lock(&shared.directory).malformed(upstream, error);
+                shared.change(|directory| directory.malformed(upstream, error));
             }
         });
         Self {
-            relay,
-            id,
+            relay: Arc::downgrade(relay),
+            id: SessionId(info.id),
+            info,
+            hooks: relay.config.hooks.clone(),
             peer,
             egress,
             upstreams,
-            done: BTreeMap::new(),
             malformed,
         }
     }
 
-    /// Changes the directory, then lets the relay's clock see its new deadline.
     fn directory(&self, change: impl FnOnce(&mut Directory)) {
         if let Some(shared) = self.relay.upgrade() {
-            change(&mut lock(&shared.directory));
-            shared.changed.notify_one();
+            shared.change(change);
         }
     }
 
@@ -83,50 +82,32 @@ impl<C: Connection> RelayHandler<C> {
         });
     }
 
-    fn set_up(&self, setup: PeerSetup) {
-        let id = self.id;
-        self.directory(|directory| {
-            let hooks = directory.config.hooks.clone();
-            let Some(entry) = directory.session(id) else {
-                return;
-            };
-            if let Some(path) = setup.path {
-                entry.info.path = path;
-            }
-            entry.info.tokens = setup.tokens.into_iter().map(AuthToken::from).collect();
-            let verdict = hooks.connect(&entry.info);
-            entry.peer.call(|session, _| {
-                let answered = match verdict {
-                    Verdict::Allow => session.accept_setup(),
-                    Verdict::Deny => session.refuse_setup(SetupRefusal::Unauthorized, ""),
-                };
-                if let Err(error) = answered {
-                    tracing::debug!(%error, "client left during setup");
-                }
-            });
-        });
+    fn set_up(&mut self, setup: PeerSetup) {
+        if let Some(path) = setup.path {
+            self.info.path = path;
+        }
+        self.info.tokens = setup.tokens.into_iter().map(AuthToken::from).collect();
+        match self.hooks.connect(&self.info) {
+            Verdict::Allow => self.answer(Session::accept_setup),
+            Verdict::Deny => self.answer(|s| s.refuse_setup(SetupRefusal::Unauthorized, "")),
+        }
     }
 
     fn subscribe(&self, request: SubscribeRequest) {
-        let id = self.id;
-        let handle = request.handle;
+        let (id, handle) = (self.id, request.handle);
+        // draft-14 §8.3
+        if self.hooks.subscribe(&self.info, &request.track) == Verdict::Deny {
+            let code = SubscribeErrorCode::UNAUTHORIZED;
+            return self.answer(|s| s.reject_subscribe(handle, code, "not allowed"));
+        }
+        let downstream = DownstreamRequest {
+            filter: request.filter,
+            forward: request.forward,
+            priority: request.priority,
+            group_order: request.group_order,
+            delivery_timeout: request.parameters.delivery_timeout(),
+        };
         self.directory(|directory| {
-            let hooks = directory.config.hooks.clone();
-            let Some(entry) = directory.session(id) else {
-                return;
-            };
-            // draft-14 §8.3
-            if hooks.subscribe(&entry.info, &request.track) == Verdict::Deny {
-                let code = SubscribeErrorCode::UNAUTHORIZED;
-                return self.answer(|s| s.reject_subscribe(handle, code, "not allowed"));
-            }
-            let downstream = DownstreamRequest {
-                filter: request.filter,
-                forward: request.forward,
-                priority: request.priority,
-                group_order: request.group_order,
-                delivery_timeout: request.parameters.delivery_timeout(),
-            };
             directory
                 .hub
                 .subscribe_requested(id, handle, request.track, downstream, now());
@@ -134,12 +115,28 @@ impl<C: Connection> RelayHandler<C> {
         });
     }
 
-    fn upstream_done(&mut self, handle: RequestHandle) {
-        let (status, reason) = self.done.remove(&handle).unwrap_or((
-            PublishDoneCode::INTERNAL_ERROR,
-            "publisher ended".to_owned(),
-        ));
-        self.directory(|directory| directory.upstream_done(self.id, handle, status, &reason));
+    fn publish(&self, request: &PublishRequest) {
+        // draft-14 §8.4
+        if self.hooks.publish(&self.info, &request.track) == Verdict::Deny {
+            let code = PublishErrorCode::UNAUTHORIZED;
+            return self.answer(|s| s.reject_publish(request.handle, code, "not allowed"));
+        }
+        self.directory(|directory| directory.publish_requested(self.id, request));
+    }
+
+    fn publish_namespace(&self, handle: RequestHandle, namespace: TrackNamespace) {
+        // draft-14 §8.4
+        if self.hooks.publish_namespace(&self.info, &namespace) == Verdict::Deny {
+            let code = PublishNamespaceErrorCode::UNAUTHORIZED;
+            return self.answer(|s| s.reject_namespace(handle, code, "not allowed"));
+        }
+        tracing::debug!(session = self.id.0, %namespace, "namespace published");
+        self.directory(|directory| {
+            directory
+                .hub
+                .namespace_published(self.id, handle, namespace, now());
+            directory.run();
+        });
     }
 }
 
@@ -186,44 +183,23 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 };
                 self.directory(|directory| directory.upstream_rejected(id, handle, code));
             }
-            Event::PublishRequested(request) => self.directory(|directory| {
-                let hooks = directory.config.hooks.clone();
-                let Some(entry) = directory.session(id) else {
-                    return;
-                };
-                // draft-14 §8.4
-                if hooks.publish(&entry.info, &request.track) == Verdict::Deny {
-                    let code = PublishErrorCode::UNAUTHORIZED;
-                    return self.answer(|s| s.reject_publish(request.handle, code, "not allowed"));
-                }
-                directory.publish_requested(id, &request);
-            }),
+            Event::PublishRequested(request) => self.publish(&request),
             Event::PublishDone {
                 handle,
                 status,
                 reason,
                 ..
             } => {
-                self.done
-                    .insert(handle, (status, reason.as_str().to_owned()));
+                if let Some(upstream) = lock(&self.upstreams).get_mut(&handle) {
+                    upstream.done(status, reason.as_str().to_owned());
+                }
             }
-            Event::SubscriptionClosed { handle } => self.upstream_done(handle),
+            Event::SubscriptionClosed { handle } => {
+                self.directory(|directory| directory.upstream_done(id, handle));
+            }
             Event::NamespacePublished {
                 handle, namespace, ..
-            } => self.directory(|directory| {
-                let hooks = directory.config.hooks.clone();
-                let Some(entry) = directory.session(id) else {
-                    return;
-                };
-                // draft-14 §8.4
-                if hooks.publish_namespace(&entry.info, &namespace) == Verdict::Deny {
-                    let code = PublishNamespaceErrorCode::UNAUTHORIZED;
-                    return self.answer(|s| s.reject_namespace(handle, code, "not allowed"));
-                }
-                tracing::debug!(session = id.0, %namespace, "namespace published");
-                directory.hub.namespace_published(id, handle, namespace);
-                directory.run();
-            }),
+            } => self.publish_namespace(handle, namespace),
             Event::NamespaceDone { handle } => self.directory(|directory| {
                 directory.hub.namespace_done(id, handle);
                 directory.run();
@@ -250,21 +226,13 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
         stream: InboundStream<C::Recv>,
     ) {
         if let Some(upstream) = lock(&self.upstreams).get_mut(&handle) {
-            upstream.subgroup(
-                handle,
-                header,
-                stream,
-                self.peer.clone(),
-                self.malformed.clone(),
-            );
+            upstream.subgroup(header, stream, self.peer.clone(), self.malformed.clone());
         }
     }
 
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram) {
         let taken = match lock(&self.upstreams).get(&handle) {
-            Some(upstream) => upstream
-                .datagram(handle, datagram, &self.peer)
-                .map_err(|e| (upstream.id, e)),
+            Some(upstream) => upstream.datagram(datagram).map_err(|e| (upstream.id, e)),
             None => return,
         };
         if let Err((upstream, error)) = taken {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::{
-    RelayConfig,
-    directory::{Directory, lock},
+use super::{RelayConfig, directory::Directory};
+use crate::{
+    peer::{TrackPool, now},
+    transport::lock,
 };
-use crate::peer::{TrackPool, now};
 
 pub(super) struct Shared {
     pub(super) directory: Mutex<Directory>,
@@ -23,6 +23,18 @@ pub(super) struct Shared {
     pub(super) open: watch::Sender<usize>,
     /// No new sessions are taken.
     pub(super) closing: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Changes the directory, and lets the relay's clock see the deadline if that is another one then.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Directory)) {
+        let mut directory = lock(&self.directory);
+        let before = directory.hub.deadline();
+        change(&mut directory);
+        if directory.hub.deadline() != before {
+            self.changed.notify_one();
+        }
+    }
 }
 
 /// Calls the hub at its deadlines, and keeps the logs within their budget.

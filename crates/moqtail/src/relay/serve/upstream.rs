@@ -8,9 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::relay::{TrackId, UpstreamId};
 use crate::{
-    model::{ObjectDatagram, ObjectLimits, SubgroupHeader},
+    model::{ObjectDatagram, ObjectLimits, PublishDoneCode, SubgroupHeader},
     peer::{InboundStream, IngestEnd, PeerHandle, Track, ingest_subgroup},
-    session::RequestHandle,
     track::{MalformedTrack, PublisherId},
     transport::RecvStream,
 };
@@ -25,6 +24,8 @@ pub(super) struct Upstream {
     track: Arc<Track>,
     publisher: PublisherId,
     streams: JoinSet<()>,
+    /// What PUBLISH_DONE said, while streams are still on their way.
+    pub(super) done: Option<(PublishDoneCode, String)>,
 }
 
 impl Upstream {
@@ -36,7 +37,23 @@ impl Upstream {
             track,
             publisher,
             streams: JoinSet::new(),
+            done: None,
         }
+    }
+
+    /// PUBLISH_DONE came.
+    pub(super) fn done(&mut self, status: PublishDoneCode, reason: String) {
+        self.done = Some((status, reason));
+    }
+
+    /// What PUBLISH_DONE said.
+    pub(super) fn take_done(&mut self) -> (PublishDoneCode, String) {
+        self.done.take().unwrap_or_else(|| {
+            (
+                PublishDoneCode::INTERNAL_ERROR,
+                "publisher ended".to_owned(),
+            )
+        })
     }
 
     /// The publisher told its MAX_CACHE_DURATION.
@@ -47,7 +64,6 @@ impl Upstream {
     /// Reads a stream of the publisher into the track, in a task of its own.
     pub(super) fn subgroup<R: RecvStream>(
         &mut self,
-        handle: RequestHandle,
         header: SubgroupHeader,
         stream: InboundStream<R>,
         peer: PeerHandle,
@@ -59,7 +75,7 @@ impl Upstream {
         self.streams.spawn(async move {
             match ingest_subgroup(track, publisher, header, Bytes::new(), stream, limits).await {
                 IngestEnd::Decode(error) => peer.call(|session, _| session.data_error(&error)),
-                IngestEnd::Malformed(error) => give_up(&peer, handle, id, &error, &malformed),
+                IngestEnd::Malformed(error) => malformed(id, &error),
                 IngestEnd::Finished
                 | IngestEnd::Reset(_)
                 | IngestEnd::Refused
@@ -69,17 +85,8 @@ impl Upstream {
     }
 
     /// Takes a datagram of the publisher into the track.
-    pub(super) fn datagram(
-        &self,
-        handle: RequestHandle,
-        datagram: ObjectDatagram,
-        peer: &PeerHandle,
-    ) -> Result<(), MalformedTrack> {
-        let taken = self.track.datagram(datagram);
-        if taken.is_err() {
-            unsubscribe_malformed(peer, handle);
-        }
-        taken
+    pub(super) fn datagram(&self, datagram: ObjectDatagram) -> Result<(), MalformedTrack> {
+        self.track.datagram(datagram)
     }
 }
 
@@ -87,24 +94,4 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         self.track.remove_publisher(self.publisher);
     }
-}
-
-fn give_up(
-    peer: &PeerHandle,
-    handle: RequestHandle,
-    id: UpstreamId,
-    error: &MalformedTrack,
-    malformed: &OnMalformed,
-) {
-    unsubscribe_malformed(peer, handle);
-    malformed(id, error);
-}
-
-/// draft-14 §2.5: a malformed track is left with UNSUBSCRIBE.
-fn unsubscribe_malformed(peer: &PeerHandle, handle: RequestHandle) {
-    peer.call(|session, _| {
-        if let Err(error) = session.malformed_track(handle) {
-            tracing::trace!(%handle, %error, "subscription ended before its track was malformed");
-        }
-    });
 }

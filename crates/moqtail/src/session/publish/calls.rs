@@ -1,13 +1,13 @@
 //! What the application asks of the subscriptions that it serves.
 
-use super::{NO_ID, Publication, Publications, State};
+use super::{Publication, Publications, State};
 use crate::{
     model::{
         ControlMessage, Filter, Publish, PublishDoneCode, ReasonPhrase, RequestError, RequestId,
         SubscribeErrorCode, SubscribeOk, TrackAlias,
     },
     session::{
-        context::{Context, check_encodable},
+        context::{Context, NO_ID, check_encodable},
         error::{CallError, SessionError},
         event::{Event, PublishOptions, RequestHandle, SubscribeAnswer},
         range::Range,

@@ -249,11 +249,10 @@ fn refuse(
     code: SubscribeErrorCode,
     reason: &str,
 ) -> Result<(), SessionError> {
-    cx.out.send(&ControlMessage::SubscribeError(RequestError {
+    let error = RequestError {
         request_id: id,
         code,
         reason: ReasonPhrase::new(reason),
-    }))?;
-    cx.requests.finish_peer(id);
-    Ok(())
+    };
+    cx.refuse(id, &ControlMessage::SubscribeError(error))
 }

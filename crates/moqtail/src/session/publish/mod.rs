@@ -36,12 +36,9 @@ use super::{
     timer::Timer,
 };
 use crate::model::{
-    ControlMessage, Filter, FullTrackName, Location, MAX_VARINT, Publish, PublishDone,
-    PublishDoneCode, ReasonPhrase, RequestId, TrackAlias,
+    ControlMessage, Filter, FullTrackName, Location, Publish, PublishDone, PublishDoneCode,
+    ReasonPhrase, RequestId, TrackAlias,
 };
-
-/// Stands for a Request ID that is not given yet, when sizes are checked.
-const NO_ID: RequestId = RequestId(MAX_VARINT);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {

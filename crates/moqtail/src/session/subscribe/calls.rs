@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{NO_ID, State, Subscription, Subscriptions, shorter};
+use super::{State, Subscription, Subscriptions, shorter};
 use crate::{
     model::{ControlMessage, PublishErrorCode, PublishOk, ReasonPhrase, RequestError, Subscribe},
     session::{
-        context::{Context, check_encodable},
+        context::{Context, NO_ID, check_encodable},
         error::{CallError, RangeFault},
         event::{PublishAnswer, RequestHandle, SubscribeOptions, SubscriptionUpdate},
         parameters,

@@ -33,7 +33,7 @@ use std::{
 };
 
 use super::{
-    context::Context,
+    context::{Context, NO_ID},
     error::SessionError,
     event::{Event, PublishRequest, RequestFailure, RequestHandle, StreamKey},
     range::Range,
@@ -41,13 +41,9 @@ use super::{
     timer::Timer,
 };
 use crate::model::{
-    ControlMessage, Filter, FullTrackName, Location, MAX_VARINT, Parameters, PublishErrorCode,
-    ReasonPhrase, RequestError, RequestId, Subscribe, SubscribeErrorCode, SubscribeUpdate,
-    TrackAlias,
+    ControlMessage, Filter, FullTrackName, Location, Parameters, PublishErrorCode, ReasonPhrase,
+    RequestError, RequestId, Subscribe, SubscribeErrorCode, SubscribeUpdate, TrackAlias,
 };
-
-/// Stands for a Request ID that is not given yet, when sizes are checked.
-const NO_ID: RequestId = RequestId(MAX_VARINT);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::{Pin, pin},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     task::{Context, Poll, ready},
 };
 
@@ -15,6 +15,7 @@ use super::inbound::{Arrived, Inbound};
 use crate::transport::{
     CANCELLED,
     codes::{CodeSpace, H3_REQUEST_REJECTED, H3_STREAM_CREATION_ERROR},
+    lock,
     prefix::{HeadReader, StreamHead},
 };
 
@@ -30,10 +31,6 @@ pub(in crate::transport) struct Web {
     parked_cap: usize,
     /// Set when the session and its connection are over and the cause is known.
     pub(super) over: SetOnce<()>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Web {

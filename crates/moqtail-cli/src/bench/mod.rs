@@ -1,0 +1,132 @@
+//! `moqtail bench`: load for a relay, and what it makes of it.
+
+mod crowd;
+mod limit;
+mod meter;
+pub(crate) mod options;
+mod plan;
+mod publisher;
+mod report;
+mod run;
+mod stamp;
+mod tally;
+mod times;
+mod usage;
+
+use std::{sync::Arc, time::Duration};
+
+use self::{
+    crowd::Crowd, meter::measure, plan::Plan, publisher::Publisher, report::Report, run::Run,
+    usage::Process,
+};
+use crate::{
+    args::{BenchArgs, ClientOptions},
+    config::{ConfigFile, Options as _},
+    errors::CliError,
+    link::Link,
+    logging::say,
+    output::print,
+    signals::Signals,
+};
+
+/// How long viewers may take to learn of the track's end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs `moqtail bench`.
+pub(crate) async fn run(
+    args: BenchArgs,
+    config: ConfigFile,
+    signals: &mut Signals,
+) -> Result<(), CliError> {
+    let plan = Plan::new(&args.options)?;
+    let relay = args.options.relay_pid.map(Process::of).transpose()?;
+    let trust = args.client.or(config.client);
+    // Subscribers alone may come before everything else.
+    let link = Link::new(&args.url, trust.clone(), !plan.publishes())?;
+    let run = Arc::new(Run::new(&plan));
+    let load = load(&args.url, &link, &trust, &plan, relay.as_ref(), &run);
+    tokio::pin!(load);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut load => break ended?,
+            _ = signals.next() => drop(run.stop.send_replace(true)),
+        }
+    };
+    match (&ended.report, &ended.failure) {
+        (Some(report), _) => drop(print(&match args.options.json {
+            true => report.json(),
+            false => report.text(),
+        })),
+        (None, None) => say("Stopped before anything was measured."),
+        (None, Some(_)) => {}
+    }
+    ended.failure.map_or(Ok(()), Err)
+}
+
+/// How a run ended.
+#[derive(Default)]
+struct Ended {
+    /// What was measured, if anything was.
+    report: Option<Report>,
+    /// What the relay did not do.
+    failure: Option<CliError>,
+}
+
+/// Runs the load to its end.
+async fn load(
+    url: &str,
+    link: &Link,
+    trust: &ClientOptions,
+    plan: &Plan,
+    relay: Option<&Process>,
+    run: &Arc<Run>,
+) -> Result<Ended, CliError> {
+    let open = async {
+        let publisher = match plan.publishes() {
+            true => Some(Publisher::open(link, plan).await?),
+            false => None,
+        };
+        let crowd = match plan.subscribes() {
+            true => Some(Crowd::open(url, trust, plan, run).await?),
+            false => None,
+        };
+        Ok::<_, CliError>((publisher, crowd))
+    };
+    let (publisher, crowd) = tokio::select! {
+        opened = open => opened?,
+        () = run.stopped() => return Ok(Ended::default()),
+    };
+    let measuring = measure(run, relay);
+    let (measured, published) = match publisher {
+        Some(publisher) => {
+            let (measured, published) = tokio::join!(measuring, publisher.publish(link, run));
+            (measured, Some(published?))
+        }
+        None => {
+            let measured = measuring.await;
+            crowd::stop_soon(run).await;
+            (measured, None)
+        }
+    };
+    let (tallies, ()) = tokio::join!(
+        async {
+            match crowd {
+                Some(crowd) => Some(crowd.finish(run).await),
+                None => None,
+            }
+        },
+        link.leave(GRACE)
+    );
+    let tallies = tallies.as_deref();
+    let report = measured.map(|measured| {
+        let (url, pid) = (link.url(), relay.map(Process::pid));
+        Report::new(plan, url, pid, &measured, published.as_ref(), tallies)
+    });
+    let nothing = report.as_ref().is_some_and(Report::is_empty);
+    let failure = tallies.and_then(crowd::cut).or_else(|| {
+        nothing.then(|| CliError::NothingCame {
+            authority: link.authority().to_owned(),
+        })
+    });
+    Ok(Ended { report, failure })
+}

@@ -1,0 +1,325 @@
+//! The result, for people and for programs.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use moqtail::transport::MoqtUrl;
+use serde::Serialize;
+
+use super::{
+    limit::{Limit, limit},
+    meter::{Measured, Used},
+    options::BenchRole,
+    plan::{Carried, Pace, Plan},
+    publisher::Published,
+    tally::Tally,
+    times::Times,
+    usage::cores,
+};
+use crate::status::bitrate;
+
+/// What `--json` prints. Fields that do not apply, or that the system does not tell, are null.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Report {
+    url: String,
+    role: &'static str,
+    subscribers: u32,
+    object_bytes: u32,
+    carried: &'static str,
+    objects_per_group: u64,
+    /// Objects a second; null when saturating.
+    rate: Option<f64>,
+    /// Objects on their way when saturating.
+    window: Option<u64>,
+    /// Measured time.
+    seconds: f64,
+    /// Objects published in it.
+    sent: Option<u64>,
+    publisher_late_ms: Option<Quantiles>,
+    delivery: Option<Delivery>,
+    generator: Option<Share>,
+    relay: Option<RelayShare>,
+    /// Share of the machine that was busy, 0 to 1.
+    machine_busy: Option<f64>,
+    /// What made the figures say less of the relay than they seem to.
+    limited_by: Option<Limit>,
+    limit: Option<String>,
+}
+
+/// What subscribers got, all of them together.
+#[derive(Clone, Debug, Serialize)]
+struct Delivery {
+    due: u64,
+    received: u64,
+    lost: u64,
+    duplicates: u64,
+    /// Streams that ended before they were complete.
+    reset_streams: u64,
+    /// Subscriptions that ended before their track, by the reason.
+    ended_early: BTreeMap<String, u64>,
+    payload_bytes: u64,
+    bits_per_second: f64,
+    objects_per_second: f64,
+    latency_ms: Option<Quantiles>,
+}
+
+/// A distribution of times in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Quantiles {
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+/// What a process used.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Share {
+    cpu_seconds: f64,
+    cores: f64,
+    peak_resident_bytes: u64,
+}
+
+/// What the relay used, also by what it delivered.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct RelayShare {
+    pid: u32,
+    #[serde(flatten)]
+    share: Share,
+    cpu_us_per_object: Option<f64>,
+    cpu_seconds_per_gb: Option<f64>,
+}
+
+impl Quantiles {
+    fn of(times: &Times) -> Option<Self> {
+        (!times.is_empty()).then(|| Self {
+            mean: times.mean(),
+            p50: times.quantile(0.5),
+            p90: times.quantile(0.9),
+            p99: times.quantile(0.99),
+            p999: times.quantile(0.999),
+            max: times.max(),
+        })
+    }
+}
+
+impl Delivery {
+    fn of(tallies: &[Tally], sent: Option<u64>, seconds: f64) -> Self {
+        let mut latencies = Times::new();
+        let mut ended_early = BTreeMap::new();
+        for tally in tallies {
+            latencies.add(&tally.latencies);
+            if let Some(reason) = &tally.ended {
+                *ended_early.entry(reason.clone()).or_default() += 1;
+            }
+        }
+        let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+        let received = sum(|tally| tally.received);
+        let bytes = sum(|tally| tally.bytes);
+        let due = match sent {
+            Some(sent) => sent * tallies.len() as u64,
+            // Subscribers alone know only what lies between their first and last object.
+            None => sum(Tally::due),
+        };
+        Self {
+            due,
+            received,
+            lost: due.saturating_sub(received),
+            duplicates: sum(|tally| tally.duplicates),
+            reset_streams: sum(|tally| tally.resets),
+            ended_early,
+            payload_bytes: bytes,
+            bits_per_second: bytes as f64 * 8.0 / seconds,
+            objects_per_second: received as f64 / seconds,
+            latency_ms: Quantiles::of(&latencies),
+        }
+    }
+}
+
+impl Share {
+    fn of(used: Used, seconds: f64) -> Self {
+        let cpu_seconds = used.cpu.as_secs_f64();
+        Self {
+            cpu_seconds,
+            cores: cpu_seconds / seconds,
+            peak_resident_bytes: used.peak,
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        plan: &Plan,
+        url: &MoqtUrl,
+        relay_pid: Option<u32>,
+        measured: &Measured,
+        published: Option<&Published>,
+        tallies: Option<&[Tally]>,
+    ) -> Self {
+        let seconds = measured.length.as_secs_f64();
+        let sent = published.map(|published| published.objects);
+        let delivery = tallies.map(|tallies| Delivery::of(tallies, sent, seconds));
+        let relay = relay_pid.zip(measured.relay).map(|(pid, used)| {
+            let share = Share::of(used, seconds);
+            let per = |amount: u64, unit: f64| {
+                (amount > 0).then(|| share.cpu_seconds * unit / amount as f64)
+            };
+            RelayShare {
+                pid,
+                share,
+                cpu_us_per_object: delivery.as_ref().and_then(|d| per(d.received, 1e6)),
+                cpu_seconds_per_gb: delivery.as_ref().and_then(|d| per(d.payload_bytes, 1e9)),
+            }
+        });
+        let late = published
+            .map(|published| &published.late)
+            .filter(|late| !late.is_empty());
+        let limit = limit(measured, late, cores());
+        Self {
+            url: url.to_string(),
+            role: match plan.role {
+                BenchRole::All => "all",
+                BenchRole::Publish => "publish",
+                BenchRole::Subscribe => "subscribe",
+            },
+            subscribers: plan.subscribers,
+            object_bytes: plan.size,
+            carried: match plan.carried {
+                Carried::Streams => "streams",
+                Carried::Datagrams => "datagrams",
+            },
+            objects_per_group: plan.objects_per_group,
+            rate: match plan.pace {
+                Pace::Rate(rate) => Some(rate),
+                Pace::Window(_) => None,
+            },
+            window: match plan.pace {
+                Pace::Rate(_) => None,
+                Pace::Window(window) => Some(window),
+            },
+            seconds,
+            sent,
+            publisher_late_ms: late.and_then(Quantiles::of),
+            delivery,
+            generator: measured.own.map(|used| Share::of(used, seconds)),
+            relay,
+            machine_busy: measured.busy,
+            limited_by: limit.as_ref().map(|(by, _)| *by),
+            limit: limit.map(|(_, reason)| reason),
+        }
+    }
+
+    /// One line of JSON.
+    pub(super) fn json(&self) -> String {
+        // Fails only for maps with keys that are no text.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        format!("{text}\n")
+    }
+
+    /// A few lines for people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let pace = match (self.rate, self.window) {
+            (Some(rate), _) => format!("{rate} objects/s"),
+            (None, Some(window)) => format!("saturating, {window} objects on the way"),
+            (None, None) => String::new(),
+        };
+        writeln!(
+            out,
+            "{} bytes in {}, {pace}, {} in a group, for {:.1} s: {}",
+            self.object_bytes, self.carried, self.objects_per_group, self.seconds, self.url
+        )?;
+        if let Some(delivery) = &self.delivery {
+            delivery.write(out, self.subscribers)?;
+        } else if let Some(sent) = self.sent {
+            writeln!(out, "  published  {sent} objects")?;
+        }
+        if let Some(late) = self.publisher_late_ms {
+            writeln!(
+                out,
+                "  publisher  behind its schedule p50 {:.1} ms, p99 {:.1} ms",
+                late.p50, late.p99
+            )?;
+        }
+        if let Some(own) = &self.generator {
+            writeln!(out, "  generator  {}", own.text())?;
+        }
+        if let Some(relay) = &self.relay {
+            write!(out, "  relay      {}", relay.share.text())?;
+            if let (Some(us), Some(gb)) = (relay.cpu_us_per_object, relay.cpu_seconds_per_gb) {
+                write!(
+                    out,
+                    "; {us:.1} us for each delivered object, {gb:.2} s for each GB"
+                )?;
+            }
+            writeln!(out)?;
+        }
+        match (self.limited_by, &self.limit) {
+            (Some(Limit::Generator), Some(reason)) => {
+                writeln!(
+                    out,
+                    "The load generator was the limit: {reason}. Use fewer subscribers, a lower rate, or another machine for it."
+                )
+            }
+            (Some(Limit::Machine), Some(reason)) => {
+                writeln!(
+                    out,
+                    "The machine was the limit: {reason}. Stop other programs, or use another machine for one side."
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing came through to anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.delivery
+            .as_ref()
+            .is_some_and(|delivery| delivery.received == 0)
+    }
+}
+
+impl Share {
+    fn text(&self) -> String {
+        format!(
+            "{:.2} processors, {:.0} MB at most",
+            self.cores,
+            self.peak_resident_bytes as f64 / 1e6
+        )
+    }
+}
+
+impl Delivery {
+    fn write(&self, out: &mut String, subscribers: u32) -> std::fmt::Result {
+        writeln!(
+            out,
+            "  delivered  {} of {} objects to {subscribers} subscribers, {:.0} objects/s, {}",
+            self.received,
+            self.due,
+            self.objects_per_second,
+            bitrate(self.bits_per_second)
+        )?;
+        if self.lost + self.duplicates + self.reset_streams > 0 {
+            writeln!(
+                out,
+                "  faults     {} lost, {} twice, {} streams reset",
+                self.lost, self.duplicates, self.reset_streams
+            )?;
+        }
+        if let Some(latency) = self.latency_ms {
+            writeln!(
+                out,
+                "  latency    p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms",
+                latency.p50, latency.p90, latency.p99, latency.p999, latency.max
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! The control stream of a driver: fairness, and the time before there is one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::BytesMut;
+use tokio::task::JoinSet;
+
+use super::support::*;
+use crate::model::{
+    ClientSetup, ControlMessage, FullTrackName, ObjectDatagram, RequestId, SetupParameters,
+    SubgroupHeader, Subscribe, VERSION, encode_control,
+};
+use crate::peer::*;
+use crate::session::{Carrier, Event, RequestHandle, Role, Session as SessionCore, SessionConfig};
+use crate::transport::{CloseReason, Connection, MemoryConnection, MemoryRecv, TransportLimits};
+
+/// Accepts the client and counts what it asks for.
+struct Counting {
+    peer: PeerHandle,
+    subscribes: Arc<AtomicUsize>,
+}
+
+impl Handler<MemoryConnection> for Counting {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::SetupRequested(_) => {
+                self.peer.call(|session, _| session.accept_setup()).unwrap();
+            }
+            Event::SubscribeRequested(_) => {
+                self.subscribes.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, _: RequestHandle) {}
+
+    fn subgroup(&mut self, _: RequestHandle, _: SubgroupHeader, _: InboundStream<MemoryRecv>) {}
+
+    fn datagram(&mut self, _: RequestHandle, _: ObjectDatagram) {}
+}
+
+fn peer(role: Role) -> PeerHandle {
+    let config = SessionConfig::new(role, Carrier::Raw);
+    PeerHandle::new(SessionCore::new(config, now()).unwrap())
+}
+
+fn client() -> Role {
+    Role::Client {
+        authority: "relay".to_owned(),
+        path: String::new(),
+    }
+}
+
+async fn run(connection: MemoryConnection, peer: PeerHandle, side: Side) -> CloseReason {
+    let mut handler = Counting {
+        peer: peer.clone(),
+        subscribes: Arc::default(),
+    };
+    drive(connection, peer, side, PeerLimits::default(), &mut handler).await
+}
+
+fn subscribe(number: u64) -> ControlMessage {
+    let track: FullTrackName = format!("live#{number}").parse().unwrap();
+    ControlMessage::Subscribe(Subscribe {
+        request_id: RequestId(2 * number),
+        track,
+        subscriber_priority: 128,
+        group_order: None,
+        forward: true,
+        filter: crate::model::Filter::LargestObject,
+        parameters: crate::model::Parameters::default(),
+    })
+}
+
+/// On one thread, everything else would stand still as long as the peer has something to say.
+#[tokio::test]
+async fn a_flood_of_requests_lets_other_tasks_run() {
+    const REQUESTS: usize = 1000;
+    let (near, far) = MemoryConnection::pair(TransportLimits::default());
+    let (mut send, mut recv) = far.open_bi().await.unwrap();
+    let mut hello = BytesMut::new();
+    let setup = ControlMessage::ClientSetup(ClientSetup {
+        versions: vec![VERSION],
+        parameters: SetupParameters::default(),
+    });
+    encode_control(&setup, &mut hello).unwrap();
+    write(&mut send, &hello).await;
+    let mut flood = BytesMut::new();
+    for number in 0..REQUESTS as u64 {
+        encode_control(&subscribe(number), &mut flood).unwrap();
+    }
+
+    let subscribes = Arc::new(AtomicUsize::default());
+    let counted = subscribes.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let peer = peer(Role::Server);
+        let limits = PeerLimits {
+            control_read: 1024,
+            ..PeerLimits::default()
+        };
+        let mut handler = Counting {
+            peer: peer.clone(),
+            subscribes: counted,
+        };
+        drive(near, peer, Side::Server, limits, &mut handler).await;
+    });
+    read_some(&mut recv, 1).await;
+    write(&mut send, &flood).await;
+    let mut seen = 0;
+    let mut turns = 0;
+    until_async("all requests", || {
+        let now = subscribes.load(Ordering::Relaxed);
+        turns += usize::from(now != seen);
+        seen = now;
+        now == REQUESTS
+    })
+    .await;
+    assert!(turns > 10, "handled in {turns} turns");
+}
+
+/// Waits until a condition holds, looking at it in every turn of this task.
+async fn until_async(what: &str, mut condition: impl FnMut() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await;
+    assert!(waited.is_ok(), "{what} did not come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_allows_no_control_stream_is_left_after_the_setup_time() {
+    let limits = TransportLimits {
+        incoming_bidi: 0,
+        ..TransportLimits::default()
+    };
+    let (near, _far) = MemoryConnection::pair(limits);
+    let reason = run(near, peer(client()), Side::Client).await;
+    assert!(
+        matches!(reason, CloseReason::Local { code: 0x11, .. }),
+        "{reason:?}"
+    );
+}
+
+/// Time does not pass here: the end is not that of the setup time.
+#[tokio::test(start_paused = true)]
+async fn a_session_can_be_closed_before_its_control_stream_came() {
+    let (near, far) = MemoryConnection::pair(TransportLimits::default());
+    let peer = peer(Role::Server);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run(near, peer.clone(), Side::Server));
+    tokio::task::yield_now().await;
+    let began = tokio::time::Instant::now();
+    peer.call(|session, _| session.close(crate::model::SessionCode::NO_ERROR, "leaving"));
+    let reason = far.closed().await;
+    assert!(
+        matches!(reason, CloseReason::Peer { code: 0, .. }),
+        "{reason:?}"
+    );
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+}

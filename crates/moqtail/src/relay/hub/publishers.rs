@@ -1,0 +1,248 @@
+//! The relay's subscriptions at publishers, and the tracks that these offer.
+
+use std::time::Instant;
+
+use super::{Action, Hub, SessionId, TrackId, Upstream, UpstreamId};
+use crate::{
+    model::{FullTrackName, Location, PublishDoneCode, PublishErrorCode, SubscribeErrorCode},
+    session::RequestHandle,
+};
+
+impl Hub {
+    /// A publisher answered SUBSCRIBE_OK.
+    pub(crate) fn upstream_accepted(&mut self, id: UpstreamId, largest: Option<Location>) {
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return;
+        };
+        upstream.active = true;
+        let track = upstream.track;
+        self.go_live(track, largest);
+    }
+
+    /// A publisher answered SUBSCRIBE_ERROR, or could not be asked.
+    pub(crate) fn upstream_rejected(
+        &mut self,
+        id: UpstreamId,
+        code: SubscribeErrorCode,
+        now: Instant,
+    ) {
+        let Some(upstream) = self.upstreams.get(&id) else {
+            return;
+        };
+        if let Some(track) = self.tracks.get_mut(&upstream.track) {
+            track.refusal = Some(code);
+        }
+        self.upstream_lost(id, now);
+    }
+
+    /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
+    pub(crate) fn upstream_done(&mut self, id: UpstreamId, status: PublishDoneCode, reason: &str) {
+        let Some(id) = self.remove_upstream(id) else {
+            return;
+        };
+        if !self.is_live(id) {
+            self.end_track(id, status, reason);
+        } else if status == PublishDoneCode::TRACK_ENDED
+            && let Some(track) = self.tracks.get_mut(&id)
+        {
+            track.ended_by_one = Some(reason.to_owned());
+        }
+    }
+
+    /// The publisher broke the data model: the track ends for everybody, and all its publishers are left with
+    /// UNSUBSCRIBE (draft-14 §2.5).
+    pub(crate) fn upstream_malformed(&mut self, id: UpstreamId, reason: &str) {
+        if let Some(upstream) = self.upstreams.get(&id) {
+            self.end_track(upstream.track, PublishDoneCode::MALFORMED_TRACK, reason);
+        }
+    }
+
+    /// PUBLISH came and is allowed.
+    pub(crate) fn publish_requested(
+        &mut self,
+        session: SessionId,
+        handle: RequestHandle,
+        name: FullTrackName,
+        largest: Option<Location>,
+    ) {
+        let Some(member) = self.sessions.get(&session) else {
+            return;
+        };
+        let known = self.names.get(&name).copied();
+        let publishers = known
+            .and_then(|id| self.tracks.get(&id))
+            .map_or(0, |t| t.upstreams.len());
+        let full = if publishers >= self.limits.max_publishers_per_track {
+            let reason = "the track has as many publishers as it may";
+            Some((PublishErrorCode::UNINTERESTED, reason))
+        } else if member.published >= self.limits.max_published_per_session {
+            let reason = "the session offers as many tracks as it may";
+            Some((PublishErrorCode::INTERNAL_ERROR, reason))
+        } else if known.is_none() && self.tracks.len() >= self.limits.max_tracks {
+            let reason = "relay holds as many tracks as it may";
+            Some((PublishErrorCode::INTERNAL_ERROR, reason))
+        } else {
+            None
+        };
+        if let Some((code, reason)) = full {
+            self.actions.push_back(Action::RejectPublish {
+                session,
+                handle,
+                code,
+                reason,
+            });
+            return;
+        }
+        let track = known.unwrap_or_else(|| self.create_track(name));
+        // draft-14 §8.4: Forward is 1 if at least one subscriber wants objects.
+        let forward = self.tracks.get(&track).is_some_and(|t| t.wants_forward());
+        let upstream = self.add_upstream(track, session, true, forward);
+        self.actions.push_back(Action::AcceptPublish {
+            session,
+            handle,
+            upstream,
+            track,
+            forward,
+        });
+        self.go_live(track, largest);
+    }
+
+    /// Sends SUBSCRIBE for the track to a publisher that is not yet asked.
+    pub(super) fn ask(&mut self, id: TrackId, session: SessionId) {
+        let (Some(track), Some(member)) = (self.tracks.get(&id), self.sessions.get(&session))
+        else {
+            return;
+        };
+        let asked = track
+            .upstreams
+            .iter()
+            .any(|u| self.upstreams.get(u).is_some_and(|u| u.session == session));
+        if asked
+            || track.ended
+            || track.upstreams.len() >= self.limits.max_publishers_per_track
+            || member.upstreams.len() >= self.limits.max_upstreams_per_session
+        {
+            return;
+        }
+        let name = track.name.clone();
+        // draft-14 §9.7: a relay asks with Forward 1 whatever its subscribers said.
+        let upstream = self.add_upstream(id, session, false, true);
+        self.actions.push_back(Action::SubscribeUpstream {
+            session,
+            upstream,
+            track: id,
+            name,
+        });
+    }
+
+    fn add_upstream(
+        &mut self,
+        track: TrackId,
+        session: SessionId,
+        published: bool,
+        forward: bool,
+    ) -> UpstreamId {
+        let id = UpstreamId(self.next_upstream);
+        self.next_upstream += 1;
+        let upstream = Upstream {
+            session,
+            track,
+            published,
+            active: published,
+            forward,
+        };
+        self.upstreams.insert(id, upstream);
+        if let Some(track) = self.tracks.get_mut(&track) {
+            track.upstreams.push(id);
+        }
+        if let Some(member) = self.sessions.get_mut(&session) {
+            member.upstreams.insert(id);
+            member.published += usize::from(published);
+        }
+        id
+    }
+
+    /// Forgets an upstream subscription; the track no longer counts on it.
+    fn remove_upstream(&mut self, id: UpstreamId) -> Option<TrackId> {
+        let upstream = self.forget_upstream(id)?;
+        let track = self.tracks.get_mut(&upstream.track)?;
+        track.upstreams.retain(|u| *u != id);
+        Some(upstream.track)
+    }
+
+    fn forget_upstream(&mut self, id: UpstreamId) -> Option<Upstream> {
+        let upstream = self.upstreams.remove(&id)?;
+        if let Some(member) = self.sessions.get_mut(&upstream.session) {
+            member.upstreams.remove(&id);
+            member.published -= usize::from(upstream.published);
+        }
+        Some(upstream)
+    }
+
+    /// A publisher refused or vanished without PUBLISH_DONE.
+    pub(super) fn upstream_lost(&mut self, upstream: UpstreamId, now: Instant) {
+        let Some(id) = self.remove_upstream(upstream) else {
+            return;
+        };
+        if self.is_live(id) {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        // One that died unnoticed and came back may have ended the track already.
+        if let Some(reason) = track.ended_by_one.take() {
+            return self.end_track(id, PublishDoneCode::TRACK_ENDED, &reason);
+        }
+        let vanished = track.has_served() && track.linger_until.is_none() && !track.ended;
+        if vanished {
+            track.linger_until = Some(now + self.limits.publisher_linger);
+            let name = track.name.clone();
+            self.arm(id);
+            for publisher in self.publishers_of(name.namespace()) {
+                self.ask(id, publisher);
+            }
+        } else if track.upstreams.is_empty() {
+            let code = track
+                .refusal
+                .unwrap_or(SubscribeErrorCode::TRACK_DOES_NOT_EXIST);
+            self.refuse_waiting(id, code, "track not found: no publisher has it");
+        }
+        self.release(id);
+    }
+
+    /// Leaves a publisher, which the track was taken from already.
+    pub(super) fn unsubscribe(&mut self, id: UpstreamId) {
+        if let Some(upstream) = self.forget_upstream(id)
+            && self.sessions.contains_key(&upstream.session)
+        {
+            let session = upstream.session;
+            self.actions.push_back(Action::UnsubscribeUpstream {
+                session,
+                upstream: id,
+            });
+        }
+    }
+
+    /// Tells publishers that came by PUBLISH whether anybody wants objects.
+    pub(super) fn forward_upstream(&mut self, id: TrackId) {
+        let Some(track) = self.tracks.get(&id) else {
+            return;
+        };
+        let wanted = track.wants_forward();
+        for upstream_id in &track.upstreams {
+            let Some(upstream) = self.upstreams.get_mut(upstream_id) else {
+                continue;
+            };
+            let here = self.sessions.contains_key(&upstream.session);
+            if here && upstream.published && upstream.forward != wanted {
+                upstream.forward = wanted;
+                self.actions.push_back(Action::ForwardUpstream {
+                    session: upstream.session,
+                    upstream: *upstream_id,
+                    forward: wanted,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What one session can make the relay hold.
+
+use super::*;
+
+/// A hub where one session may have at most so many of anything.
+fn capped(change: impl FnOnce(&mut RelayLimits)) -> Relay {
+    let base = Relay::new();
+    let mut limits = RelayLimits::default();
+    change(&mut limits);
+    Relay::with_limits(limits, base.now)
+}
+
+#[test]
+fn namespaces_of_one_session_are_capped() {
+    let mut relay = capped(|limits| limits.max_namespaces_per_session = 2);
+    for (number, name) in [(0, "a"), (1, "b"), (2, "c")] {
+        let name = name.parse().unwrap();
+        relay
+            .hub
+            .namespace_published(PUBLISHER, handle(number), name, relay.now);
+    }
+    let answers = relay.actions();
+    assert!(matches!(
+        answers[..],
+        [
+            Action::AcceptNamespace { .. },
+            Action::AcceptNamespace { .. },
+            Action::RejectNamespace {
+                code: PublishNamespaceErrorCode::INTERNAL_ERROR,
+                ..
+            }
+        ]
+    ));
+    assert!(asked(&relay.subscribe(VIEWER, handle(5), "c#x")).is_empty());
+    assert_eq!(
+        relay.announce(BACKUP, "c").len(),
+        1,
+        "others are not concerned"
+    );
+
+    relay.hub.namespace_done(PUBLISHER, handle(0));
+    let name = "c".parse().unwrap();
+    relay
+        .hub
+        .namespace_published(PUBLISHER, handle(3), name, relay.now);
+    assert!(matches!(
+        relay.actions()[..],
+        [Action::AcceptNamespace { .. }]
+    ));
+}
+
+#[test]
+fn tracks_offered_by_one_session_are_capped() {
+    let mut relay = capped(|limits| limits.max_published_per_session = 1);
+    let mut publish = |session, number, name: &str| {
+        let name = name.parse().unwrap();
+        relay
+            .hub
+            .publish_requested(session, handle(number), name, None);
+        relay.actions().into_iter().find_map(|action| match action {
+            Action::RejectPublish { code, .. } => Some(code),
+            _ => None,
+        })
+    };
+    assert_eq!(publish(PUBLISHER, 1, "live#a"), None);
+    let refused = Some(PublishErrorCode::INTERNAL_ERROR);
+    assert_eq!(publish(PUBLISHER, 2, "live#b"), refused);
+    assert_eq!(publish(BACKUP, 1, "live#b"), None);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "");
+    relay.actions();
+    let name = "live#c".parse().unwrap();
+    relay
+        .hub
+        .publish_requested(PUBLISHER, handle(3), name, None);
+    assert!(
+        relay
+            .actions()
+            .iter()
+            .any(|a| matches!(a, Action::AcceptPublish { .. }))
+    );
+}
+
+#[test]
+fn subscriptions_of_one_session_are_capped() {
+    let mut relay = capped(|limits| limits.max_subscriptions_per_session = 1);
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live#a");
+    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    relay.actions();
+    let refused = [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)];
+    assert_eq!(
+        rejected(&relay.subscribe(VIEWER, handle(6), "live#a")),
+        refused
+    );
+    assert_eq!(
+        accepted(&relay.subscribe(OTHER, handle(5), "live#a")).len(),
+        1
+    );
+    relay.hub.downstream_left(VIEWER, handle(5));
+    assert_eq!(
+        accepted(&relay.subscribe(VIEWER, handle(7), "live#a")).len(),
+        1
+    );
+}
+
+/// One viewer that asks for names nobody has must not use up what the publisher can be asked.
+#[test]
+fn a_flood_of_unknown_names_below_a_namespace_waits_in_small_numbers() {
+    let mut relay = capped(|limits| limits.max_waiting_per_session = 2);
+    relay.announce(PUBLISHER, "live");
+    for number in 0..2 {
+        let track = format!("live#{number}");
+        assert_eq!(
+            asked(&relay.subscribe(VIEWER, handle(number), &track)),
+            [PUBLISHER]
+        );
+    }
+    let refused = [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)];
+    assert_eq!(
+        rejected(&relay.subscribe(VIEWER, handle(7), "live#7")),
+        refused
+    );
+    assert_eq!(
+        asked(&relay.subscribe(OTHER, handle(5), "live#7")),
+        [PUBLISHER]
+    );
+
+    let unknown = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    relay
+        .hub
+        .upstream_rejected(UpstreamId(0), unknown, relay.now);
+    relay.hub.upstream_accepted(UpstreamId(1), None);
+    relay.actions();
+    for number in 8..10 {
+        let track = format!("live#{number}");
+        assert_eq!(
+            asked(&relay.subscribe(VIEWER, handle(number), &track)),
+            [PUBLISHER]
+        );
+    }
+}
+
+#[test]
+fn what_one_publisher_is_asked_for_is_capped() {
+    let mut relay = capped(|limits| limits.max_upstreams_per_session = 1);
+    relay.announce(PUBLISHER, "live");
+    assert_eq!(
+        asked(&relay.subscribe(VIEWER, handle(5), "live#a")),
+        [PUBLISHER]
+    );
+    let refused = [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)];
+    assert_eq!(
+        rejected(&relay.subscribe(VIEWER, handle(6), "live#b")),
+        refused
+    );
+    assert_eq!(relay.hub.tracks.len(), 1);
+    assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
+    relay.hub.downstream_left(VIEWER, handle(5));
+    relay.actions();
+    assert_eq!(
+        asked(&relay.subscribe(OTHER, handle(5), "live#c")),
+        [BACKUP, PUBLISHER]
+    );
+}
+
+#[test]
+fn publishers_of_one_namespace_are_found_newest_first_and_no_more_than_can_be_asked() {
+    let mut routes = Routes::default();
+    let namespace: TrackNamespace = "live/cam".parse().unwrap();
+    for number in 0..100 {
+        routes.insert(&namespace, SessionId(number));
+        routes.insert(&"live".parse().unwrap(), SessionId(number));
+    }
+    let found = routes.matching(&namespace, 2);
+    assert_eq!(found, [SessionId(99), SessionId(98)]);
+    assert_eq!(routes.matching(&namespace, usize::MAX).len(), 100);
+}
+
+/// PUBLISH_NAMESPACE is small, and there may be very many tracks under it.
+#[test]
+fn an_announcement_takes_running_tracks_over_bit_by_bit() {
+    const TRACKS: u64 = 200;
+    let mut relay = Relay::new();
+    for number in 0..TRACKS {
+        let name = format!("live/{number}#x").parse().unwrap();
+        let publisher = [PUBLISHER, OTHER][(number % 2) as usize];
+        let hub = &mut relay.hub;
+        hub.publish_requested(publisher, handle(number), name, None);
+        relay.subscribe(VIEWER, handle(number), &format!("live/{number}#x"));
+    }
+    let first = asked(&relay.announce(BACKUP, "live")).len();
+    assert!(first > 0 && first < TRACKS as usize, "{first} at once");
+    let mut taken = first;
+    while relay.hub.deadline().is_some_and(|at| at <= relay.now) {
+        taken += asked(&relay.pass(Duration::ZERO)).len();
+    }
+    assert_eq!(taken, TRACKS as usize);
+
+    relay.hub.session_closed(BACKUP, relay.now);
+    relay.hub.session_opened(BACKUP);
+    relay.announce(BACKUP, "live");
+    relay.hub.namespace_done(BACKUP, handle(0));
+    relay.actions();
+    assert!(asked(&relay.pass(Duration::ZERO)).is_empty(), "withdrawn");
+    assert_eq!(relay.hub.deadline(), None);
+}

@@ -1,0 +1,179 @@
+//! The life of a track in the hub: created, live, lingering, ended, dropped.
+
+use std::time::Instant;
+
+use super::{Action, Hub, LargestSource, Track, TrackId};
+use crate::model::{FullTrackName, Location, PublishDoneCode, SubscribeErrorCode, TrackAlias};
+
+impl Hub {
+    /// Ends waits that took too long, and goes on with what was left for later. To be called again as long as
+    /// [`Hub::deadline`] is not after `now`.
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        self.go_on(now);
+        while let Some(&(at, id)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.remove(&(at, id));
+            let Some(track) = self.tracks.get_mut(&id) else {
+                continue;
+            };
+            track.armed = None;
+            let linger = track.linger_until;
+            if linger.is_some_and(|until| until <= now) {
+                let reason = "the publisher is gone and did not come back";
+                self.end_track(id, PublishDoneCode::INTERNAL_ERROR, reason);
+            } else {
+                let reason = "no publisher answered in time";
+                self.refuse_waiting(id, SubscribeErrorCode::TIMEOUT, reason);
+                self.release(id);
+            }
+        }
+    }
+
+    pub(super) fn is_live(&self, id: TrackId) -> bool {
+        self.tracks.get(&id).is_some_and(|track| {
+            track
+                .upstreams
+                .iter()
+                .any(|u| self.upstreams.get(u).is_some_and(|u| u.active))
+        })
+    }
+
+    pub(super) fn create_track(&mut self, name: FullTrackName) -> TrackId {
+        let id = TrackId(self.next_track);
+        self.next_track += 1;
+        self.tracks.insert(id, Track::new(name.clone()));
+        self.names.insert(name.clone(), id);
+        let alias = TrackAlias(id.0);
+        self.actions.push_back(Action::CreateTrack {
+            track: id,
+            name,
+            alias,
+        });
+        id
+    }
+
+    /// Notes when the track is next looked at.
+    pub(super) fn arm(&mut self, id: TrackId) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let deadline = track.deadline();
+        let before = std::mem::replace(&mut track.armed, deadline);
+        if before == deadline {
+            return;
+        }
+        if let Some(at) = before {
+            self.deadlines.remove(&(at, id));
+        }
+        if let Some(at) = deadline {
+            self.deadlines.insert((at, id));
+        }
+    }
+
+    /// A publisher serves the track: waiting subscribers are accepted (draft-14 §8.3).
+    pub(super) fn go_live(&mut self, id: TrackId, largest: Option<Location>) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        track.answer_by = None;
+        track.linger_until = None;
+        track.refusal = None;
+        track.ended_by_one = None;
+        for (subscriber, request) in track.take_waiting() {
+            track.serve(subscriber, request.forward);
+            let (session, handle) = subscriber;
+            if let Some(member) = self.sessions.get_mut(&session) {
+                member.waiting -= 1;
+            }
+            self.actions.push_back(Action::AcceptSubscribe {
+                session,
+                handle,
+                track: id,
+                request,
+                largest: LargestSource::Upstream(largest),
+            });
+        }
+        self.arm(id);
+    }
+
+    pub(super) fn refuse_waiting(
+        &mut self,
+        id: TrackId,
+        code: SubscribeErrorCode,
+        reason: &'static str,
+    ) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        track.answer_by = None;
+        for subscriber in track.take_waiting().into_keys() {
+            self.downstreams.remove(&subscriber);
+            if let Some(member) = self.sessions.get_mut(&subscriber.0) {
+                member.subscriptions -= 1;
+                member.waiting -= 1;
+            }
+            self.reject(subscriber, code, reason);
+        }
+        self.arm(id);
+        self.forward_upstream(id);
+    }
+
+    /// Seals the log and lets the subscribers have the rest of it.
+    pub(super) fn end_track(&mut self, id: TrackId, status: PublishDoneCode, reason: &str) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if track.ended {
+            return;
+        }
+        track.ended = true;
+        track.linger_until = None;
+        self.names.remove(&track.name);
+        let publishers = std::mem::take(&mut track.upstreams);
+        let reason = reason.to_owned();
+        self.actions.push_back(Action::EndTrack {
+            track: id,
+            status,
+            reason,
+        });
+        for upstream in publishers {
+            self.unsubscribe(upstream);
+        }
+        self.refuse_waiting(
+            id,
+            SubscribeErrorCode::TRACK_DOES_NOT_EXIST,
+            "track not found: it ended",
+        );
+        self.release(id);
+    }
+
+    /// Lets go of upstream subscriptions that nobody needs, and of a track without anybody.
+    pub(super) fn release(&mut self, id: TrackId) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if !track.is_unwanted() {
+            return;
+        }
+        let (kept, unneeded): (Vec<_>, Vec<_>) = track
+            .upstreams
+            .iter()
+            .partition(|u| self.upstreams.get(u).is_some_and(|u| u.published));
+        track.upstreams = kept;
+        // Nobody is left to wait or linger for.
+        track.answer_by = None;
+        track.linger_until = None;
+        let gone = track.upstreams.is_empty();
+        self.arm(id);
+        for upstream in unneeded {
+            self.unsubscribe(upstream);
+        }
+        if gone && let Some(track) = self.tracks.remove(&id) {
+            if !track.ended {
+                self.names.remove(&track.name);
+            }
+            self.actions.push_back(Action::DropTrack { track: id });
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What is kept of publishers, with a session that is set up and goes nowhere.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::directory::Delivery;
+use super::*;
+use crate::model::{
+    ClientSetup, ControlDecoder, ControlMessage, Filter, GroupOrder, Location, Parameter,
+    Parameters, PublishDoneCode, RequestId, SetupParameter, SetupParameters, Subscribe, TrackAlias,
+    VERSION, encode_control,
+};
+use crate::peer::{Track, TrackPool};
+use crate::relay::{DownstreamRequest, UpstreamId};
+use crate::session::{Event, Output, PublishRequest, RequestHandle, SubscribeAccepted};
+use crate::track::{Admission, AttachError, MalformedTrack, StartInfo, SubscriptionParams};
+
+const SESSION: SessionId = SessionId(0);
+
+/// Delivers nothing, and keeps what it was asked for.
+#[derive(Clone, Default)]
+struct Nowhere(Arc<Mutex<Vec<SubscriptionParams>>>);
+
+impl Delivery for Nowhere {
+    fn attach(
+        &self,
+        _: RequestHandle,
+        track: &Arc<Track>,
+        params: SubscriptionParams,
+        _: Admission,
+    ) -> Result<StartInfo, AttachError> {
+        lock(&self.0).push(params);
+        Ok(StartInfo {
+            alias: track.alias(),
+            largest: None,
+            start: Location::default(),
+            end_group: None,
+        })
+    }
+
+    fn detach(&self, _: RequestHandle) {}
+}
+
+/// A session whose client takes any number of requests.
+fn established() -> PeerHandle {
+    let config = SessionConfig::new(Role::Server, crate::session::Carrier::Raw);
+    let peer = PeerHandle::new(Session::new(config, now()).unwrap());
+    let setup = ControlMessage::ClientSetup(ClientSetup {
+        versions: vec![VERSION],
+        parameters: SetupParameters(vec![SetupParameter::MaxRequestId(1 << 20)]),
+    });
+    let mut bytes = BytesMut::new();
+    encode_control(&setup, &mut bytes).unwrap();
+    peer.call(|session, now| {
+        session.control_bytes(&bytes, now);
+        session.accept_setup().unwrap();
+    });
+    peer
+}
+
+/// The client asks for `live#a`.
+fn subscribe(peer: &PeerHandle) -> RequestHandle {
+    let subscribe = ControlMessage::Subscribe(Subscribe {
+        request_id: RequestId(0),
+        track: "live#a".parse().unwrap(),
+        subscriber_priority: 128,
+        group_order: None,
+        forward: true,
+        filter: Filter::LargestObject,
+        parameters: Parameters::default(),
+    });
+    let mut bytes = BytesMut::new();
+    encode_control(&subscribe, &mut bytes).unwrap();
+    peer.call(|session, now| {
+        session.control_bytes(&bytes, now);
+        std::iter::from_fn(|| session.poll_output())
+            .find_map(|output| match output {
+                Output::Event(Event::SubscribeRequested(request)) => Some(request.handle),
+                _ => None,
+            })
+            .unwrap()
+    })
+}
+
+struct Fixture {
+    directory: Directory,
+    peer: PeerHandle,
+    upstreams: Upstreams,
+    delivery: Nowhere,
+    viewer: RequestHandle,
+}
+
+impl Fixture {
+    /// A session that announces `live` and subscribes to `live#a` itself.
+    fn new() -> Self {
+        let mut directory =
+            Directory::new(RelayConfig::default(), Arc::new(TrackPool::new(usize::MAX)));
+        let (peer, upstreams) = (established(), Upstreams::default());
+        let delivery = Nowhere::default();
+        let entry = SessionEntry {
+            peer: peer.clone(),
+            delivery: Box::new(delivery.clone()),
+            upstreams: upstreams.clone(),
+        };
+        assert!(directory.open(SESSION, entry));
+        let viewer = subscribe(&peer);
+        let handle = RequestHandle(999);
+        let namespace = "live".parse().unwrap();
+        directory
+            .hub
+            .namespace_published(SESSION, handle, namespace, now());
+        let request = DownstreamRequest {
+            filter: Filter::LargestObject,
+            forward: false,
+            priority: 128,
+            group_order: None,
+            delivery_timeout: Some(Duration::from_millis(800)),
+        };
+        let name = "live#a".parse().unwrap();
+        directory
+            .hub
+            .subscribe_requested(SESSION, viewer, name, request, now());
+        directory.run();
+        assert_eq!(lock(&upstreams).len(), 1);
+        Self {
+            directory,
+            peer,
+            upstreams,
+            delivery,
+            viewer,
+        }
+    }
+
+    /// SUBSCRIBE_OK of a publisher, with this DELIVERY TIMEOUT in ms.
+    fn accepts(&mut self, handle: RequestHandle, timeout: u64) {
+        let accepted = SubscribeAccepted {
+            handle,
+            alias: TrackAlias(7),
+            expires: None,
+            group_order: GroupOrder::Descending,
+            largest: None,
+            parameters: Parameters(vec![Parameter::DeliveryTimeout(timeout)]),
+        };
+        self.directory.upstream_accepted(SESSION, &accepted);
+    }
+
+    /// What the session would send.
+    fn sent(&self) -> Vec<ControlMessage> {
+        let mut decoder = ControlDecoder::default();
+        self.peer.call(|session, _| {
+            while let Some(output) = session.poll_output() {
+                if let Output::Control(bytes) = output {
+                    decoder.push(&bytes);
+                }
+            }
+        });
+        std::iter::from_fn(|| decoder.next().unwrap()).collect()
+    }
+
+    fn upstream(&self) -> RequestHandle {
+        *lock(&self.upstreams).first_key_value().unwrap().0
+    }
+
+    fn is_clean(&self) -> bool {
+        lock(&self.upstreams).is_empty()
+            && self.directory.asked() == 0
+            && self.peer.call(|session, _| session.load().subscriptions) == 0
+    }
+}
+
+/// S8.3-06, S8.4-11, S9.7-18, S9.2.1.2-09: upstream is asked for everything from now on, whatever the subscriber said.
+#[tokio::test]
+async fn upstream_is_asked_with_forward_and_without_the_subscribers_timeout() {
+    let sent = Fixture::new().sent();
+    let subscribes: Vec<_> = sent
+        .iter()
+        .filter_map(|message| match message {
+            ControlMessage::Subscribe(subscribe) => Some(subscribe),
+            _ => None,
+        })
+        .collect();
+    let [subscribe] = subscribes[..] else {
+        panic!("{sent:?}")
+    };
+    assert!(subscribe.forward);
+    assert_eq!(subscribe.filter, Filter::LargestObject);
+    assert_eq!(subscribe.parameters, Parameters::default());
+}
+
+/// S9.2.1.2-03, S9.7-17: both timeouts are in force, and the publisher's order where the subscriber has none.
+#[tokio::test]
+async fn a_subscriber_is_served_as_the_publisher_says() {
+    let mut fixture = Fixture::new();
+    let handle = fixture.upstream();
+    fixture.accepts(handle, 500);
+    let served = lock(&fixture.delivery.0).clone();
+    assert_eq!(served.len(), 1);
+    assert_eq!(served[0].delivery_timeout, Some(Duration::from_millis(800)));
+    assert_eq!(
+        served[0].publisher_timeout,
+        Some(Duration::from_millis(500))
+    );
+    assert_eq!(served[0].group_order, GroupOrder::Descending);
+}
+
+/// A second publisher could make the first one's subscribers lose objects.
+#[tokio::test]
+async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said() {
+    let mut fixture = Fixture::new();
+    let first = fixture.upstream();
+    fixture.accepts(first, 900);
+    let other = SessionId(1);
+    let peer = established();
+    let viewer = subscribe(&peer);
+    let entry = SessionEntry {
+        peer,
+        delivery: Box::new(fixture.delivery.clone()),
+        upstreams: Upstreams::default(),
+    };
+    assert!(fixture.directory.open(other, entry));
+    let offer = PublishRequest {
+        handle: RequestHandle(5),
+        track: "live#a".parse().unwrap(),
+        alias: TrackAlias(3),
+        group_order: GroupOrder::Ascending,
+        largest: None,
+        forward: true,
+        parameters: Parameters(vec![Parameter::DeliveryTimeout(1)]),
+    };
+    fixture.directory.publish_requested(other, &offer);
+    let request = DownstreamRequest {
+        filter: Filter::LargestObject,
+        forward: true,
+        priority: 128,
+        group_order: None,
+        delivery_timeout: None,
+    };
+    let name = "live#a".parse().unwrap();
+    let hub = &mut fixture.directory.hub;
+    hub.subscribe_requested(other, viewer, name, request, now());
+    fixture.directory.run();
+    let last = *lock(&fixture.delivery.0).last().unwrap();
+    assert_eq!(last.publisher_timeout, Some(Duration::from_millis(900)));
+    assert_eq!(last.group_order, GroupOrder::Descending);
+}
+
+/// The whole log of the track would stay with what is kept of its publisher.
+#[tokio::test]
+async fn nothing_is_kept_of_a_malformed_track() {
+    let mut fixture = Fixture::new();
+    let error = MalformedTrack::AfterTrackEnd {
+        at: Location::new(1, 0),
+        end: Location::default(),
+    };
+    fixture.directory.malformed(UpstreamId(0), &error);
+    assert!(fixture.is_clean());
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_publisher_that_its_last_viewer_left_before_its_end() {
+    let mut fixture = Fixture::new();
+    let handle = fixture.upstream();
+    if let Some(upstream) = lock(&fixture.upstreams).get_mut(&handle) {
+        upstream.done(PublishDoneCode::TRACK_ENDED, "over".to_owned());
+    }
+    fixture
+        .directory
+        .hub
+        .downstream_left(SESSION, fixture.viewer);
+    fixture.directory.run();
+    assert!(fixture.is_clean());
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_publisher_that_refuses_or_whose_session_ends() {
+    let mut fixture = Fixture::new();
+    let handle = fixture.upstream();
+    let unknown = crate::model::SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    fixture
+        .peer
+        .call(|session, _| session.unsubscribe(handle))
+        .unwrap();
+    fixture
+        .directory
+        .upstream_rejected(SESSION, handle, unknown);
+    assert!(fixture.is_clean());
+
+    let mut fixture = Fixture::new();
+    fixture.directory.close(SESSION);
+    assert_eq!(fixture.directory.asked(), 0);
+    assert_eq!(fixture.directory.stats(), RelayStats::default());
+    assert!(lock(&fixture.upstreams).is_empty());
+}

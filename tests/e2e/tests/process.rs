@@ -1,0 +1,465 @@
+//! Processes that die at any moment, and what the others make of it.
+
+#![cfg(all(target_os = "linux", feature = "process"))]
+
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use moqtail_e2e::{Clock, FRAME_RATE, Process, Relay, Scratch, Usage, chunks, playable};
+use moqtail_sim::Rng;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+/// How long processes are killed, unless `CHAOS_SECONDS` says otherwise.
+const CHAOS_SECONDS: u64 = 60;
+
+/// From one line to the next.
+const LINE_EVERY: Duration = Duration::from_millis(20);
+
+/// What a relay may grow by while it carries two broadcasts: their logs.
+const RELAY_GROWTH: u64 = 32 << 20;
+
+/// How long a program may take to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Lines that never end, each with its number and a text that follows from it. Several readers count on from each other.
+struct Counter {
+    next: Arc<AtomicU64>,
+    rest: Vec<u8>,
+}
+
+impl Counter {
+    fn new(next: &Arc<AtomicU64>) -> Self {
+        Self {
+            next: next.clone(),
+            rest: Vec::new(),
+        }
+    }
+}
+
+fn line(number: u64) -> String {
+    format!("{number} {:x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+impl Read for Counter {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.rest.is_empty() {
+            pause(LINE_EVERY);
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            self.rest = format!("{}\n", line(number)).into_bytes();
+        }
+        let taken = self.rest.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&self.rest[..taken]);
+        self.rest.drain(..taken);
+        Ok(taken)
+    }
+}
+
+/// The numbers of all complete lines; each is whole, and none comes twice or late.
+fn numbers(output: &[u8]) -> Vec<u64> {
+    let text = std::str::from_utf8(output).expect("text");
+    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+    let numbers: Vec<u64> = complete
+        .lines()
+        .map(|whole| {
+            let number = whole.split(' ').next().and_then(|n| n.parse().ok());
+            let number = number.unwrap_or_else(|| panic!("{whole:?}"));
+            assert_eq!(whole, line(number));
+            number
+        })
+        .collect();
+    let back = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
+    assert_eq!(back, None, "lines go back");
+    numbers
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Relay,
+    Lines,
+    Film,
+    LineViewer(usize),
+    FilmViewer,
+}
+
+const PARTS: [Part; 7] = [
+    Part::Lines,
+    Part::Film,
+    Part::LineViewer(0),
+    Part::LineViewer(1),
+    Part::FilmViewer,
+    Part::Lines,
+    Part::Relay,
+];
+
+/// Two broadcasts at one relay, with their viewers.
+struct Cast {
+    scratch: Scratch,
+    film_path: String,
+    next: Arc<AtomicU64>,
+    urls: [String; 2],
+    port: u16,
+    relay: Option<Relay>,
+    /// Resident memory of the relay when it had settled.
+    relay_settled: Option<u64>,
+    lines: Process,
+    film: Process,
+    line_viewers: [Process; 2],
+    film_viewer: Process,
+}
+
+impl Cast {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let film_path = scratch.write("film.mp4", moqtail_media::sample());
+        let film_path = film_path.to_str().expect("a path in UTF-8").to_owned();
+        let next = Arc::new(AtomicU64::new(0));
+        let relay = Relay::start();
+        let urls = [relay.quic(), relay.web()];
+        Self {
+            port: relay.port(),
+            lines: publish_lines(&urls[0], &next),
+            film: publish_film(&urls[1], &film_path),
+            line_viewers: [view_lines(&urls[0]), view_lines(&urls[1])],
+            film_viewer: view_film(&urls[0]),
+            relay_settled: None,
+            scratch,
+            film_path,
+            next,
+            urls,
+            relay: Some(relay),
+        }
+    }
+
+    /// Kills a part and starts it again.
+    fn kill(&mut self, part: Part, away: Duration) {
+        let Self {
+            urls: [quic, web],
+            next,
+            film_path,
+            ..
+        } = self;
+        let (process, start): (&mut Process, Box<dyn FnOnce() -> Process>) = match part {
+            Part::Relay => return self.kill_relay(away),
+            Part::Lines => (&mut self.lines, Box::new(|| publish_lines(quic, next))),
+            Part::Film => (&mut self.film, Box::new(|| publish_film(web, film_path))),
+            Part::LineViewer(at) => {
+                let url = if at == 0 { quic } else { web };
+                (&mut self.line_viewers[at], Box::new(|| view_lines(url)))
+            }
+            Part::FilmViewer => (&mut self.film_viewer, Box::new(|| view_film(quic))),
+        };
+        process.kill();
+        pause(away);
+        let killed = std::mem::replace(process, start()).finish();
+        assert_eq!(killed.code, None, "{part:?}: {:#?}", killed.stderr);
+        match part {
+            Part::LineViewer(_) => drop(numbers(&killed.stdout)),
+            Part::FilmViewer => drop(chunks(&killed.stdout)),
+            _ => {}
+        }
+    }
+
+    fn kill_relay(&mut self, away: Duration) {
+        self.assert_relay_is_flat();
+        if let Some(relay) = self.relay.take() {
+            relay.kill();
+        }
+        pause(away);
+        self.relay = Some(Relay::start_on(self.port));
+        self.relay_settled = None;
+    }
+
+    fn assert_relay_is_flat(&mut self) {
+        let now = self.relay_bytes();
+        let settled = *self.relay_settled.get_or_insert(now);
+        assert!(
+            now < settled + RELAY_GROWTH,
+            "the relay grew from {settled} to {now} bytes"
+        );
+    }
+
+    /// Waits until every viewer has something that was published from now on; returns how long that took.
+    fn wait_for_all(&mut self) -> Duration {
+        let clock = Clock::start();
+        let from = self.next.load(Ordering::Relaxed);
+        for viewer in &self.line_viewers {
+            viewer.wait_stdout("a line from now on", |output| {
+                let tail = output.get(output.len().saturating_sub(256)..)?;
+                let tail = String::from_utf8_lossy(tail).into_owned();
+                let mut lines = tail.lines().rev().skip(1);
+                let last: u64 = lines.next()?.split(' ').next()?.parse().ok()?;
+                (last >= from).then_some(())
+            });
+        }
+        let film = self
+            .film_viewer
+            .wait_stdout("its length", |all| Some(all.len()));
+        self.film_viewer.wait_stdout("more of the film", |all| {
+            (all.len() > film + 20_000).then_some(())
+        });
+        let took = clock.now();
+        let bytes = self.relay_bytes();
+        self.relay_settled.get_or_insert(bytes);
+        took
+    }
+
+    fn relay_bytes(&self) -> u64 {
+        let relay = self.relay.as_ref().expect("the relay runs");
+        Usage::of(relay.process().id()).resident()
+    }
+}
+
+fn publish_lines(url: &str, next: &Arc<AtomicU64>) -> Process {
+    let arguments = ["publish", url, "chaos/lines", "--lines", "--track", "n"];
+    let mut process = Process::moqtail(arguments);
+    process.feed(Counter::new(next));
+    process
+}
+
+fn publish_film(url: &str, path: &str) -> Process {
+    Process::moqtail(["publish", url, "chaos/film", path, "--loop"])
+}
+
+fn view_lines(url: &str) -> Process {
+    let arguments = ["subscribe", url, "chaos/lines", "--track", "n", "--format"];
+    Process::moqtail(arguments.iter().chain(&["lines"]))
+}
+
+fn view_film(url: &str) -> Process {
+    Process::moqtail(["subscribe", url, "chaos/film", "--out", "-"])
+}
+
+/// Every part is killed again and again; the others go on, and what comes then is whole.
+#[test]
+fn everything_resumes_whoever_is_killed() {
+    let seconds = std::env::var("CHAOS_SECONDS").ok();
+    let seconds = seconds.map_or(CHAOS_SECONDS, |text| text.parse().expect("a number"));
+    let mut rng = Rng::new(14);
+    let mut cast = Cast::new();
+    cast.wait_for_all();
+    let clock = Clock::start();
+    let mut kills = 0;
+    let mut longest = [Duration::ZERO; 2];
+    while clock.now() < Duration::from_secs(seconds) {
+        pause(Duration::from_millis(rng.below(1500)));
+        let part = PARTS[rng.below(PARTS.len() as u64) as usize];
+        cast.kill(part, Duration::from_millis(rng.below(500)));
+        kills += 1;
+        // Now and then the next one dies before the others have recovered.
+        if rng.below(3) > 0 {
+            let took = cast.wait_for_all();
+            println!("{part:?}: everything goes on after {took:?}");
+            let longest = &mut longest[usize::from(part == Part::Relay)];
+            *longest = took.max(*longest);
+            cast.assert_relay_is_flat();
+        }
+    }
+    cast.wait_for_all();
+    cast.assert_relay_is_flat();
+    println!(
+        "{kills} kills; longest way back {:?}, after the relay {:?}",
+        longest[0], longest[1]
+    );
+    // Whoever is left ends well.
+    for publisher in [cast.lines, cast.film] {
+        publisher.interrupt();
+        let finished = publisher.finish();
+        assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+    }
+    for viewer in cast.line_viewers {
+        let finished = viewer.finish();
+        assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+        numbers(&finished.stdout);
+    }
+    let finished = cast.film_viewer.finish();
+    assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+    playable(&cast.scratch.write("out.mp4", &finished.stdout));
+    assert_eq!(cast.relay.expect("it runs").stop().code, Some(0));
+}
+
+#[test]
+fn sigterm_ends_every_program_within_two_seconds() {
+    let mut cast = Cast::new();
+    cast.wait_for_all();
+    let end = |what: &str, process: Process| {
+        let clock = Clock::start();
+        process.terminate();
+        let finished = process.finish();
+        let took = clock.now();
+        println!("{what} ended after {took:?}");
+        assert_eq!(finished.code, Some(0), "{what}: {:#?}", finished.stderr);
+        assert!(took < DRAIN, "{what} took {took:?}");
+        finished
+    };
+    let [quic, web] = cast.line_viewers;
+    numbers(&end("viewer of lines", quic).stdout);
+    let film = end("viewer of the film", cast.film_viewer);
+    playable(&cast.scratch.write("out.mp4", &film.stdout));
+    end("publisher of the film", cast.film);
+    // The relay still has sessions.
+    end("relay", cast.relay.expect("it runs").into_process());
+    end("publisher of lines", cast.lines);
+    end("other viewer of lines", web);
+}
+
+/// What arrives of a publisher that is ended in the middle is all up to some point.
+#[test]
+fn a_publisher_that_is_ended_leaves_no_hole_behind() {
+    let relay = Relay::start();
+    for (to, from) in [(relay.quic(), relay.web()), (relay.web(), relay.quic())] {
+        let arguments = ["publish", &to, "last/words", "--lines", "--track", "n"];
+        let mut publisher = Process::moqtail(arguments.iter().chain(&["--group-lines", "1000000"]));
+        let viewer = ["subscribe", &from, "last/words", "--track", "n", "--format"];
+        let viewer = Process::moqtail(viewer.iter().chain(&["lines"]));
+        publisher.write(format!("{}\n", line(0)).as_bytes());
+        viewer.wait_lines(&line(0), 1);
+        let more: String = (1..20_000)
+            .map(|number| format!("{}\n", line(number)))
+            .collect();
+        publisher.write(more.as_bytes());
+        publisher.terminate();
+        assert_eq!(publisher.finish().code, Some(0));
+        viewer.terminate();
+        let finished = viewer.finish();
+        assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+        let numbers = numbers(&finished.stdout);
+        assert!(numbers.iter().copied().eq(0..numbers.len() as u64));
+    }
+}
+
+#[test]
+fn a_relay_that_finds_its_port_taken_leaves_the_other_alone() {
+    let mut cast = Cast::new();
+    cast.wait_for_all();
+    let listen = format!("localhost:{}", cast.port);
+    let second = Process::moqtail(["relay", "--listen", &listen]).finish();
+    assert_eq!((second.code, second.stderr.len()), (Some(1), 1));
+    assert!(
+        second.last_error().contains("is in use"),
+        "{:#?}",
+        second.stderr
+    );
+    cast.wait_for_all();
+}
+
+/// A new authority's certificate for localhost in `cert.pem` and `key.pem`; returns the path of the authority's own.
+fn issue(scratch: &Scratch, authority: &str) -> String {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    scratch.write("key.pem", key.serialize_pem());
+    scratch.write("cert.pem", certificate.pem());
+    let path = scratch.write(authority, issuer.pem());
+    path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+#[test]
+fn sessions_go_on_when_the_certificate_is_replaced_and_new_ones_see_the_new_one() {
+    let scratch = Scratch::new();
+    let old = issue(&scratch, "old.pem");
+    let (cert, key) = (scratch.path("cert.pem"), scratch.path("key.pem"));
+    let files = [&cert, &key].map(|path| path.to_str().expect("UTF-8"));
+    let relay = Relay::start_with([
+        "-v",
+        "--listen",
+        "localhost:0",
+        "--http",
+        "off",
+        "--cert",
+        files[0],
+        "--key",
+        files[1],
+    ]);
+    let next = Arc::new(AtomicU64::new(0));
+    let publish = ["publish", &relay.quic(), "a", "--lines", "--track", "n"];
+    let mut publisher = Process::moqtail(publish.iter().chain(&["--ca", &old]));
+    publisher.feed(Counter::new(&next));
+    let view = |url: &str, ca: &str| {
+        let arguments = ["subscribe", url, "a", "--track", "n", "--format", "lines"];
+        Process::moqtail(arguments.iter().chain(&["--ca", ca]))
+    };
+    let viewers = [view(&relay.quic(), &old), view(&relay.web(), &old)];
+    let goes_on = |viewer: &Process| {
+        let from = line(next.load(Ordering::Relaxed) + 5);
+        viewer.wait_lines(&from, 1);
+    };
+    viewers.iter().for_each(goes_on);
+
+    let new = issue(&scratch, "new.pem");
+    relay
+        .process()
+        .wait_stderr("another certificate is in use now");
+    viewers.iter().for_each(goes_on);
+    for url in [relay.quic(), relay.web()] {
+        let newcomer = view(&url, &new);
+        goes_on(&newcomer);
+        newcomer.interrupt();
+        assert_eq!(newcomer.finish().code, Some(0));
+        let refused = view(&url, &old).finish();
+        assert_eq!(refused.code, Some(1), "{:#?}", refused.stderr);
+        assert!(refused.last_error().contains("is not trusted"));
+    }
+    viewers.iter().for_each(goes_on);
+    for viewer in viewers {
+        viewer.interrupt();
+        let finished = viewer.finish();
+        assert_eq!(finished.code, Some(0));
+        let reconnected = |line: &String| line.contains("Connecting again");
+        assert!(
+            !finished.stderr.iter().any(reconnected),
+            "{:#?}",
+            finished.stderr
+        );
+        numbers(&finished.stdout);
+    }
+}
+
+/// A film goes on where nothing was killed; what comes at a viewer is as much as time passed.
+#[test]
+fn a_viewer_that_is_killed_takes_nobody_along() {
+    let mut cast = Cast::new();
+    cast.wait_for_all();
+    for _ in 0..5 {
+        cast.kill(Part::LineViewer(0), Duration::ZERO);
+    }
+    let frames = |output: &[u8]| {
+        chunks(output)
+            .iter()
+            .filter(|chunk| chunk.track == 1)
+            .count()
+    };
+    let before = cast
+        .film_viewer
+        .wait_stdout("frames", |all| Some(frames(all)));
+    cast.film_viewer.wait_stdout("3 s of film", |all| {
+        (frames(all) >= before + 3 * FRAME_RATE).then_some(())
+    });
+    let steady = cast.line_viewers[1].wait_stdout("lines", |all| Some(numbers(all)));
+    let first = steady.first().copied().expect("lines came");
+    assert!(
+        steady
+            .iter()
+            .copied()
+            .eq(first..first + steady.len() as u64)
+    );
+    cast.wait_for_all();
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "moments of real time are what is tested"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
