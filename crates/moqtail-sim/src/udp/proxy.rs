@@ -20,9 +20,10 @@ use tokio::{
 };
 
 use super::{
-    Weather,
+    direction::Direction,
     flow::{Flow, bind},
     queue::{Packet, Queue},
+    weather::Weather,
 };
 
 /// Most clients at once; packets of further ones are lost.
@@ -33,20 +34,6 @@ const MAX_PACKET: usize = 1 << 16;
 
 /// Packets taken from one socket before the others have their turn.
 const BATCH: usize = 64;
-
-/// One direction of the path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
-    /// From clients to the server.
-    ToServer,
-    /// From the server to clients.
-    ToClient,
-}
-
-impl Direction {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
-}
 
 /// What happened to the packets of one direction so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
