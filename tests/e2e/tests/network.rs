@@ -447,9 +447,11 @@ fn a_film_goes_on_through_loss_and_after_a_long_outage() {
             })
         };
         let before = wait(3 * FRAME_RATE);
-        ways.set_both(Weather::OUTAGE);
-        run(async { sleep(4 * OUTAGE).await });
-        ways.set_both(Weather::lossy(0.05));
+        run(async {
+            ways.set_both(Weather::OUTAGE);
+            sleep(4 * OUTAGE).await;
+            ways.set_both(Weather::lossy(0.05));
+        });
         let back = ways.clock.now();
         let resumed = wait(before + FRAME_RATE);
         println!(

@@ -1,4 +1,4 @@
-//! The two ways through a path.
+//! The two directions of a path.
 
 /// One direction of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::{Direction, WeatherStation};
+use super::{direction::Direction, weather::WeatherStation};
 
 /// Socket buffers, as far as the system grants them: what overflows is lost against the seed's decisions.
 const BUFFER: usize = 4 << 20;

@@ -20,9 +20,10 @@ use tokio::{
 };
 
 use super::{
-    Direction, Weather,
+    direction::Direction,
     flow::{Flow, bind},
     queue::{Packet, Queue},
+    weather::Weather,
 };
 
 /// Most clients at once; packets of further ones are lost.

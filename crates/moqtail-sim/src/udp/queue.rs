@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::Direction;
+use super::direction::Direction;
 
 /// Most packets on their way at once; more are lost. A path at 1 Gbit/s holds fewer in 500 ms.
 const MAX_PACKETS: usize = 1 << 16;
