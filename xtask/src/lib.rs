@@ -1,7 +1,7 @@
 //! Checks of the repository's own rules, as functions over the root of a checkout.
 //!
 //! - [`walls`]: the rules between the parts of the source tree that the compiler does not hold.
-//! - [`bench`]: what a relay costs above the floor.
+//! - [`mod@bench`]: what a relay costs above the floor.
 //! - [`corpus`]: seeds of the fuzz targets, written from the golden vectors.
 //! - [`source`] and [`paths`]: the Rust sources as the walls read them.
 

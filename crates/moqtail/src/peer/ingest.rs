@@ -4,10 +4,11 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::Track;
 use crate::model::ObjectLimits;
@@ -28,6 +29,8 @@ pub enum IngestEnd {
     Reset(u32),
     /// The peer broke the draft: the session ends with [`DecodeError::code`].
     Decode(DecodeError),
+    /// The peer took too long inside the header of an object: the session ends with DATA_STREAM_TIMEOUT.
+    Stalled,
     /// The track is malformed, by this stream or another: its upstream subscription is to be ended. The stream was
     /// stopped.
     Malformed(MalformedTrack),
@@ -45,7 +48,7 @@ enum End {
 
 /// Reads one subgroup stream to its end and feeds `track`. `header` was already read, `rest` is what was read beyond it.
 ///
-/// Reading never waits for subscribers. Dropping the future counts as a reset with CANCELLED: the run ends, nothing of
+/// Reading never waits for subscribers; the header of an object may take `header_timeout`. Dropping the future counts as a reset with CANCELLED: the run ends, nothing of
 /// a partial object stays.
 pub async fn ingest_subgroup<R: RecvStream>(
     track: Arc<Track>,
@@ -54,6 +57,7 @@ pub async fn ingest_subgroup<R: RecvStream>(
     rest: Bytes,
     mut stream: R,
     limits: ObjectLimits,
+    header_timeout: Duration,
 ) -> IngestEnd {
     let ingest = track.with_log(|log| StreamIngest::new(log, publisher, &header, limits));
     let Some(ingest) = ingest else {
@@ -69,6 +73,7 @@ pub async fn ingest_subgroup<R: RecvStream>(
     };
     let mut pieces = vec![rest];
     let mut end = None;
+    let mut header_due = None;
     loop {
         if let Err(error) = guard.turn(&mut pieces, end.take()) {
             stream.stop(StreamCode::CANCELLED.0 as u32);
@@ -81,7 +86,18 @@ pub async fn ingest_subgroup<R: RecvStream>(
         if let Some(end) = guard.end.take() {
             return end;
         }
-        end = poll_fn(|cx| poll_turn(&mut stream, cx, &mut pieces)).await;
+        let reading = poll_fn(|cx| poll_turn(&mut stream, cx, &mut pieces));
+        // draft-14 §3.4
+        end = if guard.is_inside_header() {
+            let due = *header_due.get_or_insert_with(|| Instant::now() + header_timeout);
+            match timeout_at(due, reading).await {
+                Ok(end) => end,
+                Err(_) => return IngestEnd::Stalled,
+            }
+        } else {
+            header_due = None;
+            reading.await
+        };
     }
 }
 
@@ -115,6 +131,12 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
+    fn is_inside_header(&self) -> bool {
+        self.ingest
+            .as_ref()
+            .is_some_and(StreamIngest::is_inside_header)
+    }
+
     /// Parses outside the lock, then writes once: what came, and the end of the stream if it came too.
     fn turn(&mut self, pieces: &mut Vec<Bytes>, end: Option<End>) -> Result<(), IngestError> {
         let Some(mut ingest) = self.ingest.take() else {

@@ -1,5 +1,7 @@
 //! Caps of a session's driver.
 
+use std::time::Duration;
+
 /// What the driver of a session holds at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,6 +14,9 @@ pub struct PeerLimits {
     /// only subscribers, the transport's `initial_incoming_uni` holds. More wait at the peer. The transport's
     /// `max_incoming_uni` is above it all. Default 1024.
     pub publisher_streams: u32,
+    /// Longest time from the first byte of an object's header to its last; then the session closes with
+    /// DATA_STREAM_TIMEOUT (draft-14 §3.4). Between objects a stream may be silent for ever. Default 30 s.
+    pub object_header_timeout: Duration,
 }
 
 impl Default for PeerLimits {
@@ -20,6 +25,7 @@ impl Default for PeerLimits {
             max_pending_heads: 128,
             control_read: 16 * 1024,
             publisher_streams: 1024,
+            object_header_timeout: Duration::from_secs(30),
         }
     }
 }

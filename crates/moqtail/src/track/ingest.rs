@@ -118,6 +118,11 @@ impl StreamIngest {
         0
     }
 
+    /// Whether an object's header has begun and not ended, after [`StreamIngest::prepare`].
+    pub fn is_inside_header(&self) -> bool {
+        !self.raw.is_empty()
+    }
+
     /// Packs what was read, but for the header of an object that is not complete. `None`: nothing new.
     pub fn prepare(&mut self) -> Option<PreparedTurn> {
         let end = self.decoder.position().min(self.object_end);

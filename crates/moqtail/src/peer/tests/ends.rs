@@ -198,3 +198,30 @@ async fn the_task_ends_with_its_session() {
     );
     assert_eq!(refused, Err(AttachError::Closed));
 }
+
+/// S3.4-09: the rest of an object's header has to come in time, however slowly it trickles; the log forgets the stream.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_stalls_inside_an_object_header_ends() {
+    let (track, upstream) = (track(), Upstream::new());
+    let publisher = track.add_publisher();
+    let mut stream = upstream.open().await;
+    let payload = vec![7; 100];
+    let bytes = encode(0, &[(0, payload.clone()), (1, payload)]);
+    // Of the second object's header, delta and length, the length takes two bytes.
+    let (first, header) = bytes.split_at(bytes.len() - 100 - 3);
+    let feeding = async {
+        write(&mut stream, first).await;
+        // Between objects nothing is due.
+        tokio::time::sleep(HEADER_TIMEOUT * 10).await;
+        let begun = tokio::time::Instant::now();
+        for byte in &header[..2] {
+            write(&mut stream, &[*byte]).await;
+            tokio::time::sleep(HEADER_TIMEOUT / 2).await;
+        }
+        begun
+    };
+    let (end, begun) = tokio::join!(upstream.ingest(&track, publisher), feeding);
+    assert_eq!(end, IngestEnd::Stalled);
+    assert_eq!(begun.elapsed(), HEADER_TIMEOUT);
+    assert_eq!(track.largest(), Some(Location::new(0, 0)));
+}

@@ -23,6 +23,8 @@ use crate::transport::{
     StreamError, TransportLimits,
 };
 
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
 pub(super) const SUB: SubscriptionId = SubscriptionId(7);
 
 pub(super) fn track() -> Arc<Track> {
@@ -230,7 +232,16 @@ impl Upstream {
             if let Some(StreamHeader::Subgroup(header)) = decoder.decode(&mut piece).unwrap() {
                 let limits = ObjectLimits::default();
                 let track = track.clone();
-                return ingest_subgroup(track, publisher, header, piece, stream, limits).await;
+                return ingest_subgroup(
+                    track,
+                    publisher,
+                    header,
+                    piece,
+                    stream,
+                    limits,
+                    HEADER_TIMEOUT,
+                )
+                .await;
             }
         }
     }

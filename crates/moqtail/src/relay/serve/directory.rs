@@ -270,7 +270,8 @@ impl Directory {
         else {
             return;
         };
-        let feed = Upstream::new(upstream, track, source.track.clone());
+        let timeout = self.config.peer.object_header_timeout;
+        let feed = Upstream::new(upstream, track, source.track.clone(), timeout);
         lock(&entry.upstreams).insert(handle, feed);
         self.requests.insert(upstream, (session, handle));
     }

@@ -24,12 +24,18 @@ pub(super) struct Upstream {
     track: Arc<Track>,
     publisher: PublisherId,
     streams: JoinSet<()>,
+    header_timeout: Duration,
     /// What PUBLISH_DONE said, while streams are still on their way.
     pub(super) done: Option<(PublishDoneCode, String)>,
 }
 
 impl Upstream {
-    pub(super) fn new(id: UpstreamId, track_id: TrackId, track: Arc<Track>) -> Self {
+    pub(super) fn new(
+        id: UpstreamId,
+        track_id: TrackId,
+        track: Arc<Track>,
+        header_timeout: Duration,
+    ) -> Self {
         let publisher = track.add_publisher();
         Self {
             id,
@@ -37,6 +43,7 @@ impl Upstream {
             track,
             publisher,
             streams: JoinSet::new(),
+            header_timeout,
             done: None,
         }
     }
@@ -71,10 +78,12 @@ impl Upstream {
     ) {
         while self.streams.try_join_next().is_some() {}
         let (id, track, publisher) = (self.id, self.track.clone(), self.publisher);
-        let limits = ObjectLimits::default();
+        let (limits, timeout) = (ObjectLimits::default(), self.header_timeout);
         self.streams.spawn(async move {
-            match ingest_subgroup(track, publisher, header, Bytes::new(), stream, limits).await {
+            let rest = Bytes::new();
+            match ingest_subgroup(track, publisher, header, rest, stream, limits, timeout).await {
                 IngestEnd::Decode(error) => peer.call(|session, _| session.data_error(&error)),
+                IngestEnd::Stalled => peer.call(|session, _| session.data_stalled()),
                 IngestEnd::Malformed(error) => malformed(id, &error),
                 IngestEnd::Finished
                 | IngestEnd::Reset(_)
