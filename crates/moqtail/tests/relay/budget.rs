@@ -25,6 +25,7 @@ async fn logs_stay_within_their_budget_and_viewers_get_everything() {
         for track in ["video", "audio"] {
             readers.push(world.viewer(track, Filter::LargestObject).await.objects());
         }
+        let mut most = 0;
         for group in 0..100 {
             for (track, reader) in [&video, &audio].into_iter().zip(&mut readers) {
                 let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
@@ -37,9 +38,10 @@ async fn logs_stay_within_their_budget_and_viewers_get_everything() {
                 assert_eq!((object.group, object.payload), (group, payload));
                 let held = world.relay.stats().log_bytes;
                 assert!(held > 50_000 && held <= BUDGET, "{held}");
+                most = most.max(held);
             }
         }
         // It is used, not only kept.
-        assert!(world.relay.stats().log_bytes > BUDGET / 2);
+        assert!(most > BUDGET / 2, "{most}");
     }
 }
