@@ -6,7 +6,10 @@ use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::ValueParser,
 };
-use moqtail::model::{DecodeOptions, TrackNamespace};
+use moqtail::{
+    model::{DecodeOptions, TrackNamespace},
+    transport,
+};
 use serde::Deserialize;
 
 use crate::{
@@ -150,6 +153,28 @@ pub(crate) struct RelayOptions {
         value_delimiter = ','
     )]
     pub(crate) tolerate: Option<Vec<Tolerance>>,
+    /// How the rate of sending is found [default: cubic]
+    #[arg(long, env = "MOQTAIL_CONGESTION")]
+    pub(crate) congestion: Option<Congestion>,
+}
+
+/// How the rate of sending is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Congestion {
+    /// Keeps queues short; nearly stops on long paths that lose or reorder packets
+    Cubic,
+    /// For such paths; delays urgent objects longer on a full link
+    Bbr,
+}
+
+impl From<Congestion> for transport::Congestion {
+    fn from(congestion: Congestion) -> Self {
+        match congestion {
+            Congestion::Cubic => Self::Cubic,
+            Congestion::Bbr => Self::Bbr,
+        }
+    }
 }
 
 /// A deviation from the draft that can be tolerated.
@@ -195,6 +220,9 @@ pub(crate) struct ClientOptions {
         help_heading = "Peers that deviate from the draft"
     )]
     pub(crate) tolerate: Option<Vec<Tolerance>>,
+    /// How the rate of sending is found [default: cubic]
+    #[arg(long, env = "MOQTAIL_CONGESTION", help_heading = "Network")]
+    pub(crate) congestion: Option<Congestion>,
 }
 
 /// Which broadcast, and where.
@@ -293,6 +321,9 @@ pub(crate) struct SubscribeOptions {
     /// Subscriber priority, 0 is the most urgent [default: 128]
     #[arg(long, env = "MOQTAIL_PRIORITY", value_name = "0-255")]
     pub(crate) priority: Option<u8>,
+    /// Give up objects older than this where the network is too slow, instead of falling behind [default: none]
+    #[arg(long, env = "MOQTAIL_DELIVERY_TIMEOUT", value_name = "TIME")]
+    pub(crate) delivery_timeout: Option<Span>,
     /// Exit after this many objects
     #[arg(long, env = "MOQTAIL_COUNT", value_name = "N")]
     pub(crate) count: Option<NonZeroU64>,

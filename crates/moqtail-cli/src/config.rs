@@ -62,10 +62,10 @@ macro_rules! options {
 }
 
 options! {
-    RelayOptions { listen, cert, key, http, tolerate }
-    ClientOptions { ca, fingerprint, insecure, tolerate }
+    RelayOptions { listen, cert, key, http, tolerate, congestion }
+    ClientOptions { ca, fingerprint, insecure, tolerate, congestion }
     PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
-    SubscribeOptions { filter, priority, count, timeout, no_wait }
+    SubscribeOptions { filter, priority, delivery_timeout, count, timeout, no_wait }
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        args::Tolerance,
+        args::{Congestion, Tolerance},
         values::{FilterArg, HttpAddr, ListenAddr, Span},
     };
 
@@ -90,11 +90,13 @@ mod tests {
             key = "key.pem"
             http = "off"
             tolerate = ["empty-namespace-prefix"]
+            congestion = "bbr"
             [client]
             ca = "ca.pem"
             fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
             insecure = false
             tolerate = ["empty-namespace-prefix"]
+            congestion = "cubic"
             [publish]
             loop = true
             datagram = true
@@ -105,6 +107,7 @@ mod tests {
             [subscribe]
             filter = "largest"
             priority = 4
+            delivery-timeout = "600ms"
             count = 5
             timeout = "6s"
             no-wait = false
@@ -123,6 +126,8 @@ mod tests {
         assert_eq!(config.client.insecure, Some(false));
         assert!(config.client.fingerprint.is_some());
         assert_eq!(config.client.tolerate, config.relay.tolerate);
+        assert_eq!(config.relay.congestion, Some(Congestion::Bbr));
+        assert_eq!(config.client.congestion, Some(Congestion::Cubic));
         assert_eq!(config.publish.repeat, Some(true));
         assert_eq!(config.publish.hold, Some(Span(Duration::from_secs(1))));
         assert_eq!(
@@ -130,6 +135,10 @@ mod tests {
             Some(FilterArg(Filter::LargestObject))
         );
         assert_eq!(config.subscribe.count, NonZeroU64::new(5));
+        assert_eq!(
+            config.subscribe.delivery_timeout,
+            Some(Span(Duration::from_millis(600)))
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use moqtail::{
     client::{Object, SubscribeOptions},
     model::{DecodeOptions, Filter, TrackNamespace},
     relay::Relay,
+    transport::TransportLimits,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -135,7 +136,8 @@ async fn listen(wanted: Option<ListenAddr>) -> Result<RelayServer, CliError> {
     let bind = async |address: &ListenAddr| {
         let listen = std::slice::from_ref(address);
         let source = CertificateSource::Generated(Vec::new());
-        RelayServer::bind(listen, None, source, DecodeOptions::default()).await
+        let (tolerances, transport) = (DecodeOptions::default(), TransportLimits::default());
+        RelayServer::bind(listen, None, source, tolerances, transport).await
     };
     match wanted {
         Some(address) => bind(&address).await,

@@ -181,6 +181,9 @@ impl Link {
         let trusted = self.trusted().await.map_err(Failure::last)?;
         let mut config = ClientConfig::default().trust(trusted.trust.clone());
         config.tolerances = Tolerance::all(self.options.tolerate.as_deref());
+        if let Some(congestion) = self.options.congestion {
+            config.transport.congestion = congestion.into();
+        }
         config.transport.keep_alive = KEEP_ALIVE;
         config.transport.idle_timeout = IDLE;
         if self.wait {

@@ -5,6 +5,8 @@ mod server;
 
 use std::{fmt::Write as _, net::SocketAddr};
 
+use moqtail::transport::TransportLimits;
+
 pub(crate) use self::{certificate::CertificateSource, server::RelayServer};
 use crate::{
     args::{RelayArgs, Tolerance},
@@ -41,7 +43,12 @@ pub(crate) async fn run(
         return Ok(());
     }
     let tolerances = Tolerance::all(options.tolerate.as_deref());
-    let server = RelayServer::bind(&listen, options.http.as_ref(), source, tolerances).await?;
+    let mut transport = TransportLimits::default();
+    if let Some(congestion) = options.congestion {
+        transport.congestion = congestion.into();
+    }
+    let http = options.http.as_ref();
+    let server = RelayServer::bind(&listen, http, source, tolerances, transport).await?;
     output::print(&banner(&server));
     let signals = tokio::sync::Mutex::new(signals);
     let signal = || async {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use moqtail::{
     model::DecodeOptions,
     relay::{Relay, RelayConfig},
-    transport::{Identity, ListenConfig, ListenError, Listener},
+    transport::{Identity, ListenConfig, ListenError, Listener, TransportLimits},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
@@ -43,12 +43,13 @@ impl RelayServer {
         http: Option<&HttpAddr>,
         source: CertificateSource,
         tolerances: DecodeOptions,
+        transport: TransportLimits,
     ) -> Result<Self, CliError> {
         let certificate = source.load()?;
         let identity = certificate.identity;
         let mut tries = 1;
         let (listeners, http) = loop {
-            match bind_all(listen, http, &identity).await {
+            match bind_all(listen, http, &identity, &transport).await {
                 Err(CliError::PortInUse {
                     protocol: "TCP", ..
                 }) if listen.iter().any(|address| address.port == 0) && tries < FREE_PORT_TRIES => {
@@ -187,10 +188,11 @@ async fn bind_all(
     listen: &[ListenAddr],
     http: Option<&HttpAddr>,
     identity: &Identity,
+    transport: &TransportLimits,
 ) -> Result<Bound, CliError> {
     let mut listeners = Vec::new();
     for address in listen {
-        listeners.extend(bind_udp(address, identity).await?);
+        listeners.extend(bind_udp(address, identity, transport).await?);
     }
     let tcp: Vec<SocketAddr> = match http {
         Some(HttpAddr::Off) => Vec::new(),
@@ -206,8 +208,16 @@ async fn bind_all(
     Ok((listeners.into_iter().map(Arc::new).collect(), bound))
 }
 
-async fn bind_udp(address: &ListenAddr, identity: &Identity) -> Result<Vec<Listener>, CliError> {
-    let config = |at: SocketAddr| ListenConfig::new(at, identity.clone());
+async fn bind_udp(
+    address: &ListenAddr,
+    identity: &Identity,
+    transport: &TransportLimits,
+) -> Result<Vec<Listener>, CliError> {
+    let config = |at: SocketAddr| {
+        let mut config = ListenConfig::new(at, identity.clone());
+        config.limits = transport.clone();
+        config
+    };
     if address.host == "localhost" {
         let any = SocketAddr::from(([127, 0, 0, 1], address.port));
         return Listener::bind_localhost(config(any)).map_err(udp_failed);

@@ -53,6 +53,7 @@ pub(crate) async fn run(
     let over = limit.over();
     let mut subscribe = SubscribeOptions::default();
     subscribe.priority = options.priority.unwrap_or(subscribe.priority);
+    subscribe.delivery_timeout = options.delivery_timeout.map(|timeout| timeout.0);
     let filter = options.filter.map(|filter| filter.0);
     let received = async {
         match mode {
