@@ -16,6 +16,7 @@ mod mp4;
 mod process;
 mod relay;
 mod steady;
+mod stranger;
 #[cfg(target_os = "linux")]
 mod usage;
 
@@ -33,6 +34,7 @@ pub use mp4::{Chunk, chunks};
 pub use process::{Finished, Process};
 pub use relay::Relay;
 pub use steady::{HD, Latency, Steady, end, memory_bound, soon, subscribe};
+pub use stranger::stranger;
 #[cfg(target_os = "linux")]
 pub use usage::{Peak, Usage};
 

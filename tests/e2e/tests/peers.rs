@@ -2,18 +2,9 @@
 
 #![cfg(all(unix, feature = "peers"))]
 
-use std::process::Command;
-
-use moqtail_e2e::{Chunk, Codecs, Live, Passed, Process, Relay, Scratch, chunks, playable};
-
-/// A program of others, by the environment variable that `./test peers` sets.
-fn stranger(variable: &str) -> Command {
-    let path = std::env::var(variable).expect("`./test peers` sets the paths");
-    let mut command = Command::new(path);
-    // moq-sub logs to standard output, between the media.
-    command.env("RUST_LOG", "off");
-    command
-}
+use moqtail_e2e::{
+    Chunk, Codecs, Live, Passed, Process, Relay, Scratch, chunks, playable, stranger,
+};
 
 /// Runs the six interop cases of `moq-test-client` and expects `ok` for each.
 fn six_cases(url: &str) {
