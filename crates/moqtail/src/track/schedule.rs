@@ -232,7 +232,8 @@ pub(super) fn transport_priority(
     let urgency = i32::from(i16::MAX) - i32::from(u16::from_be_bytes([subscriber, publisher]));
     let slot = slot.clamp(-HALF_SLOTS, HALF_SLOTS) + HALF_SLOTS;
     let place = slot * NEIGHBOURS + (subscription.0 % NEIGHBOURS as u64) as i32;
-    (urgency << u16::BITS) + (i32::from(u16::MAX) - place)
+    // One less than the most, which is the control stream's.
+    (urgency << u16::BITS) + (i32::from(u16::MAX) - 1 - place)
 }
 
 /// Slots go from minus this to this.
@@ -333,6 +334,7 @@ mod tests {
     #[test]
     fn transport_priorities_keep_the_order() {
         let order = [
+            transport_priority(SubscriptionId(0), 0, 0, i32::MIN),
             transport_priority(A, 0, 0, i32::MIN),
             transport_priority(A, 0, 0, 0),
             transport_priority(B, 0, 0, 0),
