@@ -24,6 +24,12 @@ pub fn both(relay: &Relay) -> [String; 2] {
     [relay.quic(), relay.web()]
 }
 
+/// Chooses the TLS provider for libraries that take the process's: with ours in the same build there are two.
+pub fn choose_tls() {
+    // Fails when it is chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// A future that has to be ready in time.
 ///
 /// # Panics

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 
 use moqtail_e2e::Relay;
-use moqtail_strangers::{both, publish, soon, subscribe};
+use moqtail_strangers::{both, choose_tls, publish, soon, subscribe};
 use moqtap_client::draft14::connection::{ClientConfig, Connection, TransportType};
 use moqtap_codec::{
     dispatch::AnySubgroupHeader,
@@ -31,6 +31,7 @@ fn namespace(name: &str) -> TrackNamespace {
 
 /// A session that grants the relay 100 requests.
 async fn connect(url: &str) -> Connection {
+    choose_tls();
     let (scheme, host) = url.split_once("://").expect("a URL");
     let transport = match scheme {
         "https" => TransportType::WebTransport {

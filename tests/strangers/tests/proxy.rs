@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use moqtail_e2e::{Process, Relay};
-use moqtail_strangers::{publish, soon, subscribe};
+use moqtail_strangers::{choose_tls, publish, soon, subscribe};
 use moqtap_codec::version::DraftVersion;
 use moqtap_proxy::{
     action::{Action, Gate, Interest},
@@ -37,6 +37,7 @@ impl ProxyHook for Interference {
 
 /// Starts a proxy before the relay's QUIC side, and returns its URL.
 async fn proxy(relay: &Relay, actions: Vec<(&'static str, Action)>) -> String {
+    choose_tls();
     let certificate = CertPair::generate(&["localhost"])
         .expect("a certificate")
         .current;
