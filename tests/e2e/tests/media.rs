@@ -204,7 +204,7 @@ fn seconds_in(bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn viewers_join_at_any_time() {
+fn viewers_join_at_any_time_and_after_all_others_left() {
     let relay = Relay::start();
     let scratch = Scratch::new();
     let film = scratch.write("film.mp4", moqtail_media::sample());
@@ -220,10 +220,20 @@ fn viewers_join_at_any_time() {
     let third = Process::moqtail(["subscribe", &relay.quic(), "live/film", "--out", "-"]);
     let two_seconds = |bytes: &[u8]| (seconds_in(bytes) >= 2).then_some(());
     third.wait_stdout("2 s of media", two_seconds);
+    // All leave, and only then the last one comes.
+    let mut finished: Vec<_> = [first, second, third]
+        .into_iter()
+        .map(|viewer| {
+            viewer.interrupt();
+            viewer.finish()
+        })
+        .collect();
+    let fourth = Process::moqtail(["subscribe", &relay.web(), "live/film", "--out", "-"]);
+    fourth.wait_stdout("2 s of media", two_seconds);
     publisher.interrupt();
     assert_done(publisher);
-    for (number, viewer) in [first, second, third].into_iter().enumerate() {
-        let finished = viewer.finish();
+    finished.push(fourth.finish());
+    for (number, finished) in finished.into_iter().enumerate() {
         assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
         let file = scratch.write(&format!("{number}.mp4"), &finished.stdout);
         let (video, _) = playable(&file);
