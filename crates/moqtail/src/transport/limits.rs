@@ -109,3 +109,19 @@ pub(super) const MAX_HANDSHAKE_FRAME: u64 = 16 * 1024;
 
 /// Longest close reason sent, in bytes: what the WebTransport capsule may carry. Longer ones are cut.
 pub(super) const MAX_CLOSE_REASON: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that publishes nothing pins little; one that does cannot fill the control stream's share.
+    #[test]
+    fn the_receive_window_follows_the_streams_that_are_granted() {
+        let limits = TransportLimits::default();
+        let at_first = limits.receive_window(limits.initial_incoming_uni);
+        assert_eq!(at_first, 36 << 20);
+        let publisher = limits.receive_window(limits.max_incoming_uni);
+        assert!(publisher > limits.max_incoming_uni * limits.stream_window);
+        assert_eq!(limits.receive_window(u32::MAX), limits.connection_window);
+    }
+}
