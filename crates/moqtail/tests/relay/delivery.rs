@@ -7,7 +7,7 @@ use moqtail::client::SubgroupOptions;
 use moqtail::model::{Extensions, Filter};
 
 use crate::over_every_carrier;
-use crate::world::{World, live, text};
+use crate::world::{World, live};
 
 over_every_carrier! {
     /// 160-byte objects at 1000/s for 10 s, a group per second: none is lost on streams.
@@ -42,22 +42,5 @@ over_every_carrier! {
             }
         };
         tokio::join!(publishing, reading);
-    }
-
-    /// Both the publisher's and the subscriber's stream credit grow beyond that of a session that only connects.
-    async fn hundreds_of_subgroups_are_open_at_once(world: World) {
-        const OPEN: u64 = 400;
-        let (broadcast, track) = live("video");
-        let _publisher = world.publisher(&broadcast).await;
-        let mut reader = world.viewer("video", Filter::LargestObject).await.objects();
-        let mut open = Vec::new();
-        for group in 0..OPEN {
-            let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
-            subgroup.object(0, &Extensions::default(), text(group, 0)).unwrap();
-            open.push(subgroup);
-        }
-        let mut groups: Vec<_> = reader.take(OPEN as usize).await.into_iter().map(|(at, _)| at.0).collect();
-        groups.sort_unstable();
-        assert_eq!(groups, (0..OPEN).collect::<Vec<_>>());
     }
 }
