@@ -55,6 +55,8 @@ pub(super) struct Cursor {
     first: u64,
     /// Arrival of the newest object of the run, and where it begins.
     newest: (u64, u64),
+    /// When that object was received.
+    pub(super) newest_received: Instant,
     /// Everything is handed over; until then the reset waits.
     pub(super) lingers: Option<(Instant, StreamCode)>,
 }
@@ -100,6 +102,7 @@ impl Cursor {
             origin: first.start,
             first: first.start,
             newest: (first.arrival, first.start),
+            newest_received: first.received,
             lingers: None,
         };
         if !run.starts_with(first) {
@@ -122,6 +125,7 @@ impl Cursor {
         self.complete &= run.gap.is_none_or(|gap| gap < self.least);
         if let Some(last) = run.last {
             self.newest = (last.arrival, last.start);
+            self.newest_received = last.received;
         }
         let to = run.deliverable();
         let back = if self.next > to { self.unstage() } else { 0 };

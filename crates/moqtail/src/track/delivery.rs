@@ -11,6 +11,7 @@ use super::{
     filter::Range,
     ids::RunId,
     outlet::{Outlet, Source, StreamKey, Watched},
+    owners::{Owner, Owners},
     schedule::Schedule,
     subscription::{Expiry, Outcome, Resets, Shared, Subscription},
 };
@@ -37,25 +38,13 @@ pub enum DeliveryEvent {
     },
 }
 
-/// Whose stream it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// It follows a run.
-    Run(SubscriptionId, RunId),
-    /// It is finished, as the so-manieth; until it expires, it may still be reset.
-    Finished(SubscriptionId, u64, Option<Instant>),
-}
-
 /// The delivery engine of one session. `S` is how it reads the log of a track.
 ///
 /// Its owner calls [`Delivery::service`] after each wake-up and at [`Delivery::deadline`], and passes the events on.
 #[derive(Debug)]
 pub struct Delivery<S> {
     pub(super) subscriptions: BTreeMap<SubscriptionId, (Subscription, S)>,
-    pub(super) streams: BTreeMap<StreamKey, Owner>,
-    /// Finished streams that are not closed, in order.
-    pub(super) finished: BTreeMap<u64, StreamKey>,
-    pub(super) next_finished: u64,
+    pub(super) streams: Owners,
     /// A subscription has ended but for its streams.
     closing: bool,
     pub(super) dirty: BTreeSet<SubscriptionId>,
@@ -71,9 +60,7 @@ impl<S: Source> Delivery<S> {
     pub fn new(limits: DeliveryLimits) -> Self {
         Self {
             subscriptions: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            finished: BTreeMap::new(),
-            next_finished: 0,
+            streams: Owners::default(),
             closing: false,
             dirty: BTreeSet::new(),
             events: VecDeque::new(),
@@ -248,7 +235,7 @@ impl<S: Source> Delivery<S> {
     /// Whether the end of a subscription depends on streams that were finished and are not yet known to be closed. If
     /// not, [`Delivery::woken`] for such a stream has time until the next call of [`Delivery::service`].
     pub fn awaits_closing(&mut self) -> bool {
-        self.closing &= !self.finished.is_empty();
+        self.closing &= self.streams.finished() > 0;
         self.closing
     }
 
@@ -260,7 +247,7 @@ impl<S: Source> Delivery<S> {
 
     /// A stream can be written again, or was stopped, or was received whole.
     pub fn woken(&mut self, stream: StreamKey, outlet: &mut impl Outlet) {
-        match self.streams.get(&stream).copied() {
+        match self.streams.get(stream) {
             Some(Owner::Run(id, run)) => {
                 let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
                     return;
@@ -323,7 +310,7 @@ impl<S: Source> Delivery<S> {
                     }
                 }
                 Expiry::Stream(stream) => {
-                    if let Some(Owner::Finished(id, ..)) = self.streams.get(&stream).copied() {
+                    if let Some(Owner::Finished(id, ..)) = self.streams.get(stream) {
                         let code = StreamCode::DELIVERY_TIMEOUT;
                         self.reset_all(id, vec![(stream, code)], outlet);
                         self.end_if_closed(id);
@@ -372,12 +359,7 @@ impl<S: Source> Delivery<S> {
         };
         let mut resets = subscription.drop_all(code, &mut self.shared);
         if subscription.open > resets.len() as u64 {
-            resets.extend(
-                self.streams
-                    .iter()
-                    .filter(|(_, owner)| matches!(owner, Owner::Finished(who, ..) if *who == id))
-                    .map(|(stream, _)| (*stream, code)),
-            );
+            resets.extend(self.streams.finished_of(id).map(|stream| (stream, code)));
         }
         self.reset_all(id, resets, outlet);
     }
@@ -397,13 +379,12 @@ impl<S: Source> Delivery<S> {
 
     /// A stream is over and known to the outlet no more.
     pub(super) fn closed(&mut self, stream: StreamKey) {
-        let id = match self.streams.remove(&stream) {
+        let id = match self.streams.remove(stream) {
             Some(Owner::Run(id, _)) => id,
-            Some(Owner::Finished(id, number, expires)) => {
+            Some(Owner::Finished(id, _, expires)) => {
                 if let Some(at) = expires {
                     self.shared.deadlines.remove(&(at, Expiry::Stream(stream)));
                 }
-                self.finished.remove(&number);
                 id
             }
             None => return,

@@ -26,6 +26,7 @@ mod limits;
 mod log;
 mod merge;
 mod outlet;
+mod owners;
 mod ranges;
 mod ring;
 mod run;

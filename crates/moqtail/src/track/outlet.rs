@@ -11,7 +11,8 @@ pub trait Source {
     fn read<R>(&self, f: impl FnOnce(&TrackLog) -> R) -> R;
 }
 
-/// Name of an outbound stream, given by the [`Outlet`]; it may be reused after the stream was released or reset.
+/// Name of an outbound stream, given by the [`Outlet`]: a small number, as it indexes a table. It may be used again after
+/// the stream was released or reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamKey(pub usize);
 

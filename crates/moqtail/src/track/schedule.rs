@@ -1,9 +1,6 @@
 //! What is sent next (draft-14 §7.2).
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::{RunId, SubscriptionId};
 use crate::model::GroupOrder;
@@ -65,157 +62,138 @@ struct Head {
     subscription: SubscriptionId,
 }
 
+/// One of something for each lane.
 #[derive(Debug, Default)]
-struct Queue {
-    heads: BTreeSet<Head>,
-    ranks: BTreeMap<SubscriptionId, BTreeSet<Rank>>,
+struct Lanes<T> {
+    open: T,
+    unopened: T,
 }
 
-/// Priority and turn of a subscription.
-type Standing = (u8, u64);
-
-impl Queue {
-    fn head(&self, subscription: SubscriptionId, standing: Standing) -> Option<Head> {
-        let best = self.ranks.get(&subscription)?.first()?;
-        Some(Head {
-            subscriber_priority: standing.0,
-            publisher_priority: best.publisher_priority,
-            turn: standing.1,
-            subscription,
-        })
-    }
-
-    /// Changes the items of a subscription, or its standing from `old` to `new`.
-    fn change(
-        &mut self,
-        subscription: SubscriptionId,
-        old: Standing,
-        new: Standing,
-        f: impl FnOnce(&mut BTreeSet<Rank>),
-    ) {
-        let before = self.head(subscription, old);
-        let ranks = self.ranks.entry(subscription).or_default();
-        f(ranks);
-        if ranks.is_empty() {
-            self.ranks.remove(&subscription);
-        }
-        let after = self.head(subscription, new);
-        if before != after {
-            before.map(|head| self.heads.remove(&head));
-            after.map(|head| self.heads.insert(head));
+impl<T> Lanes<T> {
+    fn of(&mut self, lane: Lane) -> &mut T {
+        match lane {
+            Lane::Open => &mut self.open,
+            Lane::Unopened => &mut self.unopened,
         }
     }
+}
 
-    fn first(&self) -> Option<(Head, Rank)> {
-        let head = *self.heads.first()?;
-        let rank = *self.ranks.get(&head.subscription)?.first()?;
-        Some((head, rank))
+/// What one subscription has to send, and how it stands among the others.
+#[derive(Debug, Default)]
+struct Entry {
+    priority: u8,
+    turn: u64,
+    ranks: Lanes<BTreeSet<Rank>>,
+}
+
+impl Entry {
+    fn heads(&self, subscription: SubscriptionId) -> Lanes<Option<Head>> {
+        let head = |ranks: &BTreeSet<Rank>| {
+            Some(Head {
+                subscriber_priority: self.priority,
+                publisher_priority: ranks.first()?.publisher_priority,
+                turn: self.turn,
+                subscription,
+            })
+        };
+        Lanes {
+            open: head(&self.ranks.open),
+            unopened: head(&self.ranks.unopened),
+        }
     }
 }
 
 /// All items of a session that can be sent.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    open: Queue,
-    unopened: Queue,
-    standings: BTreeMap<SubscriptionId, Standing>,
+    entries: BTreeMap<SubscriptionId, Entry>,
+    heads: Lanes<BTreeSet<Head>>,
     turns: u64,
 }
 
 impl Schedule {
-    fn lane(&mut self, lane: Lane) -> &mut Queue {
-        match lane {
-            Lane::Open => &mut self.open,
-            Lane::Unopened => &mut self.unopened,
+    /// Changes what a subscription has to send, or how it stands.
+    fn change(&mut self, subscription: SubscriptionId, f: impl FnOnce(&mut Entry)) {
+        let Some(entry) = self.entries.get_mut(&subscription) else {
+            return;
+        };
+        let mut before = entry.heads(subscription);
+        f(entry);
+        let mut after = entry.heads(subscription);
+        for lane in [Lane::Open, Lane::Unopened] {
+            let (before, after) = (before.of(lane).take(), after.of(lane).take());
+            if before != after {
+                let heads = self.heads.of(lane);
+                before.map(|head| heads.remove(&head));
+                after.map(|head| heads.insert(head));
+            }
         }
-    }
-
-    fn standing(&self, subscription: SubscriptionId) -> Standing {
-        self.standings
-            .get(&subscription)
-            .copied()
-            .unwrap_or_default()
-    }
-
-    fn restand(&mut self, subscription: SubscriptionId, new: Standing) {
-        let old = self.standing(subscription);
-        for queue in [&mut self.open, &mut self.unopened] {
-            queue.change(subscription, old, new, |_| {});
-        }
-        self.standings.insert(subscription, new);
     }
 
     /// Adds a subscription, or changes its priority.
     pub(super) fn set_priority(&mut self, subscription: SubscriptionId, priority: u8) {
-        let (_, turn) = self.standing(subscription);
-        self.restand(subscription, (priority, turn));
+        self.entries.entry(subscription).or_default();
+        self.change(subscription, |entry| entry.priority = priority);
     }
 
     /// The subscription had its turn.
     pub(super) fn served(&mut self, subscription: SubscriptionId) {
         self.turns += 1;
-        let (priority, _) = self.standing(subscription);
-        self.restand(subscription, (priority, self.turns));
+        let turn = self.turns;
+        self.change(subscription, |entry| entry.turn = turn);
     }
 
     pub(super) fn insert(&mut self, subscription: SubscriptionId, lane: Lane, rank: Rank) {
-        let standing = self.standing(subscription);
-        self.lane(lane)
-            .change(subscription, standing, standing, |ranks| {
-                ranks.insert(rank);
-            });
+        self.change(subscription, |entry| {
+            entry.ranks.of(lane).insert(rank);
+        });
     }
 
     pub(super) fn remove(&mut self, subscription: SubscriptionId, lane: Lane, rank: Rank) {
-        let standing = self.standing(subscription);
-        self.lane(lane)
-            .change(subscription, standing, standing, |ranks| {
-                ranks.remove(&rank);
-            });
+        self.change(subscription, |entry| {
+            entry.ranks.of(lane).remove(&rank);
+        });
     }
 
     /// Forgets a subscription.
     pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId) {
-        let standing = self.standing(subscription);
-        for queue in [&mut self.open, &mut self.unopened] {
-            queue.change(subscription, standing, standing, BTreeSet::clear);
-        }
-        self.standings.remove(&subscription);
+        self.change(subscription, |entry| entry.ranks = Lanes::default());
+        self.entries.remove(&subscription);
     }
 
     /// The most urgent item; those that need a stream only if there is `credit`.
     pub(super) fn first(&self, credit: bool) -> Option<(SubscriptionId, Lane, Rank)> {
-        let open = self.open.first();
-        let unopened = self.unopened.first().filter(|_| credit);
-        let lane = match (&open, &unopened) {
-            (None, None) => return None,
-            (Some(_), None) => Lane::Open,
-            (None, Some(_)) => Lane::Unopened,
-            (Some((a, in_open)), Some((b, in_unopened))) => {
-                let order = if a.subscription == b.subscription {
-                    in_open.cmp(in_unopened)
-                } else {
-                    a.cmp(b)
+        let open = self.heads.open.first();
+        let unopened = self.heads.unopened.first().filter(|_| credit);
+        let first = |head: &Head, lane: Lane| {
+            let ranks = &self.entries.get(&head.subscription)?.ranks;
+            let rank = match lane {
+                Lane::Open => ranks.open.first(),
+                Lane::Unopened => ranks.unopened.first(),
+            };
+            Some((head.subscription, lane, *rank?))
+        };
+        match (open, unopened) {
+            (None, None) => None,
+            (Some(open), None) => first(open, Lane::Open),
+            (None, Some(unopened)) => first(unopened, Lane::Unopened),
+            (Some(a), Some(b)) => {
+                let (open, unopened) = (first(a, Lane::Open)?, first(b, Lane::Unopened)?);
+                let order = match a.subscription == b.subscription {
+                    true => open.2.cmp(&unopened.2),
+                    false => a.cmp(b),
                 };
-                match order {
-                    Ordering::Greater => Lane::Unopened,
-                    _ => Lane::Open,
-                }
+                Some(if order.is_gt() { unopened } else { open })
             }
-        };
-        let (head, rank) = match lane {
-            Lane::Open => open?,
-            Lane::Unopened => unopened?,
-        };
-        Some((head.subscription, lane, rank))
+        }
     }
 
     /// The items of one subscription, the most urgent first within each lane.
     pub(super) fn of(&self, subscription: SubscriptionId) -> impl Iterator<Item = Rank> + '_ {
-        [&self.open, &self.unopened]
+        let entry = self.entries.get(&subscription);
+        entry
             .into_iter()
-            .filter_map(move |queue| queue.ranks.get(&subscription))
-            .flatten()
+            .flat_map(|entry| entry.ranks.open.iter().chain(&entry.ranks.unopened))
             .copied()
     }
 }
@@ -294,6 +272,7 @@ mod tests {
     #[test]
     fn descending_puts_the_newest_group_first() {
         let mut schedule = Schedule::default();
+        schedule.set_priority(A, 0);
         let desc = GroupOrder::Descending;
         for group in [1, 3, 2] {
             schedule.insert(A, Lane::Open, run(0, desc, group, 0));
@@ -306,6 +285,8 @@ mod tests {
     #[test]
     fn equals_take_turns() {
         let mut schedule = Schedule::default();
+        schedule.set_priority(A, 0);
+        schedule.set_priority(B, 0);
         let asc = GroupOrder::Ascending;
         for group in 0..3 {
             schedule.insert(A, Lane::Open, run(0, asc, group, 0));
@@ -318,6 +299,8 @@ mod tests {
     #[test]
     fn without_credit_only_open_streams_are_served() {
         let mut schedule = Schedule::default();
+        schedule.set_priority(A, 0);
+        schedule.set_priority(B, 0);
         let asc = GroupOrder::Ascending;
         schedule.insert(A, Lane::Unopened, run(0, asc, 0, 0));
         assert_eq!(schedule.first(false), None);
@@ -326,8 +309,11 @@ mod tests {
         assert_eq!(schedule.first(true).map(|first| first.0), Some(A));
         schedule.drop_subscription(A);
         schedule.drop_subscription(B);
+        schedule.served(B);
+        schedule.insert(B, Lane::Open, run(9, asc, 0, 0));
         assert_eq!(schedule.first(true), None);
-        assert!(schedule.open.heads.is_empty() && schedule.unopened.heads.is_empty());
+        assert!(schedule.entries.is_empty());
+        assert!(schedule.heads.open.is_empty() && schedule.heads.unopened.is_empty());
     }
 
     /// S7.1-01: 0 is the most urgent, and larger numbers go first in the transport.

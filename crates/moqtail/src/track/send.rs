@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     SubscriptionId,
     cursor::End,
-    delivery::{Delivery, DeliveryEvent, Owner},
+    delivery::{Delivery, DeliveryEvent},
     ids::RunId,
     outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written},
     schedule::{Item, Lane, Rank},
@@ -88,7 +88,7 @@ impl<S: Source> Delivery<S> {
         step
     }
 
-    /// Opens the stream of a run.
+    /// Opens the stream of a run, which leaves the schedule with that.
     fn open(
         &mut self,
         id: SubscriptionId,
@@ -114,7 +114,6 @@ impl<S: Source> Delivery<S> {
         if let Some(cursor) = subscription.cursors.get_mut(&run) {
             cursor.stream = Some(stream);
         }
-        subscription.queue(run, &mut self.shared);
         subscription.opened += 1;
         subscription.open += 1;
         if renumbered {
@@ -122,7 +121,7 @@ impl<S: Source> Delivery<S> {
                 outlet.set_priority(stream, priority);
             }
         }
-        self.streams.insert(stream, Owner::Run(id, run));
+        self.streams.open(stream, id, run);
         self.events.push_back(DeliveryEvent::StreamOpened(id));
         Ok(stream)
     }
@@ -159,7 +158,7 @@ impl<S: Source> Delivery<S> {
                 return Step::Progress;
             }
             if cursor.staged_len() == 0 {
-                let taken = source.read(|log| subscription.take_out(log, run, quantum, shared));
+                let taken = source.read(|log| subscription.take_out(log, run, shared));
                 if taken.is_err() {
                     // The log moved on; reading it decides what is done about it.
                     subscription.unqueue(run, shared);
@@ -188,6 +187,9 @@ impl<S: Source> Delivery<S> {
                 Written::Gone => return Step::Gone,
             }
         }
+        if let Some((subscription, _)) = self.subscriptions.get_mut(&id) {
+            subscription.queue(run, &mut self.shared);
+        }
         Step::Progress
     }
 
@@ -201,10 +203,9 @@ impl<S: Source> Delivery<S> {
         now: Instant,
         outlet: &mut impl Outlet,
     ) {
-        let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
+        let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
             return;
         };
-        self.dirty.insert(id);
         if let End::Reset(code) = end {
             // A reset takes back what the transport has not delivered, so it waits for that a little.
             let delay = self.shared.limits.reset_delay;
@@ -214,27 +215,24 @@ impl<S: Source> Delivery<S> {
             }
             return;
         }
-        subscription.remove_cursor(run, &mut self.shared);
+        let cursor = subscription.remove_cursor(run, &mut self.shared);
+        if subscription.may_be_over() {
+            self.dirty.insert(id);
+        }
         // draft-14 §9.2.1.2: the last object may still expire
-        let expires = subscription.timeout.and_then(|timeout| {
-            let last = source.read(|log| log.run(run).and_then(|run| run.last));
-            last?.received.checked_add(timeout)
-        });
+        let timeout = subscription.timeout;
+        let expires = timeout.and_then(|timeout| cursor?.newest_received.checked_add(timeout));
         outlet.finish(stream);
-        let number = self.next_finished;
-        self.next_finished += 1;
-        self.streams
-            .insert(stream, Owner::Finished(id, number, expires));
+        self.streams.finish(stream, id, expires);
         if let Some(at) = expires {
             self.shared.deadlines.insert((at, Expiry::Stream(stream)));
         }
-        self.finished.insert(number, stream);
         if outlet.watch(stream) != Watched::Pending {
             outlet.release(stream);
             self.closed(stream);
         }
-        if self.finished.len() > self.shared.limits.max_closing
-            && let Some(oldest) = self.finished.first_entry().map(|entry| *entry.get())
+        if self.streams.finished() > self.shared.limits.max_closing
+            && let Some(oldest) = self.streams.oldest_finished()
         {
             outlet.release(oldest);
             self.closed(oldest);
@@ -282,7 +280,7 @@ impl<S: Source> Delivery<S> {
         let Some(datagram) = subscription.drop_datagram(arrival, &mut self.shared) else {
             return;
         };
-        if subscription.is_drained() {
+        if subscription.may_be_over() {
             self.dirty.insert(id);
         }
         // draft-14 §9.2.1.2

@@ -95,7 +95,8 @@ pub(super) struct Subscription {
     /// How long after its first byte an object may be begun.
     pub(super) cache: Option<Duration>,
     pub(super) started: bool,
-    pub(super) cursors: BTreeMap<RunId, Cursor>,
+    /// Boxed, because they come and go with every stream, and a map moves what it holds.
+    pub(super) cursors: BTreeMap<RunId, Box<Cursor>>,
     pub(super) datagrams: BTreeMap<u64, PendingDatagram>,
     /// Open streams in order, with their slots in the transport's priorities.
     slots: BTreeMap<Rank, i32>,
@@ -113,6 +114,8 @@ pub(super) struct Subscription {
     pub(super) done: BTreeSet<RunId>,
     behind: u64,
     range_over: Option<Instant>,
+    /// When it was last looked at, the log had ended or was past the range: nothing but what is on its way will come.
+    last_lap: bool,
     /// Streams opened so far.
     pub(super) opened: u64,
     /// Those of them that are not closed.
@@ -159,6 +162,7 @@ impl Subscription {
             done: BTreeSet::new(),
             behind: 0,
             range_over: None,
+            last_lap: false,
             opened: 0,
             open: 0,
             ending: None,
@@ -216,10 +220,10 @@ impl Subscription {
         }
         self.seen = log.last_change();
         self.seen_arrivals = log.arrivals;
-        self.fill(log, shared, &mut lost);
         self.let_age(&mut lost, log, shared, now, &mut out.resets);
         self.catch_up(lost, missed, shared, &mut out);
         self.watch_range(log, shared, now);
+        self.last_lap |= log.ended().is_some();
         if let Some(end) = log.ended().filter(|_| self.is_drained()) {
             out.drained = Some((end.code, end.reason.clone()));
         }
@@ -229,6 +233,11 @@ impl Subscription {
     /// Whether nothing is left to send of what is known.
     pub(super) fn is_drained(&self) -> bool {
         self.cursors.is_empty() && self.datagrams.is_empty()
+    }
+
+    /// Whether looking at the log again may find that it is over, though nothing changed there.
+    pub(super) fn may_be_over(&self) -> bool {
+        self.last_lap && self.is_drained()
     }
 
     /// Looks at a run that is new or has changed.
@@ -244,6 +253,7 @@ impl Subscription {
                     self.update_deadline(run, shared);
                 }
                 self.queue(run.id, shared);
+                self.stage(run, shared)?;
             }
             return Ok(());
         }
@@ -281,10 +291,10 @@ impl Subscription {
         let mut cursor = Cursor::new(run, first, least, rank, !missing);
         cursor.observe(run);
         self.behind += cursor.behind();
-        self.cursors.insert(run.id, cursor);
+        self.cursors.insert(run.id, Box::new(cursor));
         self.update_deadline(run, shared);
         self.queue(run.id, shared);
-        Ok(())
+        self.stage(run, shared)
     }
 
     fn note_datagrams(&mut self, log: &TrackLog, shared: &mut Shared) {
@@ -340,29 +350,29 @@ impl Subscription {
         }
     }
 
-    /// Takes bytes out of the log for the most urgent runs, within the session's budget. Without room a run is served from
-    /// the log when its turn has come.
-    fn fill(&mut self, log: &TrackLog, shared: &mut Shared, lost: &mut Vec<RunId>) {
-        let ranks: Vec<_> = shared.schedule.of(self.id).take(FILL_RUNS).collect();
-        for rank in ranks {
-            let Item::Run(id) = rank.item else { continue };
-            let room = shared.limits.in_flight_bytes.saturating_sub(shared.staged);
-            if room == 0 {
-                break;
-            }
-            let max = shared.limits.quantum_bytes.min(room);
-            if self.take_out(log, id, max.max(1), shared).is_err() {
-                lost.push(id);
-            }
+    /// Takes bytes of a run out of the log, within the session's budget. Without room it is served from the log when its
+    /// turn has come.
+    fn stage(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
+        let room = shared.limits.in_flight_bytes.saturating_sub(shared.staged);
+        let Some(cursor) = self.cursors.get_mut(&run.id) else {
+            return Ok(());
+        };
+        if room > 0 && cursor.lane.is_some() {
+            let max = shared
+                .limits
+                .quantum_bytes
+                .min(cursor.staged_len().saturating_add(room));
+            shared.staged += cursor.stage(run, max.max(1))?;
         }
+        Ok(())
     }
 
-    /// Takes bytes of one run out of the log.
+    /// Takes bytes out of the log for a run whose turn has come, room or not, and then for those that come next, so that
+    /// the log is not asked for each.
     pub(super) fn take_out(
         &mut self,
         log: &TrackLog,
         id: RunId,
-        max: usize,
         shared: &mut Shared,
     ) -> Result<(), Lost> {
         let Some(cursor) = self.cursors.get_mut(&id) else {
@@ -375,15 +385,27 @@ impl Subscription {
                 Ok(())
             };
         };
-        shared.staged += cursor.stage(run, max)?;
+        shared.staged += cursor.stage(run, shared.limits.quantum_bytes.max(1))?;
         self.update_deadline(run, shared);
+        let next: Vec<_> = shared.schedule.of(self.id).take(NEXT_RUNS).collect();
+        for rank in next {
+            if shared.staged >= shared.limits.in_flight_bytes {
+                break;
+            }
+            if let Item::Run(id) = rank.item
+                && let Some(run) = log.run(id)
+            {
+                // One that is lost is found to be so when its turn has come.
+                let _ = self.stage(run, shared);
+            }
+        }
         Ok(())
     }
 
     /// How far it is behind: what waits, but for the newest object. Who waits for nothing else is up to date, however
     /// large that object is.
     fn lag(&self) -> u64 {
-        let newest = self.cursors.values().map(Cursor::newest).max();
+        let newest = self.cursors.values().map(|cursor| cursor.newest()).max();
         self.behind - newest.map_or(0, |(_, waiting)| waiting)
     }
 
@@ -428,6 +450,7 @@ impl Subscription {
         let past = log
             .largest()
             .is_some_and(|largest| self.range.is_past(largest.group));
+        self.last_lap = past;
         let over = match self.range_over {
             _ if !past || !self.is_drained() => None,
             Some(at) => Some(at),
@@ -465,7 +488,7 @@ impl Subscription {
     }
 
     /// Forgets a cursor.
-    pub(super) fn remove_cursor(&mut self, id: RunId, shared: &mut Shared) -> Option<Cursor> {
+    pub(super) fn remove_cursor(&mut self, id: RunId, shared: &mut Shared) -> Option<Box<Cursor>> {
         self.unqueue(id, shared);
         let mut cursor = self.cursors.remove(&id)?;
         self.behind = self.behind.saturating_sub(cursor.behind());
@@ -523,12 +546,21 @@ impl Subscription {
 
     /// Chooses a place in the transport's order for a stream that is to be opened. True: all are to be told anew.
     pub(super) fn choose_slot(&mut self, rank: Rank) -> bool {
-        let after = self.slots.range(rank..).next().map(|(_, slot)| slot - 1);
-        let before = self
+        let last = self
             .slots
-            .range(..rank)
-            .next_back()
-            .map(|(_, slot)| slot + 1);
+            .last_key_value()
+            .filter(|(last, _)| **last < rank);
+        let (before, after) = match last {
+            Some((_, slot)) => (Some(slot + 1), None),
+            None => {
+                let before = self.slots.range(..rank).next_back();
+                let after = self.slots.range(rank..).next();
+                (
+                    before.map(|(_, slot)| slot + 1),
+                    after.map(|(_, slot)| slot - 1),
+                )
+            }
+        };
         let slot = after.or(before).unwrap_or_default();
         self.slots.insert(rank, slot);
         // draft-14 §7.2: between two neighbours there may be no room.
@@ -585,8 +617,8 @@ impl Subscription {
     }
 }
 
-/// Most runs for which bytes are taken out of the log at once.
-const FILL_RUNS: usize = 64;
+/// Runs for which bytes are taken out of the log along with the one whose turn has come.
+const NEXT_RUNS: usize = 64;
 
 /// Slots are numbered anew when they leave this range.
 const RENUMBER_AT: i32 = 64;
