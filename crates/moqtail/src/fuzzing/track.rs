@@ -431,8 +431,14 @@ impl World {
         }
         while let Some(event) = self.delivery.poll_event() {
             match event {
-                DeliveryEvent::StreamOpened(id) => *self.opened.entry(id).or_default() += 1,
-                DeliveryEvent::StreamClosed(id) => *self.closed.entry(id).or_default() += 1,
+                DeliveryEvent::Streams {
+                    subscription,
+                    opened,
+                    closed,
+                } => {
+                    *self.opened.entry(subscription).or_default() += opened;
+                    *self.closed.entry(subscription).or_default() += closed;
+                }
                 DeliveryEvent::Ended {
                     subscription,
                     streams,

@@ -24,11 +24,10 @@ use crate::transport::{CloseReason, Connection};
 
 /// What happens to subscriptions, told in order by [`Egress::run`] and by nothing else; no lock is held.
 pub trait EgressEvents: Send + 'static {
-    /// A data stream was opened for the subscription.
-    fn stream_opened(&mut self, subscription: SubscriptionId);
-    /// A data stream of the subscription was reset, or the peer has all of it, or stopped it. Told when there is
-    /// something else to do for the session, at the latest when the end of a subscription depends on it.
-    fn stream_closed(&mut self, subscription: SubscriptionId);
+    /// So many data streams were opened for the subscription, and so many are over: reset, or the peer has all of them, or
+    /// stopped them. The latter is told when there is something else to do for the session, at the latest when the end
+    /// of a subscription depends on it.
+    fn streams(&mut self, subscription: SubscriptionId, opened: u64, closed: u64);
     /// The subscription is over and all its `streams` streams are closed: PUBLISH_DONE is due. Not told after
     /// [`EgressHandle::detach`].
     fn ended(
@@ -220,8 +219,11 @@ impl<C: Connection> Egress<C> {
             let turn = turn(shared);
             for event in turn.events {
                 match event {
-                    DeliveryEvent::StreamOpened(id) => events.stream_opened(id),
-                    DeliveryEvent::StreamClosed(id) => events.stream_closed(id),
+                    DeliveryEvent::Streams {
+                        subscription,
+                        opened,
+                        closed,
+                    } => events.streams(subscription, opened, closed),
                     DeliveryEvent::Ended {
                         subscription,
                         code,

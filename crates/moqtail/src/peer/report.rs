@@ -37,18 +37,19 @@ impl<F: FnMut(RequestHandle) + Send + 'static> Report<F> {
 }
 
 impl<F: FnMut(RequestHandle) + Send + 'static> EgressEvents for Report<F> {
-    fn stream_opened(&mut self, subscription: SubscriptionId) {
+    fn streams(&mut self, subscription: SubscriptionId, opened: u64, closed: u64) {
         let handle = RequestHandle(subscription.0);
         self.peer.call(|session, _| {
-            if let Err(error) = session.outbound_stream_opened(handle) {
-                tracing::debug!(%handle, %error, "stream opened for a subscription that ended");
+            for _ in 0..opened {
+                if let Err(error) = session.outbound_stream_opened(handle) {
+                    tracing::debug!(%handle, %error, "stream opened for a subscription that ended");
+                    break;
+                }
+            }
+            for _ in 0..closed {
+                session.outbound_stream_closed(handle);
             }
         });
-    }
-
-    fn stream_closed(&mut self, subscription: SubscriptionId) {
-        self.peer
-            .call(|session, _| session.outbound_stream_closed(RequestHandle(subscription.0)));
     }
 
     fn ended(

@@ -21,10 +21,16 @@ use crate::model::{PublishDoneCode, StreamCode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeliveryEvent {
-    /// A stream was opened for it.
-    StreamOpened(SubscriptionId),
-    /// One of its streams was reset, stopped, or received whole.
-    StreamClosed(SubscriptionId),
+    /// Streams of it that were opened, and streams that were reset, stopped, or received whole. One event tells of all
+    /// until the next event.
+    Streams {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// How many were opened.
+        opened: u64,
+        /// How many are over.
+        closed: u64,
+    },
     /// It is over and all its streams are closed: PUBLISH_DONE is due.
     Ended {
         /// The subscription.
@@ -391,9 +397,29 @@ impl<S: Source> Delivery<S> {
         };
         if let Some((subscription, _)) = self.subscriptions.get_mut(&id) {
             subscription.open = subscription.open.saturating_sub(1);
-            self.events.push_back(DeliveryEvent::StreamClosed(id));
+            self.tell(id, 0, 1);
         }
         self.end_if_closed(id);
+    }
+
+    /// Tells of streams that were opened or closed.
+    pub(super) fn tell(&mut self, id: SubscriptionId, opened: u64, closed: u64) {
+        if let Some(DeliveryEvent::Streams {
+            subscription,
+            opened: opened_before,
+            closed: closed_before,
+        }) = self.events.back_mut()
+            && *subscription == id
+        {
+            *opened_before += opened;
+            *closed_before += closed;
+            return;
+        }
+        self.events.push_back(DeliveryEvent::Streams {
+            subscription: id,
+            opened,
+            closed,
+        });
     }
 
     /// Tells the end of a subscription once its streams are closed (draft-14 §5.1, §9.12).

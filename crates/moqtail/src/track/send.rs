@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     SubscriptionId,
     cursor::End,
-    delivery::{Delivery, DeliveryEvent},
+    delivery::Delivery,
     ids::RunId,
     outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written},
     schedule::{Item, Lane, Rank},
@@ -122,7 +122,7 @@ impl<S: Source> Delivery<S> {
             }
         }
         self.streams.open(stream, id, run);
-        self.events.push_back(DeliveryEvent::StreamOpened(id));
+        self.tell(id, 1, 0);
         Ok(stream)
     }
 

@@ -353,18 +353,11 @@ impl Subscription {
     /// Takes bytes of a run out of the log, within the session's budget. Without room it is served from the log when its
     /// turn has come.
     fn stage(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
-        let room = shared.limits.in_flight_bytes.saturating_sub(shared.staged);
-        let Some(cursor) = self.cursors.get_mut(&run.id) else {
-            return Ok(());
-        };
-        if room > 0 && cursor.lane.is_some() {
-            let max = shared
-                .limits
-                .quantum_bytes
-                .min(cursor.staged_len().saturating_add(room));
-            shared.staged += cursor.stage(run, max.max(1))?;
+        let Shared { limits, staged, .. } = shared;
+        match self.cursors.get_mut(&run.id) {
+            Some(cursor) => stage_within(cursor, run, limits, staged),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes bytes out of the log for a run whose turn has come, room or not, and then for those that come next, so that
@@ -387,16 +380,22 @@ impl Subscription {
         };
         shared.staged += cursor.stage(run, shared.limits.quantum_bytes.max(1))?;
         self.update_deadline(run, shared);
-        let next: Vec<_> = shared.schedule.of(self.id).take(NEXT_RUNS).collect();
-        for rank in next {
-            if shared.staged >= shared.limits.in_flight_bytes {
+        let Shared {
+            limits,
+            schedule,
+            staged,
+            ..
+        } = shared;
+        for rank in schedule.of(self.id).take(NEXT_RUNS) {
+            if *staged >= limits.in_flight_bytes {
                 break;
             }
             if let Item::Run(id) = rank.item
+                && let Some(cursor) = self.cursors.get_mut(&id)
                 && let Some(run) = log.run(id)
             {
                 // One that is lost is found to be so when its turn has come.
-                let _ = self.stage(run, shared);
+                let _ = stage_within(cursor, run, limits, staged);
             }
         }
         Ok(())
@@ -619,6 +618,21 @@ impl Subscription {
 
 /// Runs for which bytes are taken out of the log along with the one whose turn has come.
 const NEXT_RUNS: usize = 64;
+
+/// Takes bytes of a run that is scheduled out of the log, as long as there is room.
+fn stage_within(
+    cursor: &mut Cursor,
+    run: &Run,
+    limits: &DeliveryLimits,
+    staged: &mut usize,
+) -> Result<(), Lost> {
+    let room = limits.in_flight_bytes.saturating_sub(*staged);
+    if room > 0 && cursor.lane.is_some() {
+        let most = cursor.staged_len().saturating_add(room);
+        *staged += cursor.stage(run, limits.quantum_bytes.min(most).max(1))?;
+    }
+    Ok(())
+}
 
 /// Slots are numbered anew when they leave this range.
 const RENUMBER_AT: i32 = 64;

@@ -67,12 +67,10 @@ impl Told {
 }
 
 impl EgressEvents for Told {
-    fn stream_opened(&mut self, subscription: SubscriptionId) {
-        self.say(format!("opened {}", subscription.0));
-    }
-
-    fn stream_closed(&mut self, subscription: SubscriptionId) {
-        self.say(format!("closed {}", subscription.0));
+    fn streams(&mut self, subscription: SubscriptionId, opened: u64, closed: u64) {
+        for (count, what) in [(opened, "opened"), (closed, "closed")] {
+            (0..count).for_each(|_| self.say(format!("{what} {}", subscription.0)));
+        }
     }
 
     fn ended(

@@ -448,14 +448,26 @@ impl World {
     /// Streams of each subscription: they are opened in the order of the events.
     pub(super) fn streams_by_subscription(&self) -> BTreeMap<SubscriptionId, Vec<usize>> {
         let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        let opened = self.events.iter().filter_map(|event| match event {
-            DeliveryEvent::StreamOpened(id) => Some(*id),
-            _ => None,
+        let opened = self.events.iter().flat_map(|event| match event {
+            DeliveryEvent::Streams {
+                subscription,
+                opened,
+                ..
+            } => vec![*subscription; *opened as usize],
+            DeliveryEvent::Ended { .. } => Vec::new(),
         });
         for (stream, id) in opened.enumerate() {
             all.entry(id).or_default().push(stream);
         }
         all
+    }
+
+    /// How many streams were opened and closed, as it was told.
+    pub(super) fn told(&self) -> (u64, u64) {
+        self.events.iter().fold((0, 0), |sum, event| match event {
+            DeliveryEvent::Streams { opened, closed, .. } => (sum.0 + opened, sum.1 + closed),
+            DeliveryEvent::Ended { .. } => sum,
+        })
     }
 
     pub(super) fn ended(&self) -> Option<(crate::model::PublishDoneCode, u64)> {
