@@ -126,14 +126,18 @@ impl Stream {
 #[derive(Default)]
 struct Sink {
     streams: usize,
+    free: Vec<StreamKey>,
     bytes: usize,
     stalled: bool,
 }
 
 impl Outlet for Sink {
     fn open(&mut self, _priority: i32) -> Opened {
-        self.streams += 1;
-        Opened::Stream(StreamKey(self.streams))
+        let free = self.free.pop();
+        Opened::Stream(free.unwrap_or_else(|| {
+            self.streams += 1;
+            StreamKey(self.streams)
+        }))
     }
 
     fn write(&mut self, _stream: StreamKey, chunks: &mut [Bytes]) -> Written {
@@ -151,9 +155,13 @@ impl Outlet for Sink {
 
     fn finish(&mut self, _stream: StreamKey) {}
 
-    fn reset(&mut self, _stream: StreamKey, _code: StreamCode) {}
+    fn reset(&mut self, stream: StreamKey, _code: StreamCode) {
+        self.free.push(stream);
+    }
 
-    fn release(&mut self, _stream: StreamKey) {}
+    fn release(&mut self, stream: StreamKey) {
+        self.free.push(stream);
+    }
 
     fn set_priority(&mut self, _stream: StreamKey, _priority: i32) {}
 
