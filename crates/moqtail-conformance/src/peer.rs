@@ -425,7 +425,7 @@ fn no_control() -> Failure {
     Failure::transport("the control stream", "it is not open")
 }
 
-async fn in_time<F: Future>(what: &str, future: F) -> Result<F::Output, Failure> {
+pub(crate) async fn in_time<F: Future>(what: &str, future: F) -> Result<F::Output, Failure> {
     timeout(PATIENCE, future)
         .await
         .map_err(|_| Failure::Silence {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{failure::Failure, link::Carrier};
+use crate::{failure::Failure, link::Carrier, peer::in_time};
 
 /// Sending half of a stream. Dropped unfinished, it is finished.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ impl RawSend {
     /// Waits until the stream is over: the code it was stopped with, or `None` if everything was taken.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is gone, or the stream goes on.
     pub async fn stopped(&mut self) -> Result<Option<u64>, Failure> {
-        match self.stream.stopped().await {
+        match in_time("the end of a stream", self.stream.stopped()).await? {
             Ok(Some(code)) => Ok(Some(
                 self.carrier
                     .decode(code)
@@ -73,11 +73,12 @@ impl RawRecv {
     /// Reads until the stream ends.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is gone, or nothing more comes.
     pub async fn to_end(&mut self) -> Result<(Vec<u8>, RecvEnd), Failure> {
         let mut bytes = std::mem::take(&mut self.first).to_vec();
         loop {
-            match self.stream.read_chunk(usize::MAX, true).await {
+            let read = self.stream.read_chunk(usize::MAX, true);
+            match in_time("more of a stream, or its end", read).await? {
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk.bytes),
                 Ok(None) => return Ok((bytes, RecvEnd::Fin)),
                 Err(quinn::ReadError::Reset(code)) => {
