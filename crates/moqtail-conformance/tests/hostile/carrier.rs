@@ -32,6 +32,18 @@ pub(crate) async fn viewer(
     Ok((peer, alias))
 }
 
+/// Codes of SUBSCRIBE_ERROR.
+pub(crate) const INTERNAL_ERROR: u64 = 0x0;
+pub(crate) const TIMEOUT: u64 = 0x2;
+pub(crate) const TRACK_DOES_NOT_EXIST: u64 = 0x4;
+
+/// The next answer, which has to be an error of this type: Request ID and code.
+pub(crate) async fn refusal(peer: &mut RawPeer, kind: u64) -> Result<(u64, u64), Failure> {
+    let error = peer.expect(kind).await?;
+    let mut reader = moqtail_conformance::wire::Reader(&error.payload);
+    Ok((reader.varint().unwrap(), reader.varint().unwrap()))
+}
+
 /// A subgroup with one object.
 pub(crate) fn tiny(alias: u64, group: u64, payload: &[u8]) -> Vec<u8> {
     [

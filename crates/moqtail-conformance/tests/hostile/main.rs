@@ -10,6 +10,7 @@
     reason = "tests run in real time, spawn tasks that they wait for, and fail by panicking"
 )]
 
+mod caps;
 mod carrier;
 mod churn;
 mod floods;
