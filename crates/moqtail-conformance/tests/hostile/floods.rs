@@ -5,11 +5,12 @@
 
 use std::{net::UdpSocket, time::Duration};
 
+use moqtail::{relay::RelayConfig, transport::TransportLimits};
 use moqtail_conformance::{Carrier, Failure, RawPeer, Target, data, messages, types};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    carrier::{make_requests, publisher, tiny},
+    carrier::{make_requests, publisher, tiny, viewer},
     over_both_carriers,
     watcher::{NAMESPACE, TRACK},
     world::World,
@@ -181,7 +182,12 @@ over_both_carriers! {
                 peer.stream(&tiny(1, group, b"x")).await?;
             }
             assert_eq!(peer.reaction(2).await?, None);
-            drop(peer);
+            // What comes after it is taken as well.
+            let (mut viewer, _) = viewer(&world.target, carrier, &["hostile", "flood"], "t").await?;
+            peer.stream(&tiny(1, FLOOD, b"the last")).await?;
+            let last = data::object(0, b"the last");
+            while !viewer.accept_uni().await?.to_end().await?.0.ends_with(&last) {}
+            drop((peer, viewer));
             if round == 0 {
                 world.take_level();
             }
@@ -213,6 +219,30 @@ over_both_carriers! {
                 world.take_level();
             }
         }
+        world.end().await;
+        Ok(())
+    }
+
+    /// Those that find no room to wait are refused at once, and no time has to pass for it.
+    async fn only_a_few_streams_wait_for_an_alias(carrier: Carrier) {
+        let mut config = RelayConfig::default();
+        config.session.park_timeout = Duration::from_secs(3600);
+        let (room, over) = (config.session.max_parked_streams, 20);
+        let world = World::embedded_with(config, TransportLimits::default()).await;
+        let mut peer = with_credit(&world.target, carrier).await?;
+        let mut waiting = JoinSet::new();
+        for group in 0..room + over {
+            let mut stream = peer.open_uni().await?;
+            stream.write(&tiny(1000, group as u64, b"x")).await?;
+            waiting.spawn(async move { stream.stopped().await });
+        }
+        for _ in 0..over {
+            let refused = waiting.join_next().await.unwrap().unwrap()?;
+            assert_eq!(refused, Some(CANCELLED.into()));
+        }
+        assert_eq!(peer.reaction(2).await?, None);
+        assert_eq!(waiting.len(), room);
+        drop((peer, waiting));
         world.end().await;
         Ok(())
     }

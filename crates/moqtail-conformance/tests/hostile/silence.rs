@@ -8,12 +8,13 @@ use moqtail_conformance::{
 };
 use tokio::time::sleep;
 
-use crate::{carrier::publisher, over_both_carriers, world::World};
+use crate::{
+    carrier::{TIMEOUT, publisher, refusal},
+    over_both_carriers,
+    world::World,
+};
 
 const SHORT: Duration = Duration::from_millis(700);
-
-/// SUBSCRIBE_ERROR TIMEOUT.
-const TIMEOUT: u64 = 0x2;
 
 /// A relay that waits no longer than it must.
 async fn impatient() -> World {
@@ -21,6 +22,7 @@ async fn impatient() -> World {
     config.session.setup_timeout = SHORT;
     config.session.header_timeout = SHORT;
     config.session.park_timeout = SHORT / 4;
+    config.peer.object_header_timeout = SHORT;
     let mut limits = TransportLimits::default();
     limits.handshake_timeout = SHORT;
     limits.keep_alive = Duration::from_secs(1);
@@ -71,6 +73,26 @@ over_both_carriers! {
             let mut stream = peer.open_uni().await?;
             stream.write(&header[..length]).await?;
             peer.expect_close(codes::DATA_STREAM_TIMEOUT).await?;
+        }
+        world.end().await;
+        Ok(())
+    }
+
+    /// S3.4-09: a stream that stops inside the header of an object, the first one or a later one.
+    async fn an_object_without_the_end_of_its_header_closes_the_session(carrier: Carrier) {
+        let world = impatient().await;
+        let head = data::subgroup_header(0x14, 3, 1, Some(0));
+        let first = data::object(0, b"whole");
+        // A payload whose length takes two bytes.
+        let cut = data::object_head(0, 100);
+        for before in [head.clone(), [head, first].concat()] {
+            for length in 1..cut.len() {
+                let mut peer = publisher(&world.target, carrier, &["hostile"], "cut", 3).await?;
+                let mut stream = peer.open_uni().await?;
+                stream.write(&[&before[..], &cut[..length]].concat()).await?;
+                peer.expect_close(codes::DATA_STREAM_TIMEOUT).await?;
+                world.others_gone().await;
+            }
         }
         world.end().await;
         Ok(())
@@ -136,9 +158,7 @@ over_both_carriers! {
                 viewer.send(messages::subscribe(2 * id, &["hostile", "silent"], &id.to_string())).await?;
             }
             for _ in 0..100 {
-                let refused = viewer.expect(types::SUBSCRIBE_ERROR).await?;
-                let mut reader = moqtail_conformance::wire::Reader(&refused.payload);
-                assert_eq!((reader.varint(), reader.varint()).1, Some(TIMEOUT));
+                assert_eq!(refusal(&mut viewer, types::SUBSCRIBE_ERROR).await?.1, TIMEOUT);
             }
             drop((silent, viewer));
         }

@@ -125,6 +125,29 @@ over_both_carriers! {
         Ok(())
     }
 
+    /// S5.1-04: with the same answer or the other one.
+    async fn a_second_answer_closes_the_session(carrier: Carrier) {
+        let world = World::embedded().await;
+        let error = messages::refusal("SUBSCRIBE_ERROR", types::SUBSCRIBE_ERROR, 1);
+        for second in [messages::subscribe_ok(1, 3), messages::subscribe_ok(1, 4), error] {
+            let space = ["hostile", "twice"];
+            let mut peer = RawPeer::established(&world.target, carrier).await?;
+            peer.send(messages::publish_namespace(0, &space)).await?;
+            peer.expect(types::PUBLISH_NAMESPACE_OK).await?;
+            let mut asking = RawPeer::established(&world.target, carrier).await?;
+            asking.send(messages::subscribe(0, &space, "t")).await?;
+            peer.expect(types::SUBSCRIBE).await?;
+            peer.send(messages::subscribe_ok(1, 3)).await?;
+            asking.expect(types::SUBSCRIBE_OK).await?;
+            peer.send(second).await?;
+            peer.expect_close(codes::PROTOCOL_VIOLATION).await?;
+            drop((peer, asking));
+            world.others_gone().await;
+        }
+        world.end().await;
+        Ok(())
+    }
+
     /// A46: namespaces of others cannot be withdrawn, cancelled or unsubscribed.
     async fn a_stranger_cannot_withdraw_the_namespace_of_another(carrier: Carrier) {
         let world = World::embedded().await;

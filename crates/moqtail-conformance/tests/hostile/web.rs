@@ -190,6 +190,28 @@ async fn a_handshake_that_is_none_ends_the_connection() {
     .await;
 }
 
+/// A request whose HEADERS do not end is given up, and not collected until its time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_without_end_are_not_collected() {
+    story(async |target| {
+        let (_endpoint, connection) = dial(&target, H3_ALPN).await?;
+        let mut control = connection.open_uni().await.map_err(failed)?;
+        control.write_all(&settings()).await.map_err(failed)?;
+        let (mut send, _recv) = connection.open_bi().await.map_err(failed)?;
+        let mut taken = send
+            .write_all(&[varint(0x01), varint(1 << 30)].concat())
+            .await;
+        let mut pieces = 0;
+        while taken.is_ok() {
+            assert!(pieces < 32, "{pieces} MB of headers are taken");
+            pieces += 1;
+            taken = send.write_all(&vec![0; 1 << 20]).await;
+        }
+        Ok(())
+    })
+    .await;
+}
+
 /// A second session on a connection is refused, and the first goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_request_is_refused() {
