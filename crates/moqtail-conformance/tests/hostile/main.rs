@@ -13,6 +13,7 @@
 mod caps;
 mod carrier;
 mod churn;
+mod farewell;
 mod floods;
 mod malformed;
 mod order;
