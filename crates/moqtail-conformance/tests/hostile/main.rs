@@ -17,6 +17,7 @@ mod farewell;
 mod floods;
 mod malformed;
 mod order;
+mod readers;
 mod silence;
 mod strangers;
 mod streams;
