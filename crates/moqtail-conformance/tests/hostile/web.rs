@@ -9,7 +9,11 @@ use moqtail_conformance::{
 };
 use tokio::time::timeout;
 
-use crate::{Story, world::World};
+use crate::{
+    Story,
+    carrier::{publisher, viewer},
+    world::World,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,7 +94,9 @@ async fn a_reset_inside_the_head_of_a_stream_is_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_of_other_sessions_are_dropped() {
     story(async |target| {
-        let mut peer = RawPeer::established(&target, Carrier::WebTransport).await?;
+        let (carrier, space) = (Carrier::WebTransport, ["hostile", "datagrams"]);
+        let mut peer = publisher(&target, carrier, &space, "t", 1).await?;
+        let (watching, _) = viewer(&target, carrier, &space, "t").await?;
         // Were they taken for datagrams of this session, their type would close it.
         let poison = data::datagram(1, 2, 3, b"x");
         for quarter in [1, 2, 63, 64, HUGE] {
@@ -104,7 +110,12 @@ async fn datagrams_of_other_sessions_are_dropped() {
                 .send_datagram(cut.to_vec().into())
                 .map_err(failed)?;
         }
-        assert_eq!(peer.reaction(0).await?, None);
+        // They keep their order: when this one is through, the others have been looked at.
+        peer.datagram(&data::datagram(1, 1, 0, b"its own")).await?;
+        let came = timeout(PATIENCE, watching.connection().read_datagram()).await;
+        let came = came.map_err(failed)?.map_err(failed)?;
+        assert!(came.ends_with(b"its own"), "{came:x?}");
+        assert_eq!(peer.reaction(2).await?, None);
         Ok(())
     })
     .await;
