@@ -70,6 +70,12 @@ pub enum RecvEnd {
 }
 
 impl RawRecv {
+    /// STOP_SENDING with a data stream code.
+    pub fn stop(&mut self, code: u32) {
+        // Fails only on a stream that is over.
+        let _ = self.stream.stop(self.carrier.encode(code));
+    }
+
     /// Reads until the stream ends.
     ///
     /// # Errors

@@ -6,11 +6,14 @@ use moqtail_conformance::{
 use quinn::TransportConfig;
 
 use crate::{
-    carrier::{publisher, viewer},
+    carrier::{publisher, tiny, viewer},
     over_both_carriers,
     watcher::{NAMESPACE, TRACK},
     world::World,
 };
+
+/// CANCELLED, the code for streams that nobody wants (draft-14 §10.4.3).
+const CANCELLED: u32 = 0x1;
 
 /// PUBLISH_DONE TOO_FAR_BEHIND.
 const TOO_FAR_BEHIND: u64 = 0x6;
@@ -75,6 +78,29 @@ over_both_carriers! {
         others_are_served(&world.target, carrier).await?;
         assert_eq!(peer.reaction(2).await?, None);
         drop(peer);
+        world.end().await;
+        Ok(())
+    }
+
+    /// S10.4.3-14: STOP_SENDING is about one stream.
+    async fn a_viewer_that_stops_streams_gets_the_others(carrier: Carrier) {
+        let world = World::embedded().await;
+        let space = ["hostile", "readers"];
+        let publisher = publisher(&world.target, carrier, &space, "stopped", 1).await?;
+        let (mut peer, _) = viewer(&world.target, carrier, &space, "stopped").await?;
+        for round in 0..10 {
+            let mut unwanted = publisher.open_uni().await?;
+            unwanted.write(&tiny(1, 2 * round, b"unwanted")).await?;
+            peer.accept_uni().await?.stop(CANCELLED);
+            // The relay has heard of it before it answers, and notices when it goes on.
+            assert_eq!(peer.reaction(2 * round + 2).await?, None);
+            unwanted.write(&data::object(0, b"more of it")).await?;
+            publisher.stream(&tiny(1, 2 * round + 1, b"wanted")).await?;
+            let (bytes, end) = peer.accept_uni().await?.to_end().await?;
+            assert!(bytes.ends_with(&data::object(0, b"wanted")), "{bytes:x?}");
+            assert_eq!(end, RecvEnd::Fin);
+        }
+        drop((publisher, peer));
         world.end().await;
         Ok(())
     }
