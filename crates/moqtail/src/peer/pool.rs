@@ -1,11 +1,12 @@
 //! Tracks whose logs share a budget. One that is written keeps itself within it; here room is made in those that nobody
 //! writes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::{Track, budget::LogBudget};
 use crate::model::TrackAlias;
 use crate::track::{Spared, TrackLimits};
+use crate::transport::lock;
 
 /// Tracks that are looked at before other tasks have their turn.
 const TRACKS_PER_TURN: usize = 256;
@@ -41,7 +42,7 @@ impl TrackPool {
     }
 
     fn tracks(&self) -> MutexGuard<'_, Vec<Weak<Track>>> {
-        self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tracks)
     }
 
     /// Bytes that the logs of all tracks hold.

@@ -1,7 +1,7 @@
 //! A track that streams feed and sessions follow: its log behind one short lock, and who waits for more.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use crate::model::{Location, ObjectDatagram, PublishDoneCode, TrackAlias};
 use crate::track::{
     ArrivalMark, MalformedTrack, PublisherId, Source, Spared, TrackEnd, TrackLimits, TrackLog,
 };
+use crate::transport::lock;
 
 /// One track as every session of this process shares it.
 #[derive(Debug)]
@@ -138,8 +139,7 @@ impl Track {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic inside the log is a bug; what the log holds is consistent between statements.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Reads the log, or changes what no reader sees.
@@ -229,7 +229,7 @@ impl Follow {
     }
 
     fn counted(&self) -> MutexGuard<'_, Option<bool>> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counted)
     }
 
     /// The session looks at the track now; later changes are told anew.

@@ -4,7 +4,7 @@ use std::{
     future::pending,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     ALPN, ALPN_HTTP3, MoqtUrl, QuicConnection, Scheme, TlsError, TransportLimits, Trust,
     limits::HTTP3_STREAMS,
+    lock,
     quic::{HandshakeError, Owner},
     socket, tls,
 };
@@ -185,11 +186,7 @@ impl Dialer {
 
     /// Waits until every connection made here is closed and its peer was told. Call it before the program ends.
     pub async fn wait_idle(&self) {
-        let endpoints = self
-            .endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let endpoints = lock(&self.endpoints).clone();
         for endpoint in endpoints.iter().flatten() {
             endpoint.wait_idle().await;
         }
@@ -275,10 +272,7 @@ impl Dialer {
     }
 
     fn endpoint(&self, addr: SocketAddr) -> io::Result<quinn::Endpoint> {
-        let mut endpoints = self
-            .endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = lock(&self.endpoints);
         let slot = &mut endpoints[usize::from(addr.is_ipv6())];
         if let Some(endpoint) = slot {
             return Ok(endpoint.clone());

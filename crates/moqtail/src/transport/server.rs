@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     ALPN, ALPN_HTTP3, Connection, Identity, QuicConnection, TlsError, TransportLimits,
     limits::HTTP3_STREAMS,
+    lock,
     quic::{HandshakeError, Owner, WeakConnection},
     socket, tls,
 };
@@ -237,13 +238,7 @@ impl Listener {
             return;
         }
         self.endpoint.set_server_config(None);
-        let open = std::mem::take(
-            &mut *self
-                .shared
-                .open
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let open = std::mem::take(&mut *lock(&self.shared.open));
         for connection in open {
             connection.close(code, reason);
         }
@@ -298,7 +293,7 @@ impl Incoming {
 
 impl Shared {
     fn remember(&self, connection: &QuicConnection) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         if open.len() == open.capacity() {
             open.retain(|connection| !connection.is_gone());
         }

@@ -3,13 +3,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     task::Waker,
 };
 
 use bytes::Bytes;
 
-use crate::transport::{CloseReason, ConnectionError, TransportLimits, wakers::WakerSet};
+use crate::transport::{CloseReason, ConnectionError, TransportLimits, lock, wakers::WakerSet};
 
 /// Both ends share one state under one short lock.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ impl Pipe {
 
 impl Link {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn end(&self, side: Side) -> &EndWakers {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
 
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use super::{send_window::SendWindow, web::Web};
 use crate::transport::{
     CloseReason, ConnectionError, TransportLimits, codes::CodeSpace, codes::H3_NO_ERROR,
-    limits::MAX_CLOSE_REASON, wakers::WakerSet,
+    limits::MAX_CLOSE_REASON, lock, wakers::WakerSet,
 };
 
 /// Held as long as the connection: its place among a listener's connections, or the socket it was dialled from.
@@ -167,7 +167,7 @@ impl OpenUni {
         }
         self.tasks.register(cx.waker());
         let waker = Waker::from(self.tasks.clone());
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         let future = waiting.get_or_insert_with(|| {
             let conn = conn.clone();
             Box::pin(async move { conn.open_uni().await })
