@@ -60,7 +60,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
     let subscriber = Link::new(&format!("moqt://{authority}"), trust, true)?.quiet();
     let relay = server.relay().clone();
 
-    let (input, init) = Input::sample()?;
+    let (mut input, init) = Input::sample()?;
     let mut broadcast =
         MediaBroadcast::new(name, &init, clock::unix_ms(), publish::DEFAULT_PRIORITY)?;
     let announced = broadcast.broadcast().clone();
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
     let parts = async {
         tokio::select! {
             error = publish::keep_published(&publisher, &announced, &published) => Err(error),
-            played = publish::play(input, &mut broadcast, HOLD, published.subscribe(), |sent| meter.sent(sent)) => played,
+            played = publish::play(&mut input, &mut broadcast, HOLD, published.subscribe(), |sent| meter.sent(sent)) => played,
             watched = watch(&viewer, &meter) => watched,
             () = show(&relay, name, &meter) => Ok(()),
         }

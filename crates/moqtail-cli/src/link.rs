@@ -381,7 +381,7 @@ impl Link {
         Ok(())
     }
 
-    /// Ends the session, if there is one; subscriptions served in it have `grace` to end after their tracks.
+    /// Ends the session, if there is one; what was published in it has `grace` to arrive.
     pub(crate) async fn leave(&self, grace: Duration) {
         let client = self.current().client.take();
         if let Some(client) = client {

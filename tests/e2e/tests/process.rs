@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, Read},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use moqtail_e2e::{Clock, FRAME_RATE, Process, Relay, Scratch, Usage, chunks, playable};
-use moqtail_sim::Rng;
+use moqtail_e2e::{Clock, FRAME_RATE, Process, Relay, Scratch, Usage, chunks, moqtail, playable};
+use moqtail_sim::{Rng, UdpProxy, Weather};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// How long processes are killed, unless `CHAOS_SECONDS` says otherwise.
@@ -307,6 +308,109 @@ fn sigterm_ends_every_program_within_two_seconds() {
     end("relay", cast.relay.expect("it runs").into_process());
     end("publisher of lines", cast.lines);
     end("other viewer of lines", web);
+}
+
+/// Locations that follow `group` and `object` in what a publisher logged of `track`.
+fn published(stderr: &[String], track: &str) -> Vec<(u64, u64)> {
+    let number = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(name)?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    let mut all: Vec<_> = stderr
+        .iter()
+        .filter(|line| line.contains("TRACE published") && line.contains(track))
+        .map(|line| {
+            (
+                number(line, "group=").expect(line),
+                number(line, "object=").expect(line),
+            )
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// Every object that a publisher has taken reaches its viewers when the publisher is ended, however much of it is on its
+/// way, or lost on it; and viewers wait for what comes after.
+#[test]
+fn a_publisher_that_is_ended_delivers_what_it_has_read() {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    let film = scratch.write("film.mp4", moqtail_media::sample());
+    let film = film.to_str().expect("a path in UTF-8");
+    let way = UdpProxy::start(relay.addr(), 14).expect("a UDP path");
+    way.set_both(Weather::delayed(Duration::from_millis(30), Duration::ZERO));
+    let (port, pin) = (way.addr().port(), relay.fingerprint());
+    for (scheme, from) in [("moqt", relay.web()), ("https", relay.quic())] {
+        let to = format!("{scheme}://127.0.0.1:{port}");
+        let publish = |what: &[&str]| {
+            let mut command = Command::new(moqtail());
+            command.env("MOQTAIL_LOG", "moqtail::publish=trace");
+            command.args(["publish", &to, "last/words", "--fingerprint", &pin]);
+            command.args(what);
+            Process::spawn(command)
+        };
+        let view = |track: &str| {
+            let command = [
+                "subscribe",
+                &from,
+                "last/words",
+                "--track",
+                track,
+                "--format",
+            ];
+            Process::moqtail(command.iter().chain(&["jsonl"]))
+        };
+        let received = |viewer: Process, count: usize| {
+            viewer.wait_lines("object", count);
+            viewer.terminate();
+            let finished = viewer.finish();
+            assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+            let mut all: Vec<_> = finished
+                .stdout_text()
+                .lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line))
+                .map(|object| ["group", "object"].map(|name| object[name].as_u64().expect(name)))
+                .map(|[group, object]| (group, object))
+                .collect();
+            all.sort_unstable();
+            all
+        };
+        let end = |publisher: Process| {
+            way.set_both(Weather {
+                loss: 0.2,
+                ..Weather::delayed(Duration::from_millis(30), Duration::ZERO)
+            });
+            publisher.terminate();
+            let finished = publisher.finish();
+            way.set_both(Weather::CLEAR);
+            assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+            finished.stderr
+        };
+
+        let mut publisher = publish(&["--lines", "--track", "n", "--group-lines", "300"]);
+        let viewer = view("n");
+        publisher.write(b"first\n");
+        viewer.wait_lines("first", 1);
+        // More than fits the pipe.
+        let more: String = (0..8_000).map(|number| line(number) + "\n").collect();
+        publisher.write(more.as_bytes());
+        let expected = published(&end(publisher), "");
+        assert!(expected.len() > 3_000, "{} lines were read", expected.len());
+        assert_eq!(received(viewer, expected.len()), expected, "{scheme}");
+
+        let publisher = publish(&[film, "--loop"]);
+        let viewers = ["video0", "audio0"].map(view);
+        for viewer in &viewers {
+            viewer.wait_lines("object", 2 * FRAME_RATE);
+        }
+        let log = end(publisher);
+        for (viewer, track) in viewers.into_iter().zip(["video0", "audio0"]) {
+            let expected = published(&log, track);
+            let received = received(viewer, expected.len());
+            assert_eq!(received, expected, "{scheme}, {track}");
+        }
+    }
 }
 
 /// What arrives of a publisher that is ended in the middle is all up to some point.

@@ -134,6 +134,14 @@ impl Input {
             Source::File(paced) => paced.next(&self.name).await,
         }
     }
+
+    /// A fragment that was read whole from a stream and not asked for yet. A file is not read ahead of its time.
+    pub(super) fn read_before(&mut self) -> Option<Fragment> {
+        match &mut self.source {
+            Source::Stream(stream) => stream.ready.pop_front(),
+            Source::File(_) => None,
+        }
+    }
 }
 
 impl Stream {

@@ -50,31 +50,39 @@ pub(super) async fn run(
     let writer = broadcast
         .track(name.name().clone(), TrackOptions::default())
         .map_err(|error| CliError::Usage(plain(error)))?;
-    let mut lines = LineTrack::new(writer, options, unix_ms());
+    let mut output = LineTrack::new(writer, options, unix_ms());
+    let mut lines = Lines::new(tokio::io::stdin());
     let published = watch::Sender::new(false);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
     let watch = format!("subscribe {} {namespace} --track {track}", link.url());
     let copied = tokio::select! {
         error = keep_published(link, &broadcast, &published) => Err(error),
-        copied = copy(tokio::io::stdin(), &mut lines, hold, published.subscribe()) => {
+        copied = copy(&mut lines, &mut output, hold, published.subscribe()) => {
             copied.map(|()| Stop::ForGood)
         }
         () = tell(published.subscribe(), name.to_string(), watch) => Ok(Stop::ForGood),
         signal = signals.next() => Ok(signal.into()),
     };
     let stop = *copied.as_ref().unwrap_or(&Stop::ForGood);
-    if stop == Stop::ForNow {
-        leave(link, stop, signals).await;
-        return Ok(());
+    while let Some(line) = lines.read_before() {
+        output.write(line)?;
     }
-    lines.end()?;
+    output.close_group()?;
+    // Dropped, it would end for good, so it stays until the session is over.
+    let _paused = match stop {
+        Stop::ForGood => {
+            output.end();
+            None
+        }
+        Stop::ForNow => Some(output),
+    };
     leave(link, stop, signals).await;
     copied.map(drop)
 }
 
-/// Publishes each line of `input`. The first one waits for a session, and a while for a subscriber.
-async fn copy(
-    input: impl AsyncRead + Unpin,
+/// Publishes each of `lines`. The first one waits for a session, and a while for a subscriber.
+async fn copy<R: AsyncRead + Unpin>(
+    lines: &mut Lines<R>,
     track: &mut LineTrack,
     hold: Duration,
     mut published: watch::Receiver<bool>,
@@ -83,7 +91,6 @@ async fn copy(
     let mut interest = track.writer.track().interest();
     // Nobody may come; then the lines go on without.
     let _ = timeout(hold, interest.wait_for(|interest| interest.forwarding > 0)).await;
-    let mut lines = Lines::new(input);
     while let Some(line) = lines.next().await? {
         track.write(line)?;
     }
@@ -126,6 +133,7 @@ impl LineTrack {
             ));
             return Ok(());
         }
+        tracing::trace!(group = self.group, object = self.object, "published");
         if self.datagram {
             self.send(line)?;
         } else {
@@ -170,11 +178,9 @@ impl LineTrack {
             .map_or(Ok(()), |open| open.finish().map_err(refused))
     }
 
-    fn end(mut self) -> Result<(), CliError> {
-        self.close_group()?;
+    fn end(self) {
         self.writer
             .end(PublishDoneCode::TRACK_ENDED, "standard input has ended");
-        Ok(())
     }
 }
 
@@ -209,13 +215,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// The next line; `None` at the end. Cancel safe.
     async fn next(&mut self) -> Result<Option<Bytes>, CliError> {
         loop {
-            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-            if let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(self.searched + at);
-                self.buffer.advance(1);
-                return Ok(Some(self.line(line)));
+            if let Some(line) = self.read_before() {
+                return Ok(Some(line));
             }
-            self.searched = self.buffer.len();
             if self.searched > MAX_LINE {
                 return Err(CliError::LineTooLong {
                     line: self.count + 1,
@@ -232,6 +234,18 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let read = read.map_err(|error| CliError::from_read("standard input", &error))?;
             self.ended = read == 0;
         }
+    }
+
+    /// The next line, if its end was read already.
+    fn read_before(&mut self) -> Option<Bytes> {
+        let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+        let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let line = self.buffer.split_to(self.searched + at);
+        self.buffer.advance(1);
+        Some(self.line(line))
     }
 
     fn line(&mut self, line: BytesMut) -> Bytes {

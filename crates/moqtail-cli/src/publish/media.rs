@@ -109,11 +109,14 @@ impl MediaBroadcast {
         track.write(placement, fragment.data.clone()).map(Some)
     }
 
+    /// Nothing more comes from this process, and another one may go on: what was begun is all there will be of it.
+    pub(super) fn pause(&mut self) -> Result<(), CliError> {
+        self.tracks.iter_mut().try_for_each(MediaTrack::close_group)
+    }
+
     /// Ends the broadcast for good: viewers are told that nothing more will come.
     pub(crate) fn end(mut self, now_ms: u64) -> Result<(), CliError> {
-        for track in &mut self.tracks {
-            track.close_group()?;
-        }
+        self.pause()?;
         self.write_catalog(&Catalog::complete(Some(now_ms)))?;
         for track in self.tracks {
             track.writer.end(PublishDoneCode::TRACK_ENDED, ENDED);
@@ -162,6 +165,8 @@ impl MediaTrack {
             open.object(placement.object, &Extensions::default(), payload)
                 .map_err(refused)?;
         }
+        let (track, group, object) = (&self.name, placement.group, placement.object);
+        tracing::trace!(track, group, object, "published");
         let location = Location::new(placement.group, placement.object);
         Ok(Sent {
             track: self.name.clone(),

@@ -67,7 +67,7 @@ async fn media(
         opened = Input::open(path, options.repeat == Some(true)) => opened?,
         _ = signals.next() => return Ok(()),
     };
-    let (input, init) = opened;
+    let (mut input, init) = opened;
     let priority = options.priority.unwrap_or(DEFAULT_PRIORITY);
     let mut broadcast = MediaBroadcast::new(namespace, &init, unix_ms(), priority)?;
     for left_out in &init.ignored {
@@ -81,19 +81,27 @@ async fn media(
     let announced = broadcast.broadcast().clone();
     let played = tokio::select! {
         error = keep_published(link, &announced, &published) => Err(error),
-        played = play(input, &mut broadcast, hold, published.subscribe(), |_| ()) => {
+        played = play(&mut input, &mut broadcast, hold, published.subscribe(), |_| ()) => {
             played.map(|()| Stop::ForGood)
         }
         () = tell(published.subscribe(), namespace.to_string(), watch) => Ok(Stop::ForGood),
         signal = signals.next() => Ok(signal.into()),
     };
     let stop = *played.as_ref().unwrap_or(&Stop::ForGood);
-    if stop == Stop::ForNow {
-        leave(link, stop, signals).await;
-        return Ok(());
+    while let Some(fragment) = input.read_before() {
+        broadcast.write(&fragment)?;
     }
-    // Dropped, it would end as well.
-    broadcast.end(unix_ms())?;
+    // Dropped, it would end for good, so it stays until the session is over.
+    let _paused = match stop {
+        Stop::ForGood => {
+            broadcast.end(unix_ms())?;
+            None
+        }
+        Stop::ForNow => {
+            broadcast.pause()?;
+            Some(broadcast)
+        }
+    };
     leave(link, stop, signals).await;
     played.map(drop)
 }
@@ -101,7 +109,7 @@ async fn media(
 /// Publishes the input as it comes, and its catalog again and again; returns when the input has ended.
 /// Nothing but what [`Input::open`] needs is taken from the input before there is a session. `sent` is told of each object.
 pub(crate) async fn play(
-    mut input: Input,
+    input: &mut Input,
     broadcast: &mut MediaBroadcast,
     hold: Duration,
     mut published: watch::Receiver<bool>,

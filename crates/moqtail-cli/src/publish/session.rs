@@ -18,6 +18,9 @@ use crate::{
 /// How long viewers may take to fetch the rest when the broadcast has ended.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The same when only this process ends, which is to take no more than two seconds, the close included.
+const DRAIN: Duration = Duration::from_millis(1500);
+
 /// Why publishing is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -72,11 +75,11 @@ pub(crate) async fn keep_published(
     }
 }
 
-/// Closes the session; what has ended is first delivered to its viewers, unless another signal comes.
+/// Closes the session; what was published is first delivered, unless another signal comes.
 pub(super) async fn leave(link: &Link, stop: Stop, signals: &mut Signals) {
     let grace = match stop {
         Stop::ForGood => GRACE,
-        Stop::ForNow => Duration::ZERO,
+        Stop::ForNow => DRAIN,
     };
     tokio::select! {
         () = link.leave(grace) => {}

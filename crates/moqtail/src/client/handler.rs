@@ -1,6 +1,6 @@
 //! What a client does with the events and streams of its session.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,9 +34,6 @@ pub(super) struct State {
     established: Option<oneshot::Sender<()>>,
     subscriptions: BTreeMap<RequestHandle, Subscribed>,
     publications: BTreeMap<RequestHandle, Published>,
-    serving: BTreeSet<RequestHandle>,
-    /// How many subscriptions are served to the peer.
-    pub(super) served: watch::Sender<usize>,
     /// The URI of the peer's GOAWAY.
     pub(super) goaway: watch::Sender<Option<String>>,
     pub(super) ended: bool,
@@ -61,8 +58,6 @@ impl State {
             established: Some(established),
             subscriptions: BTreeMap::new(),
             publications: BTreeMap::new(),
-            serving: BTreeSet::new(),
-            served: watch::Sender::new(0),
             goaway: watch::Sender::new(None),
             ended: false,
         }
@@ -106,16 +101,6 @@ impl State {
         self.publications
             .values()
             .all(|published| published.broadcast.is_beside(broadcast))
-    }
-
-    fn serving(&mut self, handle: RequestHandle) {
-        self.serving.insert(handle);
-        self.served.send_replace(self.serving.len());
-    }
-
-    pub(super) fn served_no_more(&mut self, handle: RequestHandle) {
-        self.serving.remove(&handle);
-        self.served.send_replace(self.serving.len());
     }
 
     pub(super) fn withdraw(&mut self, handle: RequestHandle) {
@@ -163,7 +148,6 @@ impl<C: Connection> ClientHandler<C> {
         for subscribed in std::mem::take(&mut state.subscriptions).into_values() {
             set_end(&subscribed.end, SubscriptionEnd::SessionEnded);
         }
-        state.served.send_replace(0);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -251,12 +235,9 @@ impl<C: Connection> ClientHandler<C> {
                     largest: start.largest,
                     parameters: Parameters(timeout.into_iter().collect()),
                 };
-                match self.peer.accept_subscribe(handle, answer) {
-                    Ok(()) => self.state().serving(handle),
-                    Err(error) => {
-                        tracing::debug!(%handle, %error, "subscriber left before its answer");
-                        self.egress.detach(id);
-                    }
+                if let Err(error) = self.peer.accept_subscribe(handle, answer) {
+                    tracing::debug!(%handle, %error, "subscriber left before its answer");
+                    self.egress.detach(id);
                 }
             }
             Err(error) => {
@@ -329,10 +310,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                     tracing::debug!(handle = %change.handle, %error, "update without effect");
                 }
             }
-            Event::Unsubscribed { handle } => {
-                self.egress.detach(subscription_id(handle));
-                self.state().served_no_more(handle);
-            }
+            Event::Unsubscribed { handle } => self.egress.detach(subscription_id(handle)),
             Event::NamespaceAccepted { handle } => self.publish_answered(handle, Ok(())),
             Event::NamespaceRejected { handle, failure } => {
                 let error = match failure {

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::{net::SocketAddr, time::Duration};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     Broadcast, ClientConfig, ConnectError, Publication, PublishError, SubscribeError,
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
-    peer::{Egress, PeerHandle, Report, Side, Woken, close_code, drive, now},
+    peer::{Deliveries, Egress, PeerHandle, Report, Side, Woken, close_code, drive, now},
     session::{self, Carrier, Role, Session, SessionConfig},
     transport::{
         CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind, lock,
@@ -23,7 +26,8 @@ use crate::{
 /// How many round trips the last control messages are given before a session closes.
 const LAST_WORDS_RTTS: u32 = 4;
 
-/// Added to that for what the peer takes to answer; and the longest wait for the close itself.
+/// Added to that for the time that the peer takes to read them, and what else it has received; and the longest wait for
+/// the close itself.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// A session with a relay or publisher. Clones refer to the same session; dropping the last one closes it with NO_ERROR.
@@ -39,6 +43,7 @@ struct Inner {
     kind: TransportKind,
     remote: Option<SocketAddr>,
     max_unread: usize,
+    deliveries: Deliveries,
     ended: watch::Receiver<Option<CloseReason>>,
     connection: Box<dyn ErasedConnection>,
     /// The same connection, if it was dialled here.
@@ -131,12 +136,8 @@ impl Client {
             config.limits.clone(),
         );
 
-        let report = {
-            let state = state.clone();
-            Report::new(peer.clone(), move |handle| {
-                lock(&state).served_no_more(handle)
-            })
-        };
+        let deliveries = egress.handle().deliveries();
+        let report = Report::new(peer.clone(), |_| ());
         let (driven, driver_peer, limits) = (connection.clone(), peer.clone(), config.peer.clone());
         #[expect(
             clippy::disallowed_methods,
@@ -163,6 +164,7 @@ impl Client {
             kind: connection.kind(),
             remote: connection.remote_address(),
             max_unread: config.limits.max_unread,
+            deliveries,
             ended,
             connection: Box::new(Erased(connection)),
             dialled,
@@ -297,29 +299,50 @@ impl Client {
             .call(|session, _| session.close(code, reason));
     }
 
-    /// Ends the session well: subscriptions served here are given `grace` to end after their tracks did, and what was
-    /// said last a few round trips of it to arrive; then the session closes with NO_ERROR. Returns when the peer was
-    /// told, so that the program may end. Dropping the future early leaves the session as it is then.
+    /// Waits until the peer has everything that was published here before the call, as far as it subscribes to it: each
+    /// stream was received whole, or stopped or reset, and PUBLISH_DONE was said for the tracks that have ended. A
+    /// subgroup that is open holds this up: only a finished one is known to have arrived. So does a peer that does not
+    /// read; the wait is to be bounded. Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// The session ended first, for this reason.
+    pub async fn delivered(&self) -> Result<(), CloseReason> {
+        match self.inner.deliveries.complete().await {
+            true => Ok(()),
+            false => Err(self.closed().await),
+        }
+    }
+
+    /// Ends the session well: what was published is given `grace` to be [delivered](Client::delivered), and what was
+    /// said last a few round trips of what is left of it to arrive; then the session closes with NO_ERROR. End the
+    /// tracks before, or finish the subgroups of those that another session or process goes on with. Returns when the
+    /// peer was told, so that the program may end. Dropping the future early leaves the session as it is then.
     pub async fn shutdown(&self, grace: Duration) {
-        let mut served = self.state().served.subscribe();
-        let drained = served.wait_for(|count| *count == 0);
-        let drained = tokio::time::timeout(grace, drained).await.is_ok();
-        if !drained {
-            tracing::debug!("subscriptions still open after the grace time");
-        } else if !grace.is_zero() {
-            // Closing a connection throws away what the peer has not acknowledged, and nothing tells when it has the
-            // last control message: the control stream must not be finished (draft-14 §3.3).
-            let arrival = self.stats().rtt * LAST_WORDS_RTTS + LAST_WORDS;
-            tokio::select! {
-                () = tokio::time::sleep(arrival.min(grace)) => {}
-                _ = self.closed() => {}
-            }
+        if !grace.is_zero() {
+            self.see_off(Instant::now() + grace).await;
         }
         self.close(SessionCode::NO_ERROR, "");
         self.closed().await;
         if let Some(dialled) = &self.inner.dialled {
             // Fails when the peer is gone; then there is nobody to tell.
             let _ = tokio::time::timeout(LAST_WORDS, dialled.wait_idle()).await;
+        }
+    }
+
+    /// Waits until everything is with the peer and was read there, as far as that can be known.
+    async fn see_off(&self, until: Instant) {
+        match tokio::time::timeout_at(until, self.delivered()).await {
+            // Closing a connection throws away what the peer has not acknowledged, and nothing tells when it has the
+            // last control message: the control stream must not be finished (draft-14 §3.3).
+            Ok(Ok(())) => {
+                let arrival = self.stats().rtt * LAST_WORDS_RTTS + LAST_WORDS;
+                tokio::select! {
+                    () = tokio::time::sleep_until(until.min(Instant::now() + arrival)) => {}
+                    _ = self.closed() => {}
+                }
+            }
+            Ok(Err(_)) => {}
+            Err(_) => tracing::debug!("not everything was delivered within the grace time"),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::Waker,
 };
 
@@ -20,7 +20,7 @@ use crate::track::{
     Admission, AttachError, Delivery, DeliveryEvent, DeliveryLimits, StartInfo, SubscriptionId,
     SubscriptionParams, UpdateError, UpdateParams,
 };
-use crate::transport::{CloseReason, Connection};
+use crate::transport::{CloseReason, Connection, lock};
 
 /// What happens to subscriptions, told in order by [`Egress::run`] and by nothing else; no lock is held.
 pub trait EgressEvents: Send + 'static {
@@ -53,7 +53,7 @@ struct Shared<C: Connection> {
 
 impl<C: Connection> Shared<C> {
     fn lock(&self) -> MutexGuard<'_, Core<C>> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.core)
     }
 }
 
@@ -163,12 +163,33 @@ impl<C: Connection> EgressHandle<C> {
             delivery.detach(subscription, StreamCode::SESSION_CLOSED, streams);
         }
         drop(core);
+        self.0.wake.over();
         self.0.wake.kick();
+    }
+
+    /// Follows what the peer has received.
+    pub fn deliveries(&self) -> Deliveries {
+        Deliveries(self.0.wake.clone())
     }
 
     /// Datagrams that this session could not take, because they were too large for it.
     pub fn refused_datagrams(&self) -> u64 {
         self.0.lock().delivery.refused_datagrams()
+    }
+}
+
+/// Tells what the peer of a session has received; clones tell the same.
+#[derive(Clone, Debug)]
+pub struct Deliveries(Arc<SessionWake>);
+
+impl Deliveries {
+    /// Waits until the peer has everything that was published for its subscriptions before the call, or will never have
+    /// it: every stream was received whole, stopped or reset, and each subscription whose track ended was told to
+    /// [`EgressEvents::ended`]. A subgroup that is open holds it up. False: the session ended first.
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn complete(&self) -> bool {
+        self.0.delivered().await
     }
 }
 
@@ -235,6 +256,9 @@ impl<C: Connection> Egress<C> {
             if turn.closed {
                 return None;
             }
+            if let Some(question) = turn.answered {
+                shared.wake.answer(question);
+            }
             if turn.more {
                 tokio::task::yield_now().await;
                 continue;
@@ -269,6 +293,8 @@ struct Turn {
     deadline: Option<std::time::Instant>,
     more: bool,
     closed: bool,
+    /// The peer has everything that was published before this question.
+    answered: Option<u64>,
 }
 
 /// Looks at all causes and sends.
@@ -279,6 +305,7 @@ fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
         streams,
         closed,
     } = &mut *core;
+    let question = shared.wake.question();
     for subscription in shared.wake.take_changed() {
         if let Some(follow) = delivery.source(subscription) {
             follow.taken();
@@ -289,7 +316,7 @@ fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
         streams.taken(stream);
         delivery.woken(stream, streams);
     }
-    let ask = match delivery.awaits_closing() {
+    let ask = match delivery.awaits_closing() || question.is_some() {
         true => Ask::All,
         false => Ask::Oldest,
     };
@@ -300,12 +327,14 @@ fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
         delivery.credit();
     }
     let more = delivery.service(Instant::now().into_std(), streams);
-    let awaited = delivery.awaits_closing();
+    let answered = question.filter(|_| delivery.is_delivered());
+    let awaited = delivery.awaits_closing() || (question.is_some() && answered.is_none());
     let closed_meanwhile = shared.wake.await_closing(awaited) || (awaited && streams.has_unasked());
     Turn {
         events: std::iter::from_fn(|| delivery.poll_event()).collect(),
         deadline: delivery.deadline(),
         more: more || closed_meanwhile,
         closed: *closed,
+        answered,
     }
 }

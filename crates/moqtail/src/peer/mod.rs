@@ -18,7 +18,7 @@ mod woken;
 mod writer;
 
 pub(crate) use driver::{Handler, Side, close_code, drive};
-pub use egress::{Egress, EgressEvents, EgressHandle};
+pub use egress::{Deliveries, Egress, EgressEvents, EgressHandle};
 pub(crate) use handle::{PeerHandle, now};
 pub(crate) use inbound::InboundStream;
 pub use ingest::{IngestEnd, ingest_subgroup};

@@ -3,15 +3,16 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Wake, Waker},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::track::{StreamKey, SubscriptionId};
+use crate::transport::lock;
 
 /// Why the sending task of a session is to run.
 #[derive(Debug, Default)]
@@ -24,7 +25,14 @@ pub(super) struct SessionWake {
     credit: AtomicBool,
     /// The end of a finished stream is a cause by itself.
     closing: AtomicBool,
+    /// How often it was asked whether the peer has everything.
+    asked: AtomicU64,
+    /// Up to which question that is so; [`OVER`]: the session is over.
+    delivered: watch::Sender<u64>,
 }
+
+/// No question has this number.
+const OVER: u64 = u64::MAX;
 
 impl SessionWake {
     /// Waits for a cause, also one from before the call.
@@ -50,27 +58,50 @@ impl SessionWake {
     pub(super) fn await_closing(&self, awaited: bool) -> bool {
         self.closing.store(awaited, Ordering::Release);
         // After the store: who comes later sees it.
-        awaited
-            && !self
-                .streams
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_empty()
+        awaited && !lock(&self.streams).is_empty()
     }
 
     pub(super) fn take_credit(&self) -> bool {
         self.credit.swap(false, Ordering::AcqRel)
     }
+
+    /// Waits until the peer has everything that was published before the call. False: the session ended first.
+    pub(super) async fn delivered(&self) -> bool {
+        let mut delivered = self.delivered.subscribe();
+        let question = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        self.kick();
+        match delivered.wait_for(|answered| *answered >= question).await {
+            Ok(answered) => *answered != OVER,
+            Err(_) => false,
+        }
+    }
+
+    /// The last question that is not answered. Who asked it published before, so this is to be looked at before the
+    /// changes are.
+    pub(super) fn question(&self) -> Option<u64> {
+        let asked = self.asked.load(Ordering::Acquire);
+        (asked > 0 && *self.delivered.borrow() < asked).then_some(asked)
+    }
+
+    /// The peer has everything that was published before this question.
+    pub(super) fn answer(&self, question: u64) {
+        self.delivered.send_if_modified(|answered| {
+            mem::replace(answered, question.max(*answered)) < question
+        });
+    }
+
+    /// The session is over: no question will be answered.
+    pub(super) fn over(&self) {
+        self.answer(OVER);
+    }
 }
 
 fn take<T>(list: &Mutex<Vec<T>>) -> Vec<T> {
-    mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner))
+    mem::take(&mut *lock(list))
 }
 
 fn push<T>(list: &Mutex<Vec<T>>, item: T) {
-    list.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(item);
+    lock(list).push(item);
 }
 
 /// Woken when there may be stream credit.

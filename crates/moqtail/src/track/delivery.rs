@@ -245,6 +245,15 @@ impl<S: Source> Delivery<S> {
         self.closing
     }
 
+    /// Whether nothing is on its way: all that was published for the subscriptions was received, or never will be.
+    pub fn is_delivered(&self) -> bool {
+        let mut subscriptions = self.subscriptions.values();
+        self.dirty.is_empty()
+            && self.streams.is_empty()
+            && subscriptions
+                .all(|(subscription, _)| subscription.started && subscription.is_drained())
+    }
+
     /// When [`Delivery::service`] is to be called without a wake-up.
     pub fn deadline(&self) -> Option<Instant> {
         let expiry = self.shared.deadlines.first().map(|(at, _)| *at);

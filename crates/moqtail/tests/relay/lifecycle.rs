@@ -3,15 +3,19 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use moqtail::client::{
-    Broadcast, Client, ClientConfig, ConnectError, SubscribeError, SubscriptionEnd, TrackOptions,
+    Broadcast, Client, ClientConfig, ConnectError, SubgroupOptions, SubscribeError,
+    SubscriptionEnd, TrackOptions,
 };
-use moqtail::model::{Filter, FullTrackName, PublishDoneCode, SubscribeErrorCode, TrackNamespace};
+use moqtail::model::{
+    Extensions, Filter, FullTrackName, PublishDoneCode, SubscribeErrorCode, TrackNamespace,
+};
 use moqtail::relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict};
 use moqtail::transport::{CloseReason, MemoryConnection, TransportKind, TransportLimits};
 
 use crate::over_every_carrier;
-use crate::world::{World, live, publish_group, soon, subscriptions};
+use crate::world::{World, live, publish_group, soon, subscriptions, text};
 
 fn code(error: Option<SubscribeError>) -> SubscribeErrorCode {
     match error {
@@ -82,6 +86,55 @@ over_every_carrier! {
         publish_group(&track, 2, 0..2);
         let object = reader.next_after_loss().await;
         assert_eq!((object.group, object.object), (2, 0));
+    }
+
+    /// Its track has not ended, for another process goes on with it.
+    async fn a_publisher_that_leaves_delivers_what_it_has_published(world: World) {
+        const OBJECTS: u64 = 4_000;
+        let (broadcast, track) = live("video");
+        let publisher = world.publisher(&broadcast).await;
+        let mut reader = world.viewer("video", Filter::LargestObject).await.objects();
+        let large = Bytes::from(vec![7; 1 << 12]);
+        let mut subgroup = track.subgroup(SubgroupOptions::new(1)).unwrap();
+        for object in 0..OBJECTS {
+            subgroup.object(object, &Extensions::default(), large.clone()).unwrap();
+        }
+        subgroup.finish().unwrap();
+        let grace = Duration::from_secs(3600);
+        let (taken, ()) = tokio::join!(
+            reader.take(OBJECTS as usize),
+            soon("the end of the session", publisher.client.shutdown(grace)),
+        );
+        assert_eq!(taken.last().unwrap().0, (1, OBJECTS - 1));
+        assert_eq!(reader.objects.subscription().end(), None);
+    }
+
+    async fn what_is_delivered_is_told_until_the_session_ends(world: World) {
+        let (broadcast, track) = live("video");
+        let publisher = world.publisher(&broadcast).await;
+        let client = publisher.client.clone();
+        assert_eq!(soon("nothing", client.delivered()).await, Ok(()));
+        let mut reader = world.viewer("video", Filter::LargestObject).await.objects();
+        publish_group(&track, 1, 0..3);
+        assert_eq!(soon("the first group", client.delivered()).await, Ok(()));
+        let open = track.subgroup(SubgroupOptions::new(2)).unwrap();
+        let mut open = Some(open);
+        open.as_mut().unwrap().object(0, &Extensions::default(), text(2, 0)).unwrap();
+        reader.take(4).await;
+        let mut delivered = std::pin::pin!(client.delivered());
+        // The viewer has it, but no transport tells so of a stream that goes on.
+        tokio::select! {
+            biased;
+            early = &mut delivered => panic!("{early:?}"),
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+        open.take().unwrap().finish().unwrap();
+        assert_eq!(soon("the second group", delivered).await, Ok(()));
+        let _open = track.subgroup(SubgroupOptions::new(3)).unwrap();
+        publisher.client.close(moqtail::model::SessionCode::NO_ERROR, "");
+        client.closed().await;
+        let ended = soon("the end", client.delivered()).await;
+        assert!(matches!(ended, Err(CloseReason::Local { .. })), "{ended:?}");
     }
 
     async fn nothing_is_left_of_sessions_that_ended(world: World) {
