@@ -156,6 +156,13 @@ impl Cursor {
         (arrival, self.end.saturating_sub(start).min(self.behind()))
     }
 
+    /// The same of the object that is handed over next, or is in the middle of that.
+    pub(super) fn next_object(&self, run: &Run) -> Option<(u64, u64)> {
+        let object = run.entry_at(self.unsent())?;
+        let waiting = object.end.saturating_sub(self.unsent());
+        Some((object.arrival, waiting.min(self.behind())))
+    }
+
     /// Offset in the run of the first byte that is not handed over.
     pub(super) fn unsent(&self) -> u64 {
         self.next - (self.staged_len - self.head_len) as u64

@@ -52,7 +52,8 @@ pub struct DeliveryLimits {
     pub in_flight_bytes: usize,
     /// Most bytes handed over for one stream before others of equal rank have their turn. Default 64 KiB.
     pub quantum_bytes: usize,
-    /// Most bytes that one subscription may be behind, not counting the newest object, which may be larger than this.
+    /// Most bytes that one subscription may be behind, not counting the newest object nor the one that is handed over
+    /// next, each of which may be larger than this.
     /// Beyond it the subscription skips to a newer group where that is allowed, else it ends with TOO_FAR_BEHIND.
     /// Default 16 MiB.
     pub lag_bytes: u64,

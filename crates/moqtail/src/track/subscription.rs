@@ -221,7 +221,7 @@ impl Subscription {
         self.seen = log.last_change();
         self.seen_arrivals = log.arrivals;
         self.let_age(&mut lost, log, shared, now, &mut out.resets);
-        self.catch_up(lost, missed, shared, &mut out);
+        self.catch_up(log, lost, missed, shared, &mut out);
         self.watch_range(log, shared, now);
         self.last_lap |= log.ended().is_some();
         if let Some(end) = log.ended().filter(|_| self.is_drained()) {
@@ -401,17 +401,32 @@ impl Subscription {
         Ok(())
     }
 
-    /// How far it is behind: what waits, but for the newest object. Who waits for nothing else is up to date, however
-    /// large that object is.
-    fn lag(&self) -> u64 {
+    /// How far it is behind: what waits between the object that is handed over and the newest one. Who waits for nothing
+    /// else keeps up, however large these two are.
+    fn lag(&self, log: &TrackLog) -> u64 {
         let newest = self.cursors.values().map(|cursor| cursor.newest()).max();
-        self.behind - newest.map_or(0, |(_, waiting)| waiting)
+        let next = self
+            .cursors
+            .iter()
+            .filter_map(|(id, cursor)| cursor.next_object(log.run(*id)?))
+            .filter(|(arrival, _)| newest.is_none_or(|newest| newest.0 != *arrival))
+            .map(|(_, waiting)| waiting)
+            .max();
+        let newest = newest.map_or(0, |(_, waiting)| waiting);
+        self.behind - newest - next.unwrap_or_default()
     }
 
     /// Applies what is done about a subscription that is too far behind.
-    fn catch_up(&mut self, lost: Vec<RunId>, missed: bool, shared: &mut Shared, out: &mut Outcome) {
+    fn catch_up(
+        &mut self,
+        log: &TrackLog,
+        lost: Vec<RunId>,
+        missed: bool,
+        shared: &mut Shared,
+        out: &mut Outcome,
+    ) {
         let lag_bytes = shared.limits.lag_bytes;
-        let too_far = self.behind > lag_bytes && self.lag() > lag_bytes;
+        let too_far = self.behind > lag_bytes && self.lag(log) > lag_bytes;
         if lost.is_empty() && !missed && !too_far {
             return;
         }

@@ -233,15 +233,15 @@ fn a_reader_of_one_group_knows_that_it_missed_it() {
     }
 }
 
-/// Who waits for nothing but one object is not behind, however large it is: it is delivered at the reader's pace.
-/// With the next object, it counts.
+/// Who waits for nothing but one object and the next is not behind, however large they are: they are delivered at the
+/// reader's pace. What waits between them counts.
 #[test]
 fn an_object_larger_than_the_lag_reaches_slow_readers() {
     let delivery = DeliveryLimits {
         lag_bytes: 50_000,
         ..at_once()
     };
-    for more in [false, true] {
+    for more in [0, 1, 2] {
         let mut world = World::with(TrackLimits::default(), delivery);
         world.subscribe(SUB, params(from_start())).unwrap();
         world.wire.window = 1000;
@@ -255,17 +255,46 @@ fn an_object_larger_than_the_lag_reaches_slow_readers() {
             world.run();
         }
         assert_eq!(world.ended(), None);
-        if more {
-            upstream.object(1, b"next");
+        for id in 1..=more {
+            assert_eq!(world.ended(), None);
+            upstream.object(id, &payload);
             world.run();
+        }
+        if more == 2 {
             assert_eq!(world.ended(), Some((PublishDoneCode::TOO_FAR_BEHIND, 1)));
             continue;
         }
         upstream.finish().unwrap();
         world.run();
         world.open_window(0, usize::MAX);
-        assert_eq!(world.stream(0).objects(), [object(0, &payload)]);
+        let all: Vec<_> = (0..=more).map(|id| object(id, &payload)).collect();
+        assert_eq!(world.stream(0).objects(), all);
         assert_eq!(world.stream(0).state, State::Finished);
+    }
+}
+
+/// Two objects above the lag that are there at once, as when they are published from memory, reach a reader that takes
+/// all it can get; so does a small one behind a large one.
+#[test]
+fn large_objects_one_behind_the_other_reach_a_reader_that_keeps_up() {
+    let large = vec![1; 20 << 20];
+    for (groups, second) in [([0, 0], &large[..]), ([0, 1], &large), ([0, 0], b"small")] {
+        let mut world = World::with(TrackLimits::default(), DeliveryLimits::default());
+        world.subscribe(SUB, params(from_start())).unwrap();
+        let mut upstream = world.publish(header(groups[0], 0));
+        upstream.object(0, &large);
+        if groups[1] != groups[0] {
+            upstream.finish().unwrap();
+            upstream = world.publish(header(groups[1], 0));
+        }
+        upstream.object(1, second);
+        upstream.finish().unwrap();
+        world.run();
+        assert_eq!(world.ended(), None);
+        let received = world.received();
+        let at = |group, object| Location::new(group, object);
+        assert!(received[&at(groups[0], 0)] == large);
+        assert!(received[&at(groups[1], 1)] == second);
     }
 }
 
