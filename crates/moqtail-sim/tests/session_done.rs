@@ -156,6 +156,87 @@ fn without_a_right_count_streams_may_come_for_a_while() {
     }
 }
 
+/// S9.12-11, limit `done_quiet`: a stream that was reset before its header may be the one that is missing.
+#[test]
+fn a_stream_without_a_header_is_not_waited_for_when_no_other_comes() {
+    let ms = Duration::from_millis;
+    for headless_first in [true, false] {
+        let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+        let (seen, _) = peer.open_stream(&subgroup(1));
+        let headless = peer.open_stream_without_header();
+        if headless_first {
+            peer.end_stream(headless);
+        }
+        peer.end_stream(seen);
+        peer.send(&publish_done(0, 2));
+        peer.endpoint.events();
+        if !headless_first {
+            // As long as it may have a header, it is waited for.
+            peer.advance(ms(1_500));
+            peer.end_stream(headless);
+        }
+        peer.advance(ms(999));
+        assert_eq!(peer.endpoint.events(), []);
+        peer.advance(ms(1));
+        assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+        assert_eq!(peer.endpoint.session.load().timers, 0);
+    }
+}
+
+/// S9.12-04: while streams come, the one that is missing may be among them.
+#[test]
+fn streams_that_open_prolong_the_wait_for_one_without_a_header() {
+    let ms = Duration::from_millis;
+    let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+    let of_another = peer.open_stream_without_header();
+    peer.end_stream(of_another);
+    peer.send(&publish_done(0, 1));
+    peer.endpoint.events();
+    for _ in 0..3 {
+        peer.advance(ms(900));
+        let (other, verdict) = peer.open_stream(&subgroup(9));
+        assert_eq!(verdict, StreamVerdict::Park);
+        peer.end_stream(other);
+        assert_eq!(peer.endpoint.events(), []);
+    }
+    peer.advance(ms(900));
+    let (late, verdict) = peer.open_stream(&subgroup(1));
+    assert_eq!(verdict, StreamVerdict::Deliver(handle));
+    peer.end_stream(late);
+    assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+}
+
+/// Streams without a header that ended before a subscription was asked for are none of its own, and fewer than are
+/// missing leave one to come.
+#[test]
+fn too_few_streams_without_a_header_are_no_reason_to_stop_waiting() {
+    for before in [true, false] {
+        let mut peer = Scripted::client(Scripted::client_config());
+        let end_one = |peer: &mut Scripted| {
+            let headless = peer.open_stream_without_header();
+            peer.end_stream(headless);
+        };
+        if before {
+            end_one(&mut peer);
+        }
+        let options = subscribe_options("live#a");
+        let handle = peer
+            .endpoint
+            .call(|s, now| s.subscribe(options, now))
+            .unwrap();
+        peer.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+        if !before {
+            end_one(&mut peer);
+        }
+        peer.send(&publish_done(0, if before { 1 } else { 2 }));
+        peer.endpoint.events();
+        peer.advance(Duration::from_millis(4_999));
+        assert_eq!(peer.endpoint.events(), []);
+        peer.advance(Duration::from_millis(1));
+        assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+    }
+}
+
 /// S9.12-05: a longer delivery timeout wins, up to `done_drain`.
 #[test]
 fn the_delivery_timeout_prolongs_the_wait() {

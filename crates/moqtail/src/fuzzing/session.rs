@@ -37,6 +37,7 @@ const LIMITS: SessionLimits = SessionLimits {
     header_timeout: Duration::from_secs(30),
     park_timeout: Duration::from_secs(2),
     done_linger: Duration::from_secs(5),
+    done_quiet: Duration::from_secs(1),
     done_drain: Duration::from_secs(60),
 };
 

@@ -95,7 +95,7 @@ impl Session {
     /// The peer opened a unidirectional stream; its header is awaited from now on. `false`: over
     /// [`max_inbound_streams`](super::SessionLimits::max_inbound_streams), stop it with CANCELLED and forget it.
     pub fn inbound_stream_opened(&mut self, stream: StreamKey, now: Instant) -> bool {
-        if !self.at(now) || !self.cx.streams.open(stream) {
+        if !self.at(now) || !self.cx.streams.open(stream, now) {
             return false;
         }
         self.cx
@@ -145,7 +145,7 @@ impl Session {
         if !self.at(now) {
             return;
         }
-        if let Some(handle) = self.cx.streams.remove(stream, &mut self.cx.timers) {
+        if let Some(handle) = self.cx.streams.ended(stream, &mut self.cx.timers, now) {
             self.subscriptions
                 .stream_ended(&mut self.cx, handle, stream);
             self.settle(Ok(()));

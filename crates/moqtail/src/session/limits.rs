@@ -19,6 +19,7 @@ use std::time::Duration;
 /// | `header_timeout` | 30 s | closes with DATA_STREAM_TIMEOUT |
 /// | `park_timeout` | 2 s | the parked stream is refused with CANCELLED |
 /// | `done_linger` | 5 s | after PUBLISH_DONE no further stream is taken (a longer delivery timeout wins) |
+/// | `done_quiet` | 1 s | if only streams without a header can be missing then, none is waited for any longer |
 /// | `done_drain` | 60 s | after that, streams still open are stopped with CANCELLED |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
@@ -50,6 +51,9 @@ pub struct SessionLimits {
     pub park_timeout: Duration,
     /// How long streams may be opened after PUBLISH_DONE (draft-14 §9.12).
     pub done_linger: Duration,
+    /// How long no stream may have opened or ended after PUBLISH_DONE until the ones that are missing count as those that
+    /// were reset before their header (draft-14 §9.12). Such a stream tells no track: another one may still be on its way.
+    pub done_quiet: Duration,
     /// How long open streams may go on after `done_linger`.
     pub done_drain: Duration,
 }
@@ -70,6 +74,7 @@ impl Default for SessionLimits {
             header_timeout: Duration::from_secs(30),
             park_timeout: Duration::from_secs(2),
             done_linger: Duration::from_secs(5),
+            done_quiet: Duration::from_secs(1),
             done_drain: Duration::from_secs(60),
         }
     }

@@ -7,7 +7,10 @@
 //!    └──header_timeout──> the session closes with DATA_STREAM_TIMEOUT
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use super::{
     event::{RequestHandle, StreamKey},
@@ -28,6 +31,10 @@ pub(super) struct Streams {
     open: BTreeMap<StreamKey, StreamState>,
     /// In order of arrival.
     parked: VecDeque<(StreamKey, TrackAlias)>,
+    /// Streams that ended before their header was known.
+    headless: u64,
+    /// When a stream was last opened or ended.
+    last: Option<Instant>,
     max_open: usize,
     max_parked: usize,
 }
@@ -37,18 +44,50 @@ impl Streams {
         Self {
             open: BTreeMap::new(),
             parked: VecDeque::new(),
+            headless: 0,
+            last: None,
             max_open,
             max_parked,
         }
     }
 
     /// Takes in a stream that awaits its header; `false`: too many.
-    pub(super) fn open(&mut self, stream: StreamKey) -> bool {
+    pub(super) fn open(&mut self, stream: StreamKey, now: Instant) -> bool {
+        self.last = Some(now);
         if self.open.len() >= self.max_open && !self.open.contains_key(&stream) {
+            self.headless += 1;
             return false;
         }
         self.open.insert(stream, StreamState::AwaitingHeader);
         true
+    }
+
+    /// How many streams ended before their header was known.
+    pub(super) fn headless(&self) -> u64 {
+        self.headless
+    }
+
+    /// Since when no stream was opened or ended; `None`: a header is awaited.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let awaited = self
+            .open
+            .values()
+            .any(|state| *state == StreamState::AwaitingHeader);
+        self.last.filter(|_| !awaited)
+    }
+
+    /// The stream has ended; tells which subscription it delivered to.
+    pub(super) fn ended(
+        &mut self,
+        stream: StreamKey,
+        timers: &mut Timers,
+        now: Instant,
+    ) -> Option<RequestHandle> {
+        self.last = Some(now);
+        if self.awaits_header(stream) {
+            self.headless += 1;
+        }
+        self.remove(stream, timers)
     }
 
     /// Whether the stream awaits its header.

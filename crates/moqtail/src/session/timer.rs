@@ -20,7 +20,7 @@ pub(super) enum Timer {
     Header(StreamKey),
     /// The Track Alias of a parked stream.
     Parked(StreamKey),
-    /// Streams that may still open after PUBLISH_DONE.
+    /// A look at what may still come after PUBLISH_DONE.
     Linger(RequestHandle),
     /// Streams that are still open after that.
     Drain(RequestHandle),

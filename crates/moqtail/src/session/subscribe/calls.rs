@@ -47,6 +47,7 @@ impl Subscriptions {
             forward: options.forward,
             request: Some(Box::new(request)),
             delivery_timeout,
+            headless: cx.streams.headless(),
             ..Subscription::new(State::Queued, options.track, options.filter)
         };
         self.all.insert(handle, subscription);

@@ -116,6 +116,7 @@ impl Subscriptions {
             alias: Some(publish.track_alias),
             largest: publish.largest,
             delivery_timeout: parameters.delivery_timeout(),
+            headless: cx.streams.headless(),
             offer: Some(Box::new(PublishRequest {
                 handle,
                 track: publish.track.clone(),
@@ -208,7 +209,7 @@ impl Subscriptions {
         };
         if subscription.done.is_some() {
             subscription.alias = None;
-            if let State::Draining { late } = &mut subscription.state {
+            if let State::Draining { late, .. } = &mut subscription.state {
                 *late = true;
             }
             cx.aliases.retire(alias, owner);

@@ -53,7 +53,9 @@ enum State {
     Offered,
     Active,
     Draining {
-        /// `done_linger` is over: no further stream is taken.
+        /// When `done_linger` is over.
+        until: Instant,
+        /// It is: no further stream is taken.
         late: bool,
     },
 }
@@ -84,6 +86,8 @@ struct Subscription {
     /// PUBLISH_DONE has come.
     done: Option<Done>,
     streams_seen: u64,
+    /// Streams without a header before it was asked for.
+    headless: u64,
     open: BTreeSet<StreamKey>,
 }
 
@@ -114,6 +118,7 @@ impl Subscription {
             held: None,
             done: None,
             streams_seen: 0,
+            headless: 0,
             open: BTreeSet::new(),
         }
     }

@@ -18,12 +18,23 @@ const REFUSED: StreamVerdict = StreamVerdict::Refuse(StreamCode::CANCELLED);
 impl Subscription {
     /// All streams that PUBLISH_DONE counted were opened. A count of 0 may mean datagrams, which are not counted.
     fn all_streams_seen(&self) -> bool {
+        self.is_count(self.streams_seen)
+    }
+
+    fn is_count(&self, seen: u64) -> bool {
         let count = self.done.as_ref().and_then(|done| done.stream_count);
-        count.is_some_and(|count| count > 0 && self.streams_seen >= count)
+        count.is_some_and(|count| count > 0 && seen >= count)
+    }
+
+    /// When nothing is open and what is missing of the count may be streams that ended before their header, with which
+    /// the session had `headless` so far.
+    fn lacks_only_headless(&self, headless: u64) -> bool {
+        let of_anybody = headless.saturating_sub(self.headless);
+        self.open.is_empty() && self.is_count(self.streams_seen.saturating_add(of_anybody))
     }
 
     fn is_drained(&self) -> bool {
-        let State::Draining { late } = self.state else {
+        let State::Draining { late, .. } = self.state else {
             return false;
         };
         self.open.is_empty() && (late || self.all_streams_seen())
@@ -32,7 +43,7 @@ impl Subscription {
     fn takes_streams(&self) -> bool {
         match self.state {
             State::Active => true,
-            State::Draining { late } => !late && !self.all_streams_seen(),
+            State::Draining { late, .. } => !late && !self.all_streams_seen(),
             State::Queued | State::Pending | State::Held | State::Offered => false,
         }
     }
@@ -118,7 +129,11 @@ impl Subscriptions {
         if subscription.done.is_none() {
             return;
         }
-        subscription.state = State::Draining { late: false };
+        // draft-14 §9.12: at least the delivery timeout, which the peer must not stretch without end
+        let limits = &cx.limits;
+        let timeout = subscription.delivery_timeout.unwrap_or_default();
+        let until = now + timeout.min(limits.done_drain).max(limits.done_linger);
+        subscription.state = State::Draining { until, late: false };
         subscription.update = None;
         cx.requests.dequeue(handle);
         if self.tracks.get(&subscription.track) == Some(&handle) {
@@ -128,17 +143,11 @@ impl Subscriptions {
             self.close(cx, handle);
             return;
         }
-        // draft-14 §9.12: at least the delivery timeout, which the peer must not stretch without end
-        let limits = &cx.limits;
-        let linger = subscription
-            .delivery_timeout
-            .unwrap_or_default()
-            .min(limits.done_drain);
-        cx.timers
-            .set(Timer::Linger(handle), now + linger.max(limits.done_linger));
+        let look = until.min(now + limits.done_quiet);
+        cx.timers.set(Timer::Linger(handle), look);
     }
 
-    /// `done_linger` is over.
+    /// Finds out whether anything may still come, until `done_linger` is over.
     pub(in crate::session) fn lingered(
         &mut self,
         cx: &mut Context,
@@ -148,7 +157,27 @@ impl Subscriptions {
         let Some(subscription) = self.all.get_mut(&handle) else {
             return;
         };
-        subscription.state = State::Draining { late: true };
+        let State::Draining { until, .. } = subscription.state else {
+            return;
+        };
+        if now < until {
+            let quiet = cx.limits.done_quiet;
+            let lacks_only_headless = subscription.lacks_only_headless(cx.streams.headless());
+            let over = cx
+                .streams
+                .quiet_since()
+                .filter(|_| lacks_only_headless)
+                .map(|since| since + quiet);
+            if over.is_some_and(|over| over <= now) {
+                // draft-14 §9.12: as many streams as were counted were processed
+                self.close(cx, handle);
+            } else {
+                let look = until.min(over.unwrap_or(now + quiet));
+                cx.timers.set(Timer::Linger(handle), look);
+            }
+            return;
+        }
+        subscription.state = State::Draining { until, late: true };
         if subscription.is_drained() {
             self.close(cx, handle);
         } else {
