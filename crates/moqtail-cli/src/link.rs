@@ -27,8 +27,8 @@ use crate::{
 const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// Silence after which a packet is sent, and after which the relay counts as gone: what is live should not wait for long
-/// for a relay that died without a word.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// for a relay that died without a word. One that is back with its key answers that packet with a reset.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(6);
 
 /// A session that lasted no longer than this is not followed by the next one at once.

@@ -25,6 +25,9 @@ const LINE_EVERY: Duration = Duration::from_millis(20);
 /// What a relay may grow by while it carries two broadcasts: their logs.
 const RELAY_GROWTH: u64 = 32 << 20;
 
+/// How soon a relay that was killed and started again is noticed.
+const NOTICED: Duration = Duration::from_secs(2);
+
 /// How long a program may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -466,6 +469,59 @@ fn issue(scratch: &Scratch, authority: &str) -> String {
     scratch.write("cert.pem", certificate.pem());
     let path = scratch.write(authority, issuer.pem());
     path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+/// Its certificate is from a file, so the relay has the same key again: it resets the connections of the one that was
+/// killed, long before their idle timeout.
+#[test]
+fn a_relay_that_is_killed_and_comes_back_with_its_key_is_noticed_at_once() {
+    let scratch = Scratch::new();
+    let authority = issue(&scratch, "authority.pem");
+    let (cert, key) = (scratch.path("cert.pem"), scratch.path("key.pem"));
+    let files = [&cert, &key].map(|path| path.to_str().expect("UTF-8"));
+    let start = |port: u16| {
+        let listen = format!("localhost:{port}");
+        let certificate = ["--cert", files[0], "--key", files[1]];
+        Relay::start_with(
+            ["--listen", &listen, "--http", "off"]
+                .iter()
+                .chain(&certificate),
+        )
+    };
+    let mut relay = start(0);
+    let next = Arc::new(AtomicU64::new(0));
+    let with = |arguments: &[&str]| {
+        Process::moqtail(arguments.iter().chain(&["--ca", authority.as_str()]))
+    };
+    let mut publisher = with(&["publish", &relay.quic(), "a", "--lines", "--track", "n"]);
+    publisher.feed(Counter::new(&next));
+    let view = |url: &str, track: &str| {
+        with(&["subscribe", url, "a", "--track", track, "--format", "lines"])
+    };
+    let viewers = [view(&relay.quic(), "n"), view(&relay.web(), "n")];
+    // It has nothing to say but that it is there.
+    let idle = view(&relay.quic(), "nothing");
+    let goes_on = || {
+        let from = next.load(Ordering::Relaxed);
+        for viewer in &viewers {
+            viewer.wait_stdout("a line from now on", |all| {
+                let last = numbers(all).last().copied();
+                (last >= Some(from)).then_some(())
+            });
+        }
+    };
+    goes_on();
+    idle.wait_stderr("Waiting");
+    let port = relay.port();
+    relay.kill();
+    relay = start(port);
+    let clock = Clock::start();
+    for program in viewers.iter().chain([&publisher, &idle]) {
+        program.wait_stderr("Connecting again");
+        assert!(clock.now() < NOTICED, "after {:?}", clock.now());
+    }
+    goes_on();
+    assert_eq!(relay.stop().code, Some(0));
 }
 
 #[test]

@@ -278,7 +278,13 @@ impl Dialer {
             return Ok(endpoint.clone());
         }
         let socket = socket::bind(any_port(addr), self.limits.socket_buffer, true)?;
-        Ok(slot.insert(socket::endpoint(socket, None)?).clone())
+        Ok(slot
+            .insert(socket::endpoint(
+                socket,
+                quinn::EndpointConfig::default(),
+                None,
+            )?)
+            .clone())
     }
 }
 

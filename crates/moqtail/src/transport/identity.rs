@@ -8,7 +8,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::tls::{TlsError, certificates, provider, sha256, unusable};
+use super::{
+    resets::ResetSecret,
+    tls::{TlsError, certificates, provider, sha256, unusable},
+};
 
 /// How long a generated certificate is valid. Browsers accept a fingerprint for at most 14 days.
 const VALIDITY: Duration = Duration::from_secs(10 * 24 * 3600);
@@ -23,6 +26,7 @@ const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
+    resets: ResetSecret,
     pem: Arc<str>,
     fingerprint: [u8; 32],
 }
@@ -76,12 +80,12 @@ impl Identity {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
         let provider = provider();
+        let no_sha256 = || TlsError::Unusable("the TLS provider has no SHA-256".to_owned());
         let fingerprint = chain
             .first()
             .and_then(|leaf| sha256(&provider, leaf))
-            .ok_or_else(|| {
-                TlsError::Unusable("no SHA-256 to take a fingerprint with".to_owned())
-            })?;
+            .ok_or_else(no_sha256)?;
+        let resets = ResetSecret::new(&provider, key.secret_der()).ok_or_else(no_sha256)?;
         let blocks: Vec<_> = chain
             .iter()
             .map(|der| pem::Pem::new("CERTIFICATE", der.to_vec()))
@@ -90,6 +94,7 @@ impl Identity {
         let key = Arc::new(CertifiedKey::from_der(chain, key, &provider).map_err(unusable)?);
         Ok(Self {
             key,
+            resets,
             pem,
             fingerprint,
         })
@@ -107,6 +112,10 @@ impl Identity {
 
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
         self.key.clone()
+    }
+
+    pub(super) fn resets(&self) -> &ResetSecret {
+        &self.resets
     }
 }
 

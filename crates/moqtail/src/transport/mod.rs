@@ -14,6 +14,7 @@ mod lock;
 mod memory;
 pub mod prefix;
 mod quic;
+mod resets;
 mod server;
 mod socket;
 mod tls;

@@ -112,6 +112,9 @@ struct Shared {
 impl Listener {
     /// Opens the port. Needs a Tokio runtime.
     ///
+    /// Connections that another listener had here before, in this process or in one that died, end at once when their
+    /// clients send something, if it had an [`Identity`] with the same private key.
+    ///
     /// # Errors
     /// [`ListenError`], with the address in it.
     pub fn bind(config: ListenConfig) -> Result<Self, ListenError> {
@@ -130,7 +133,10 @@ impl Listener {
             .incoming_buffer_size(WAITING_CLIENT_BYTES)
             .incoming_buffer_size_total(WAITING_BYTES);
         let endpoint = socket::bind(addr, limits.socket_buffer, false)
-            .and_then(|socket| socket::endpoint(socket, Some(server)))
+            .and_then(|socket| {
+                let config = identity.resets().endpoint_config(socket.local_addr()?);
+                socket::endpoint(socket, config, Some(server))
+            })
             .map_err(|source| ListenError::Bind { addr, source })?;
         let shared = Arc::new(Shared {
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
@@ -226,7 +232,8 @@ impl Listener {
         }
     }
 
-    /// Shows another certificate from the next handshake on.
+    /// Shows another certificate from the next handshake on. What connections of this listener end by after a restart
+    /// stays with the private key that it was bound with.
     pub fn set_identity(&self, identity: &Identity) {
         self.shared.certificate.set(identity.certified_key());
     }

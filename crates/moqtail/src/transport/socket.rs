@@ -28,10 +28,10 @@ pub(super) fn bind(addr: SocketAddr, buffer: usize, only_v6: bool) -> io::Result
 
 pub(super) fn endpoint(
     socket: UdpSocket,
+    config: quinn::EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> io::Result<quinn::Endpoint> {
-    let runtime = Arc::new(quinn::TokioRuntime);
-    quinn::Endpoint::new(quinn::EndpointConfig::default(), server, socket, runtime)
+    quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
 }
 
 /// Settings for connections of which the peer may open this many streams for HTTP/3 beside those of MOQT.

@@ -1,11 +1,12 @@
 //! The three carriers, each as a connected pair.
 
-use std::{future::Future, net::Ipv4Addr, time::Duration};
+use std::{future::Future, net::Ipv4Addr, ops::Deref, time::Duration};
 
 use moqtail::transport::{
     ConnectConfig, Connection, Identity, ListenConfig, Listener, MemoryConnection, MoqtUrl,
     QuicConnection, TransportLimits, Trust, connect,
 };
+use tokio::runtime::Runtime;
 
 /// Far more than any test needs; a test that waits this long waits for ever.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -84,11 +85,7 @@ pub(crate) fn url(scheme: &str, listener: &Listener, path: &str) -> MoqtUrl {
 
 /// The server lives in a runtime of its own, which can be stopped to make it vanish.
 async fn network_pair(scheme: &str, limits: TransportLimits) -> Pair<QuicConnection> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = Stopped::runtime();
     let (listener, identity) = {
         let _inside = runtime.enter();
         listen(limits.clone())
@@ -104,7 +101,6 @@ async fn network_pair(scheme: &str, limits: TransportLimits) -> Pair<QuicConnect
     });
     let client = connect(config).await.expect("a connection");
     let (server, listener) = accept.await.expect("no panic");
-    let runtime = Stopped(Some(runtime));
     let vanish = move || drop((runtime, listener));
     Pair {
         client,
@@ -113,8 +109,26 @@ async fn network_pair(scheme: &str, limits: TransportLimits) -> Pair<QuicConnect
     }
 }
 
-/// A runtime must not be dropped inside another one.
-struct Stopped(Option<tokio::runtime::Runtime>);
+/// A runtime that can be dropped inside another one: what runs in it stands still from then on.
+pub(crate) struct Stopped(Option<Runtime>);
+
+impl Stopped {
+    pub(crate) fn runtime() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
+        Self(Some(runtime.expect("a runtime")))
+    }
+}
+
+impl Deref for Stopped {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().expect("it is dropped once")
+    }
+}
 
 impl Drop for Stopped {
     fn drop(&mut self) {

@@ -12,6 +12,7 @@ mod connect;
 mod datagrams;
 mod io;
 mod raw;
+mod restarts;
 mod streams;
 mod webtransport;
 mod webtransport_handshake;
