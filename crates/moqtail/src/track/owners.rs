@@ -17,6 +17,8 @@ pub(super) enum Owner {
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     owners: Vec<Option<Owner>>,
+    /// How many streams are in it.
+    count: usize,
     /// Finished streams by their places. Those that are over by now are left in it until they come to the front.
     order: VecDeque<(u64, StreamKey)>,
     finished: usize,
@@ -52,6 +54,7 @@ impl Owners {
             self.owners.resize(stream.0 + 1, None);
         }
         if let Some(place) = self.owners.get_mut(stream.0) {
+            self.count += usize::from(place.is_none());
             *place = Some(owner);
         }
     }
@@ -59,6 +62,7 @@ impl Owners {
     /// Forgets a stream.
     pub(super) fn remove(&mut self, stream: StreamKey) -> Option<Owner> {
         let owner = self.owners.get_mut(stream.0)?.take()?;
+        self.count -= 1;
         if matches!(owner, Owner::Finished(..)) {
             self.finished -= 1;
             while self.order.front().is_some_and(|place| !self.stands(*place)) {
@@ -77,6 +81,11 @@ impl Owners {
 
     fn stands(&self, (place, stream): (u64, StreamKey)) -> bool {
         matches!(self.get(stream), Some(Owner::Finished(_, at, _)) if at == place)
+    }
+
+    /// Whether there is no stream.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// How many streams are finished.
@@ -125,6 +134,9 @@ mod tests {
         let left: Vec<_> = owners.finished_of(ID).map(|stream| stream.0).collect();
         assert_eq!((left, owners.finished()), (vec![2, 3, 1], 3));
         assert_eq!(owners.finished_of(SubscriptionId(2)).count(), 0);
+        assert!(!owners.is_empty());
+        [1, 2, 3].map(|key| owners.remove(StreamKey(key)));
+        assert!(owners.is_empty() && owners.oldest_finished().is_none());
     }
 
     #[test]
