@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use moqtail::{
     client::{Client, ClientConfig, ConnectError},
     model::SessionCode,
+    session::Blame,
     transport::{self, CloseReason, MoqtUrl, Scheme, TransportKind, Trust},
 };
 
@@ -233,6 +234,13 @@ impl Link {
         let authority = self.authority().to_owned();
         match error {
             ConnectError::Setup(reason) => self.session_failure(&reason),
+            ConnectError::Violation { code, reason } => Failure {
+                error: self.broken(code, &reason),
+                kind: match is_final_code(code) {
+                    true => FailureKind::Final,
+                    false => FailureKind::Waitable,
+                },
+            },
             ConnectError::Transport(error) => self.transport_failure(error, trusted),
             error => Failure::last(CliError::Connect {
                 authority,
@@ -326,15 +334,23 @@ impl Link {
     }
 
     fn session_failure(&self, reason: &CloseReason) -> Failure {
-        let error = self.session_ended(reason);
+        let error = self.session_ended(reason, None);
         match is_final(reason) {
             true => Failure::last(error),
             false => Failure::waitable(error),
         }
     }
 
-    /// What to say when a session ended that should not have.
-    pub(crate) fn session_ended(&self, reason: &CloseReason) -> CliError {
+    /// What to say when this side ended a session because of the relay.
+    fn broken(&self, code: SessionCode, reason: &str) -> CliError {
+        CliError::SessionClosed {
+            authority: self.authority().to_owned(),
+            reason: format!("{code}, {}", plain(reason)),
+        }
+    }
+
+    /// What to say when a session ended that should not have; `blame` as the client tells it.
+    pub(crate) fn session_ended(&self, reason: &CloseReason, blame: Option<Blame>) -> CliError {
         let authority = self.authority().to_owned();
         let (reason, next) = match reason {
             CloseReason::Peer { code, reason } => {
@@ -345,12 +361,8 @@ impl Link {
                 };
                 (text, advice(code))
             }
-            CloseReason::Local { code, reason } if is_violation(*code) => {
-                let code = SessionCode(u64::from(*code));
-                return CliError::SessionClosed {
-                    authority,
-                    reason: format!("{code}, {}", plain(reason)),
-                };
+            CloseReason::Local { code, reason } if blame == Some(Blame::Peer) => {
+                return self.broken(SessionCode(u64::from(*code)), reason);
             }
             other => (plain(other), "Check the network, then run it again."),
         };
@@ -365,7 +377,7 @@ impl Link {
     pub(crate) async fn over(&self, client: &Client) -> Result<(), CliError> {
         tokio::select! {
             reason = client.closed() => {
-                let error = self.session_ended(&reason);
+                let error = self.session_ended(&reason, client.blame());
                 if !self.may_reconnect(&reason) {
                     return Err(error);
                 }
@@ -415,19 +427,17 @@ impl Failure {
     }
 }
 
-/// Whether this side closes with `code` because of what the peer did.
-fn is_violation(code: u32) -> bool {
-    let code = SessionCode(u64::from(code));
-    code != SessionCode::NO_ERROR && code != SessionCode::INTERNAL_ERROR
-}
-
 /// Whether the next attempt would end the same way.
 fn is_final(reason: &CloseReason) -> bool {
     let (CloseReason::Peer { code, .. } | CloseReason::Local { code, .. }) = reason else {
         return false;
     };
+    is_final_code(SessionCode(u64::from(*code)))
+}
+
+fn is_final_code(code: SessionCode) -> bool {
     matches!(
-        SessionCode(u64::from(*code)),
+        code,
         SessionCode::UNAUTHORIZED
             | SessionCode::PROTOCOL_VIOLATION
             | SessionCode::INVALID_PATH
@@ -521,7 +531,7 @@ mod tests {
         assert!(!link.may_reconnect(&refused(SessionCode::UNAUTHORIZED)));
         assert!(link.may_reconnect(&refused(SessionCode::NO_ERROR)));
         assert!(link.may_reconnect(&CloseReason::Lost("timeout".to_owned())));
-        let error = link.session_ended(&refused(SessionCode::VERSION_NEGOTIATION_FAILED));
+        let error = link.session_ended(&refused(SessionCode::VERSION_NEGOTIATION_FAILED), None);
         assert_eq!(
             error.to_string(),
             "The relay at 127.0.0.1:1 ended the session: VERSION_NEGOTIATION_FAILED (0x15), no. \

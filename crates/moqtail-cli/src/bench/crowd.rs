@@ -48,7 +48,9 @@ impl Crowd {
             match subscribed {
                 Ok(subscription) => Ok((client, subscription.into_objects())),
                 Err(NotSubscribed::Failed(error)) => Err(error),
-                Err(NotSubscribed::SessionEnded) => Err(link.session_ended(&client.closed().await)),
+                Err(NotSubscribed::SessionEnded) => {
+                    Err(link.session_ended(&client.closed().await, client.blame()))
+                }
             }
         };
         let subscribers: Vec<(Client, Objects)> = stream::iter(0..plan.subscribers)

@@ -90,7 +90,7 @@ impl Publisher {
                 reason: plain(error),
             }),
             () = run.stopped() => Ok(()),
-            reason = client.closed() => Err(link.session_ended(&reason)),
+            reason = client.closed() => Err(link.session_ended(&reason, client.blame())),
         };
         if ended.is_err() {
             run.stop.send_replace(true);

@@ -1,7 +1,7 @@
 //! Why a client cannot do what it was asked for.
 
 use crate::{
-    model::PublishNamespaceErrorCode,
+    model::{PublishNamespaceErrorCode, SessionCode},
     session::CallError,
     transport::{self, CloseReason},
 };
@@ -19,6 +19,14 @@ pub enum ConnectError {
     /// The connection stands, but the server ended the session before SETUP was done.
     #[error("the server did not set a session up: {0}")]
     Setup(CloseReason),
+    /// The server broke the protocol or a limit before SETUP was done, or took too long; this side closed the session.
+    #[error("the server broke the protocol: {reason} ({code})")]
+    Violation {
+        /// The code that the server was told (draft-14 §3.4).
+        code: SessionCode,
+        /// What it did, with the section of the draft.
+        reason: String,
+    },
 }
 
 /// Why a broadcast is not published.

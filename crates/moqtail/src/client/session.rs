@@ -17,7 +17,7 @@ use super::{
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
     peer::{Deliveries, Egress, PeerHandle, Report, Side, Woken, close_code, drive, now},
-    session::{self, Carrier, Role, Session, SessionConfig},
+    session::{self, Blame, Carrier, Role, Session, SessionConfig},
     transport::{
         CloseReason, Connection, ConnectionStats, MoqtUrl, QuicConnection, TransportKind, lock,
     },
@@ -174,7 +174,17 @@ impl Client {
         };
         match set_up.await {
             Ok(()) => Ok(client),
-            Err(_) => Err(ConnectError::Setup(client.closed().await)),
+            Err(_) => Err(client.not_set_up().await),
+        }
+    }
+
+    async fn not_set_up(&self) -> ConnectError {
+        match (self.closed().await, self.blame()) {
+            (CloseReason::Local { code, reason }, Some(Blame::Peer)) => ConnectError::Violation {
+                code: SessionCode(code.into()),
+                reason,
+            },
+            (reason, _) => ConnectError::Setup(reason),
         }
     }
 
@@ -290,6 +300,12 @@ impl Client {
             Ok(reason) => reason.clone().unwrap_or_else(lost),
             Err(_) => lost(),
         }
+    }
+
+    /// Whose doing it is that this side closed the session: [`Blame::Peer`] when the peer broke the protocol or a limit, or
+    /// took too long. `None` while this side has not closed it, also when the peer or the network ended it.
+    pub fn blame(&self) -> Option<Blame> {
+        self.inner.peer.call(|session, _| session.blame())
     }
 
     /// Closes the session at once. What the peer has not acknowledged may be lost.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{
+    blame::Blame,
     config::{Carrier, Role, SessionConfig},
     context::Context,
     error::{CallError, SessionError},
@@ -48,6 +49,8 @@ pub struct Session {
     pub(super) goaway: Goaway,
     /// The latest time that was told.
     pub(super) now: Instant,
+    /// Whose doing its close was.
+    pub(super) blame: Option<Blame>,
 }
 
 /// How much a session holds, for gauges and tests.
@@ -109,6 +112,7 @@ impl Session {
             namespaces: Namespaces::default(),
             goaway: Goaway::default(),
             now,
+            blame: None,
         })
     }
 
@@ -135,6 +139,11 @@ impl Session {
     /// Whether the session has closed or is about to ([`Output::Close`] is queued or was given out).
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whose doing it is that this side closes the session; `None` while it does not.
+    pub fn blame(&self) -> Option<Blame> {
+        self.blame
     }
 
     /// Whether this side subscribes to anything now, or waits for the answer.
@@ -182,6 +191,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Closed;
+        self.blame = Some(error.blame());
         self.cx.timers.clear();
         self.cx.out.close(error);
     }
