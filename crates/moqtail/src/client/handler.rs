@@ -9,6 +9,7 @@ use super::{
     Broadcast, ClientLimits, Incoming, PublishError, SubgroupReader, SubscribeError,
     SubscriptionEnd,
     broadcast::Offered,
+    gather::Gathering,
     subscription::{EndSlot, Forget},
 };
 use crate::{
@@ -120,6 +121,7 @@ pub(super) struct ClientHandler<C: Connection> {
     peer: PeerHandle,
     egress: EgressHandle<C>,
     state: Arc<Mutex<State>>,
+    gathering: Gathering,
     limits: ClientLimits,
 }
 
@@ -134,6 +136,7 @@ impl<C: Connection> ClientHandler<C> {
             peer,
             egress,
             state,
+            gathering: Gathering::new(limits.max_gathered),
             limits,
         }
     }
@@ -371,6 +374,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
             stream,
             self.peer.clone(),
             self.limits.max_object_len,
+            self.gathering.part(),
         );
         self.deliver(handle, Incoming::Subgroup(Box::new(reader)));
     }

@@ -7,6 +7,9 @@ pub struct ClientLimits {
     /// Streams and datagrams of one subscription that the application has not taken yet; further streams are stopped
     /// with CANCELLED and further datagrams dropped. Default 1024, which is what the transport lets a peer open.
     pub max_unread: usize,
+    /// Bytes of incomplete objects that are held at once for all streams of the session; a stream that brings more fails
+    /// its read. Default 256 MiB.
+    pub max_gathered: u64,
     /// Largest object that is handed out whole, in bytes; a larger one fails its read. Default 64 MiB.
     pub max_object_len: u64,
 }
@@ -15,6 +18,7 @@ impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             max_unread: 1024,
+            max_gathered: 256 * 1024 * 1024,
             max_object_len: 64 * 1024 * 1024,
         }
     }

@@ -6,6 +6,7 @@
 mod broadcast;
 mod config;
 mod error;
+mod gather;
 mod handler;
 mod limits;
 mod object;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Object;
+use super::{Object, gather::Part};
 use crate::{
     model::{
         DatagramBody, DecodeError, ObjectDatagram, ObjectHeader, ObjectItem, ObjectLimits,
@@ -37,6 +37,15 @@ pub enum ReadError {
         /// The limit.
         max: u64,
     },
+    /// The objects of this session that are not complete would hold more than
+    /// [`super::ClientLimits::max_gathered`]; this one is given up, and the stream is stopped.
+    #[error(
+        "incomplete objects hold {max} bytes and no more; raise max_gathered to take more at once"
+    )]
+    TooMuchAtOnce {
+        /// The limit, in bytes.
+        max: u64,
+    },
 }
 
 /// Objects of one subgroup, in order. Dropping it stops the stream with CANCELLED.
@@ -52,6 +61,8 @@ pub struct SubgroupReader {
     max_object_len: u64,
     partial: Option<(ObjectHeader, BytesMut)>,
     whole: Option<Bytes>,
+    /// What they hold.
+    held: Part,
 }
 
 impl SubgroupReader {
@@ -60,6 +71,7 @@ impl SubgroupReader {
         stream: Box<dyn RecvStream>,
         peer: PeerHandle,
         max_object_len: u64,
+        held: Part,
     ) -> Self {
         let subgroup = match header.subgroup {
             SubgroupId::Zero => Some(0),
@@ -77,6 +89,7 @@ impl SubgroupReader {
             max_object_len,
             partial: None,
             whole: None,
+            held,
         }
     }
 
@@ -133,12 +146,17 @@ impl SubgroupReader {
                     if let Some((header, gathered)) = &mut self.partial {
                         if gathered.is_empty() && bytes.len() as u64 == header.payload_len {
                             self.whole = Some(bytes);
+                        } else if let Err(max) = self.held.add(bytes.len()) {
+                            self.partial = None;
+                            self.held.clear();
+                            return Err(ReadError::TooMuchAtOnce { max });
                         } else {
                             gathered.extend_from_slice(&bytes);
                         }
                     }
                 }
                 Ok(Some(ObjectItem::End)) => {
+                    self.held.clear();
                     if let Some((header, gathered)) = self.partial.take() {
                         let payload = self.whole.take().unwrap_or_else(|| gathered.freeze());
                         return Ok(Some(self.object(header, payload)));
