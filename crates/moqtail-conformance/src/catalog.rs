@@ -47,23 +47,11 @@ pub fn every_message(id: u64, other: u64) -> Vec<Message> {
         messages::refusal("PUBLISH_ERROR", types::PUBLISH_ERROR, other),
         messages::fetch(id, space, track, (1, 0), (3, 5)),
         messages::fetch_joining(id, other, 2),
-        Message::new("FETCH_OK", types::FETCH_OK)
-            .id(other)
-            .choice("Group Order", 1)
-            .choice("End Of Track", 0)
-            .location(3, 5)
-            .parameters(&[Pair::Number(0x04, 5)]),
+        fetch_ok(other),
         messages::refusal("FETCH_ERROR", types::FETCH_ERROR, other),
         messages::fetch_cancel(other),
         messages::track_status(id, space, track),
-        Message::new("TRACK_STATUS_OK", types::TRACK_STATUS_OK)
-            .id(other)
-            .number("Track Alias", 0)
-            .number("Expires", 0)
-            .choice("Group Order", 1)
-            .choice("Content Exists", 1)
-            .location(7, 3)
-            .parameters(&[]),
+        track_status_ok(other),
         messages::refusal("TRACK_STATUS_ERROR", types::TRACK_STATUS_ERROR, other),
         Message::new("PUBLISH_NAMESPACE", types::PUBLISH_NAMESPACE)
             .id(id)
@@ -86,6 +74,52 @@ pub fn every_message(id: u64, other: u64) -> Vec<Message> {
         ),
     ]);
     all
+}
+
+fn fetch_ok(id: u64) -> Message {
+    Message::new("FETCH_OK", types::FETCH_OK)
+        .id(id)
+        .choice("Group Order", 1)
+        .choice("End Of Track", 0)
+        .location(3, 5)
+        .parameters(&[Pair::Number(0x04, 5)])
+}
+
+fn track_status_ok(id: u64) -> Message {
+    Message::new("TRACK_STATUS_OK", types::TRACK_STATUS_OK)
+        .id(id)
+        .number("Track Alias", 0)
+        .number("Expires", 0)
+        .choice("Group Order", 1)
+        .choice("Content Exists", 1)
+        .location(7, 3)
+        .parameters(&[])
+}
+
+/// All answers to a request `id`, and all that follows one up: first what is about SUBSCRIBE, its OK first of all.
+pub fn every_answer(id: u64) -> Vec<Message> {
+    let ok = |name, kind| messages::about(name, kind, id);
+    let error = |name, kind| messages::refusal(name, kind, id);
+    vec![
+        messages::subscribe_ok(id, 3),
+        error("SUBSCRIBE_ERROR", types::SUBSCRIBE_ERROR),
+        messages::unsubscribe(id),
+        messages::publish_done(id, 0),
+        messages::publish_ok(id),
+        error("PUBLISH_ERROR", types::PUBLISH_ERROR),
+        ok("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK),
+        error("PUBLISH_NAMESPACE_ERROR", types::PUBLISH_NAMESPACE_ERROR),
+        ok("SUBSCRIBE_NAMESPACE_OK", types::SUBSCRIBE_NAMESPACE_OK),
+        error(
+            "SUBSCRIBE_NAMESPACE_ERROR",
+            types::SUBSCRIBE_NAMESPACE_ERROR,
+        ),
+        fetch_ok(id),
+        error("FETCH_ERROR", types::FETCH_ERROR),
+        messages::fetch_cancel(id),
+        track_status_ok(id),
+        error("TRACK_STATUS_ERROR", types::TRACK_STATUS_ERROR),
+    ]
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Black-box conformance suite: a raw peer that says to a relay whatever a test wants said.
+//! Black-box conformance suite: a raw peer that says to a relay or to a client whatever a test wants said.
 //!
 //! Nothing here uses the library's session core. [`RawPeer`] carries bytes over QUIC or WebTransport; [`Message`] lays
 //! control messages out field by field, so that [`malformed`] can break each of them; [`data`] makes stream heads, objects
@@ -23,21 +23,25 @@ pub mod data;
 mod dial;
 mod failure;
 mod link;
+mod listen;
 pub mod malformed;
 mod message;
 pub mod messages;
 mod peer;
+mod speaker;
 mod streams;
 pub mod types;
 mod web;
 pub mod wire;
 
-pub use catalog::every_message;
+pub use catalog::{every_answer, every_message};
 pub use dial::{Target, dial, dial_with};
 pub use failure::{Close, Failure};
 pub use link::Carrier;
+pub use listen::RawListener;
 pub use message::{Field, Message, Role, frame};
 pub use peer::{Frame, PATIENCE, RawPeer};
+pub use speaker::Speaker;
 pub use streams::{RawRecv, RawSend, RecvEnd};
 pub use web::{
     BIDI_SIGNAL, CAPSULE_CLOSE, H3_ALPN, UNI_STREAM, WebSession, capsule, h3_frame, request,

@@ -1,4 +1,4 @@
-//! Well-formed control messages, as a client sends them.
+//! Well-formed control messages, as clients and servers send them.
 
 use crate::{
     message::{Message, Pair},
@@ -42,9 +42,28 @@ pub fn client_setup_token(token: &[u8]) -> Message {
 
 /// SERVER_SETUP.
 pub fn server_setup() -> Message {
+    server_setup_selecting(VERSION)
+}
+
+/// SERVER_SETUP with this version.
+pub fn server_setup_selecting(version: u64) -> Message {
+    Message::new("SERVER_SETUP", types::SERVER_SETUP)
+        .number("Selected Version", version)
+        .parameters(&[])
+}
+
+/// SERVER_SETUP that lets the client make requests below `limit`.
+pub fn server_setup_granting(limit: u64) -> Message {
     Message::new("SERVER_SETUP", types::SERVER_SETUP)
         .number("Selected Version", VERSION)
-        .parameters(&[])
+        .parameters(&[Pair::Number(0x02, limit)])
+}
+
+/// SERVER_SETUP with PATH, which only clients send.
+pub fn server_setup_path(path: &[u8]) -> Message {
+    Message::new("SERVER_SETUP", types::SERVER_SETUP)
+        .number("Selected Version", VERSION)
+        .parameters(&[Pair::Bytes(0x01, path)])
 }
 
 /// MAX_REQUEST_ID.

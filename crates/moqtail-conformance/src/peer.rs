@@ -12,7 +12,7 @@ use crate::{
     messages,
     streams::{RawRecv, RawSend},
     types,
-    web::{UNI_STREAM, WebSession},
+    web::{CAPSULE_CLOSE, UNI_STREAM, WebSession, capsule},
     wire::Reader,
 };
 
@@ -35,7 +35,8 @@ impl Frame {
     }
 }
 
-/// A client that keeps no rule of MOQT. Dropping it closes the connection.
+/// A peer that keeps no rule of MOQT: a client, or a server if it comes from [`RawListener`](crate::RawListener).
+/// Dropping it closes the connection.
 #[derive(Debug)]
 pub struct RawPeer {
     link: Link,
@@ -78,16 +79,20 @@ impl RawPeer {
                 connection,
                 web,
             };
-            Ok(Self {
-                link,
-                control: None,
-                unread: BytesMut::new(),
-                parked: Vec::new(),
-                limit: 0,
-                _endpoint: endpoint,
-            })
+            Ok(Self::over(link, endpoint))
         };
         in_time("a connection", connecting).await?
+    }
+
+    pub(crate) fn over(link: Link, endpoint: quinn::Endpoint) -> Self {
+        Self {
+            link,
+            control: None,
+            unread: BytesMut::new(),
+            parked: Vec::new(),
+            limit: 0,
+            _endpoint: endpoint,
+        }
     }
 
     /// Connects and exchanges SETUP.
@@ -119,6 +124,38 @@ impl RawPeer {
     pub async fn open_control(&mut self) -> Result<(), Failure> {
         self.control = Some(self.open_bi().await?);
         Ok(())
+    }
+
+    /// As a server: takes the control stream that the client opens, without its head.
+    ///
+    /// # Errors
+    /// None came.
+    pub async fn accept_control(&mut self) -> Result<(), Failure> {
+        let what = "the control stream";
+        let accepted = in_time(what, self.link.connection.accept_bi()).await?;
+        let (send, mut recv) = accepted.map_err(|e| self.link.failed(what, e))?;
+        let head = self.link.carrier.bidi_head();
+        let mut read = vec![0; head.len()];
+        let taken = in_time(what, recv.read_exact(&mut read)).await?;
+        taken.map_err(|e| self.link.failed(what, e))?;
+        if read != head {
+            return Err(Failure::transport(
+                what,
+                format!("it begins with {read:x?}"),
+            ));
+        }
+        self.control = Some((send, recv));
+        Ok(())
+    }
+
+    /// As a server: takes the control stream and CLIENT_SETUP, and answers with this.
+    ///
+    /// # Errors
+    /// Something else came.
+    pub async fn answer_setup(&mut self, answer: impl Into<Bytes>) -> Result<(), Failure> {
+        self.accept_control().await?;
+        self.expect(types::CLIENT_SETUP).await?;
+        self.send(answer).await
     }
 
     /// Opens another bidirectional stream of the session.
@@ -179,9 +216,7 @@ impl RawPeer {
     async fn read_frame(&mut self, what: &str) -> Result<Frame, Failure> {
         loop {
             if let Some(frame) = self.split_frame() {
-                if frame.kind == types::MAX_REQUEST_ID || frame.kind == types::SERVER_SETUP {
-                    self.note_limit(&frame);
-                }
+                self.note_limit(&frame);
                 return Ok(frame);
             }
             let (_, recv) = self.control.as_mut().ok_or_else(no_control)?;
@@ -211,14 +246,24 @@ impl RawPeer {
         Some(Frame { kind, payload })
     }
 
-    /// MAX_REQUEST_ID, as message or among the parameters of SERVER_SETUP.
+    /// MAX_REQUEST_ID, as message or among the parameters of SETUP.
     fn note_limit(&mut self, frame: &Frame) {
         let mut reader = Reader(&frame.payload);
-        if frame.kind == types::MAX_REQUEST_ID {
-            self.limit = reader.varint().unwrap_or(self.limit);
-            return;
+        let versions = match frame.kind {
+            types::MAX_REQUEST_ID => {
+                self.limit = reader.varint().unwrap_or(self.limit);
+                return;
+            }
+            types::CLIENT_SETUP => reader.varint().unwrap_or(0),
+            types::SERVER_SETUP => 1,
+            _ => return,
+        };
+        for _ in 0..versions {
+            if reader.varint().is_none() {
+                return;
+            }
         }
-        let count = (reader.varint(), reader.varint()).1.unwrap_or(0);
+        let count = reader.varint().unwrap_or(0);
         for _ in 0..count {
             let Some(kind) = reader.varint() else { return };
             let Some(value) = reader.varint() else { return };
@@ -300,6 +345,26 @@ impl RawPeer {
         in_time("the end of the session", self.link.closed()).await
     }
 
+    /// Closes the session with a session termination code (draft-14 §3.4).
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn close(&mut self, code: u32, reason: &str) -> Result<(), Failure> {
+        let Some(web) = &mut self.link.web else {
+            self.link.connection.close(code.into(), reason.as_bytes());
+            return Ok(());
+        };
+        let what = "closing the session";
+        let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+        let written = web
+            .request
+            .write_all(&capsule(CAPSULE_CLOSE, &payload))
+            .await;
+        // Fails only on a stream that is over.
+        let _ = web.request.finish();
+        written.map_err(|e| Failure::transport(what, e))
+    }
+
     /// Finds out whether the session still works: asks for a track that nobody has with the Request ID `id`, and waits
     /// for the refusal or the end of the session.
     ///
@@ -354,13 +419,14 @@ impl RawPeer {
         Ok(())
     }
 
-    /// The next unidirectional stream of the session from the target.
+    /// The next unidirectional stream of the session from the target. One that is reset before its transport head is there
+    /// is none of the session's, and passed over.
     ///
     /// # Errors
     /// None came.
     pub async fn accept_uni(&mut self) -> Result<RawRecv, Failure> {
         let what = "a stream";
-        loop {
+        'streams: loop {
             let accepted = in_time(what, self.link.connection.accept_uni()).await?;
             let mut stream = accepted.map_err(|e| self.link.failed(what, e))?;
             let carrier = self.link.carrier;
@@ -384,6 +450,7 @@ impl RawPeer {
                 match read {
                     Ok(Some(chunk)) => head.extend_from_slice(&chunk.bytes),
                     Ok(None) => return Err(Failure::transport(what, "ended inside its head")),
+                    Err(quinn::ReadError::Reset(_)) => continue 'streams,
                     Err(error) => return Err(self.link.failed(what, error)),
                 }
             };

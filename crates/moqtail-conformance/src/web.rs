@@ -57,10 +57,10 @@ pub fn capsule(kind: u64, payload: &[u8]) -> Vec<u8> {
     h3_frame(DATA, &h3_frame(kind, payload))
 }
 
-/// The streams of an HTTP/3 client that has a WebTransport session.
+/// The streams of an HTTP/3 client or server that has a WebTransport session.
 #[derive(Debug)]
 pub struct WebSession {
-    /// Sending half of the request stream.
+    /// Sending half of the request stream, or of its answer.
     pub request: quinn::SendStream,
     /// The HTTP/3 control stream.
     pub control: quinn::SendStream,
@@ -90,6 +90,35 @@ impl WebSession {
         ConnectResponse::read(&mut recv)
             .await
             .map_err(|e| failed(&e))?;
+        Ok(Self {
+            request: send,
+            control,
+            answer: recv,
+            unread: BytesMut::new(),
+            capsules: BytesMut::new(),
+        })
+    }
+
+    /// As a server: waits for the request and grants it.
+    ///
+    /// # Errors
+    /// None came.
+    pub(crate) async fn accept(connection: &quinn::Connection) -> Result<Self, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::transport("WebTransport", error);
+        let mut control = connection.open_uni().await.map_err(|e| failed(&e))?;
+        control
+            .write_all(&settings())
+            .await
+            .map_err(|e| failed(&e))?;
+        let (mut send, mut recv) = connection.accept_bi().await.map_err(|e| failed(&e))?;
+        let request = ConnectRequest::read(&mut recv)
+            .await
+            .map_err(|e| failed(&e))?;
+        let mut answer = ConnectResponse::OK;
+        if let Some(protocol) = request.protocols.into_iter().next() {
+            answer = answer.with_protocol(protocol);
+        }
+        answer.write(&mut send).await.map_err(|e| failed(&e))?;
         Ok(Self {
             request: send,
             control,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use moqtail_conformance::{
-    Carrier, Failure, Message, RawPeer, RawRecv, RecvEnd, codes, data, messages, types, wire::HUGE,
+    Carrier, Failure, RawPeer, RawRecv, RecvEnd, codes, data, every_answer, messages, types,
+    wire::HUGE,
 };
 
 use crate::{
@@ -32,30 +33,6 @@ async fn inject(peer: &mut RawPeer, known: u64) -> Result<(), Failure> {
         assert_eq!(stream.stopped().await?, Some(CANCELLED));
     }
     Ok(())
-}
-
-/// All answers and follow-ups about request `id`, of every kind.
-fn answers(id: u64) -> Vec<Message> {
-    let ok = |name, kind| messages::about(name, kind, id);
-    let error = |name, kind| messages::refusal(name, kind, id);
-    vec![
-        messages::subscribe_ok(id, 3),
-        error("SUBSCRIBE_ERROR", types::SUBSCRIBE_ERROR),
-        messages::unsubscribe(id),
-        messages::publish_done(id, 0),
-        messages::publish_ok(id),
-        error("PUBLISH_ERROR", types::PUBLISH_ERROR),
-        ok("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK),
-        error("PUBLISH_NAMESPACE_ERROR", types::PUBLISH_NAMESPACE_ERROR),
-        ok("SUBSCRIBE_NAMESPACE_OK", types::SUBSCRIBE_NAMESPACE_OK),
-        error(
-            "SUBSCRIBE_NAMESPACE_ERROR",
-            types::SUBSCRIBE_NAMESPACE_ERROR,
-        ),
-        error("FETCH_ERROR", types::FETCH_ERROR),
-        messages::fetch_cancel(id),
-        error("TRACK_STATUS_ERROR", types::TRACK_STATUS_ERROR),
-    ]
 }
 
 /// The next stream of a viewer without its head, as far as a track alias of one byte and group 1 go.
@@ -90,7 +67,7 @@ over_both_carriers! {
         let world = World::embedded().await;
         // The relay has asked the watcher's publisher, and nobody else, with its Request ID 1.
         for id in [0, 1, 3, 1 << 40] {
-            for message in answers(id) {
+            for message in every_answer(id) {
                 let what = format!("{} for {id}", message.name);
                 let mut peer = RawPeer::established(&world.target, carrier).await?;
                 peer.send(message).await?;
@@ -106,7 +83,7 @@ over_both_carriers! {
     /// A session that was asked may answer once, with the answer that fits.
     async fn an_answer_of_the_wrong_kind_closes_the_session(carrier: Carrier) {
         let world = World::embedded().await;
-        for wrong in answers(1).into_iter().skip(4).filter(|m| m.kind != types::FETCH_CANCEL) {
+        for wrong in every_answer(1).into_iter().skip(4).filter(|m| m.kind != types::FETCH_CANCEL) {
             let what = wrong.name;
             let mut peer = RawPeer::established(&world.target, carrier).await?;
             peer.send(messages::publish_namespace(0, &["hostile", "asked"])).await?;
@@ -171,22 +148,40 @@ over_both_carriers! {
     async fn two_publishers_with_the_same_alias_are_not_crossed(carrier: Carrier) {
         let world = World::embedded().await;
         let target = &world.target;
-        let mut publishers = Vec::new();
-        let mut viewers = Vec::new();
-        for name in ["a", "b"] {
-            publishers.push((name, publisher(target, carrier, &["hostile", name], "t", 1).await?));
-            viewers.push((name, viewer(target, carrier, &["hostile", name], "t").await?));
+        for pushed in [true, false] {
+            let mut publishers = Vec::new();
+            let mut viewers = Vec::new();
+            for name in ["a", "b"] {
+                let space = ["hostile", name];
+                if pushed {
+                    publishers.push((name, publisher(target, carrier, &space, "t", 1).await?));
+                    viewers.push((name, viewer(target, carrier, &space, "t").await?));
+                    continue;
+                }
+                let mut publisher = RawPeer::established(target, carrier).await?;
+                publisher.send(messages::publish_namespace(0, &space)).await?;
+                publisher.expect(types::PUBLISH_NAMESPACE_OK).await?;
+                let answering = async {
+                    let asked = publisher.expect(types::SUBSCRIBE).await?;
+                    publisher.send(messages::subscribe_ok(asked.first_number().unwrap(), 1)).await
+                };
+                let (answered, watching) = tokio::join!(answering, viewer(target, carrier, &space, "t"));
+                answered?;
+                publishers.push((name, publisher));
+                viewers.push((name, watching?));
+            }
+            assert_ne!(viewers[0].1.1, viewers[1].1.1, "the relay's aliases are its own");
+            for (name, publisher) in &mut publishers {
+                publisher.stream(&tiny(1, 1, format!("from {name}").as_bytes())).await?;
+            }
+            for (name, (viewer, alias)) in &mut viewers {
+                let mut stream = viewer.accept_uni().await?;
+                let expected = data::object(0, format!("from {name}").as_bytes());
+                assert_eq!(content(&mut stream, *alias).await?, expected);
+            }
+            drop((publishers, viewers));
+            world.others_gone().await;
         }
-        assert_ne!(viewers[0].1.1, viewers[1].1.1, "the relay's aliases are its own");
-        for (name, publisher) in &mut publishers {
-            publisher.stream(&tiny(1, 1, format!("from {name}").as_bytes())).await?;
-        }
-        for (name, (viewer, alias)) in &mut viewers {
-            let mut stream = viewer.accept_uni().await?;
-            let expected = data::object(0, format!("from {name}").as_bytes());
-            assert_eq!(content(&mut stream, *alias).await?, expected);
-        }
-        drop((publishers, viewers));
         world.end().await;
         Ok(())
     }

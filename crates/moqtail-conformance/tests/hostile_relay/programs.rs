@@ -1,0 +1,109 @@
+//! Our programs at a relay of bad will: one line that says whose fault it was, and bounded memory.
+
+use moqtail_conformance::{
+    Carrier, Failure, RawListener, RawPeer, codes, data, frame, messages, types,
+};
+use moqtail_e2e::{Finished, Process};
+
+use crate::{over_both_carriers, vitals, world::ALIAS};
+
+/// Streams and datagrams of one flood.
+const FLOOD: u64 = 5000;
+
+/// How much larger the program may be after a flood than after the one before, in bytes.
+const MEMORY_TOLERANCE: u64 = 16 << 20;
+
+fn subscriber(listener: &RawListener) -> Process {
+    let url = listener.url();
+    let output = ["--format", "raw", "--out", "/dev/null"];
+    let arguments = [
+        "subscribe",
+        &url,
+        "hostile",
+        "--track",
+        "t",
+        "--insecure",
+        "--no-wait",
+    ];
+    Process::moqtail(arguments.into_iter().chain(output))
+}
+
+/// Waits for the end of a program without holding up the relay that it speaks with.
+async fn finished(program: Process) -> Finished {
+    tokio::task::spawn_blocking(|| program.finish())
+        .await
+        .unwrap()
+}
+
+/// Takes the subscription of the program.
+async fn serve(listener: &RawListener) -> Result<RawPeer, Failure> {
+    let mut relay = listener.accept().await?;
+    relay
+        .answer_setup(messages::server_setup_granting(messages::GENEROUS))
+        .await?;
+    let asked = relay.expect(types::SUBSCRIBE).await?;
+    relay
+        .send(messages::subscribe_ok(asked.first_number().unwrap(), ALIAS))
+        .await?;
+    Ok(relay)
+}
+
+over_both_carriers! {
+    /// Before the session, in it, and in an object.
+    async fn a_program_says_in_one_line_that_the_relay_broke_the_protocol(carrier: Carrier) {
+        for place in ["setup", "message", "object"] {
+            let listener = RawListener::bind(carrier)?;
+            let program = subscriber(&listener);
+            let mut relay = if place == "setup" {
+                let mut relay = listener.accept().await?;
+                relay.answer_setup(frame(0x3f, b"no SETUP")).await?;
+                relay
+            } else {
+                serve(&listener).await?
+            };
+            match place {
+                "message" => relay.send(frame(0x3f, b"no message")).await?,
+                "object" => {
+                    let header = data::subgroup_header(0x14, ALIAS, 1, Some(0));
+                    relay.stream(&[header, data::object_head(0, 10)].concat()).await?;
+                }
+                _ => {}
+            }
+            relay.expect_close(codes::PROTOCOL_VIOLATION).await?;
+            let end = finished(program).await;
+            assert_eq!(end.code, Some(1), "{place}: {:#?}", end.stderr);
+            let line = end.last_error();
+            assert!(line.contains("does not keep to MOQT draft 14"), "{place}: {line}");
+            assert!(!end.stderr.iter().any(|line| line.contains("panicked")), "{:#?}", end.stderr);
+        }
+        Ok(())
+    }
+
+    /// Streams and datagrams of the track, and for aliases of nobody.
+    async fn a_flood_of_streams_and_datagrams_does_not_fill_a_program(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = subscriber(&listener);
+        let mut relay = serve(&listener).await?;
+        let mut levels = Vec::new();
+        for round in 0..3 {
+            for number in 0..FLOOD {
+                let group = round * FLOOD + number;
+                let header = data::subgroup_header(0x14, ALIAS, group, Some(0));
+                relay.stream(&[header, data::object(0, b"x")].concat()).await?;
+                relay.datagram(&data::datagram(1000 + number % 50, group, 0, b"nobody's")).await?;
+            }
+            assert_eq!(relay.reaction(2 * round + 1).await?, None);
+            levels.push(vitals::of(program.id()));
+        }
+        let (first, last) = (levels[0], levels[2]);
+        let grown = last.resident.saturating_sub(first.resident);
+        println!("{} kB after the first flood, {} kB more after two more", first.resident >> 10, grown >> 10);
+        println!("{} threads, {:?} of CPU for {} streams", last.threads, last.cpu, 3 * FLOOD);
+        assert!(grown < MEMORY_TOLERANCE, "{levels:?}");
+        assert_eq!(first.files, last.files);
+        relay.send(messages::publish_done(0, 0)).await?;
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        Ok(())
+    }
+}
