@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use moqtail::model::SessionCode;
-use moqtail_conformance::{Carrier, RawPeer, messages, types};
+use moqtail_conformance::{Carrier, Failure, RawPeer, Target, messages, types};
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -16,6 +16,38 @@ use crate::{
 };
 
 const CHURNING: Duration = Duration::from_secs(20);
+
+/// Sessions after which a publisher has been there often enough.
+const LIVES: usize = 40;
+
+/// Tracks that it offers and ends in each.
+const TRACKS: u64 = 25;
+
+/// Announces, offers, ends and withdraws, and leaves in the middle of it, again and again.
+async fn come_and_go(target: Target, carrier: Carrier, track: &str) -> Result<(), Failure> {
+    let space = &["hostile", "fleeting"][..];
+    for _ in 0..LIVES {
+        let mut peer = RawPeer::established(&target, carrier).await?;
+        for number in 0..TRACKS {
+            let id = 4 * number;
+            peer.send(messages::publish_namespace(id, space)).await?;
+            peer.send(messages::publish(id + 2, space, track, id))
+                .await?;
+            // A track that waits for its streams is still there, and no second one is taken meanwhile.
+            loop {
+                let answer = peer.next_frame("an answer to PUBLISH").await?.kind;
+                if answer == types::PUBLISH_OK {
+                    peer.send(messages::publish_done(id + 2, 0)).await?;
+                }
+                if [types::PUBLISH_OK, types::PUBLISH_ERROR].contains(&answer) {
+                    break;
+                }
+            }
+            peer.send(messages::publish_namespace_done(space)).await?;
+        }
+    }
+    Ok(())
+}
 
 over_both_carriers! {
     /// Six clients with 30 SUBSCRIBEs each, while others connected, once hung a relay for ever.
@@ -76,6 +108,50 @@ over_both_carriers! {
         }
         while let Some(viewer) = viewers.join_next().await {
             println!("{} subscriptions of one viewer", viewer.unwrap()?);
+        }
+        world.end().await;
+        Ok(())
+    }
+
+    /// A lookup that takes the locks of publishers and tracks in one order, and an end that takes them in the other.
+    async fn publishers_that_come_and_go_while_they_are_looked_up_lock_nobody_out(carrier: Carrier) {
+        let world = World::embedded().await;
+        let tracks = ["a", "b"];
+        let mut publishers = JoinSet::new();
+        let mut viewers = JoinSet::new();
+        let (over, watching) = tokio::sync::watch::channel(false);
+        for track in tracks {
+            publishers.spawn(come_and_go(world.target.clone(), carrier, track));
+            let (target, over) = (world.target.clone(), watching.clone());
+            viewers.spawn(async move {
+                let mut peer = RawPeer::established(&target, carrier).await?;
+                let mut found = 0;
+                let mut id = 0;
+                while !*over.borrow() {
+                    peer.send(messages::subscribe(id, &["hostile", "fleeting"], track)).await?;
+                    loop {
+                        match peer.next_frame("an answer to SUBSCRIBE").await?.kind {
+                            types::SUBSCRIBE_OK => {
+                                found += 1;
+                                peer.send(messages::unsubscribe(id)).await?;
+                                break;
+                            }
+                            types::SUBSCRIBE_ERROR => break,
+                            _ => {}
+                        }
+                    }
+                    id += 2;
+                }
+                Ok::<_, Failure>((found, id / 2))
+            });
+        }
+        while let Some(publisher) = publishers.join_next().await {
+            publisher.unwrap()?;
+        }
+        over.send_replace(true);
+        while let Some(viewer) = viewers.join_next().await {
+            let (found, asked) = viewer.unwrap()?;
+            println!("{found} of {asked} lookups found a track");
         }
         world.end().await;
         Ok(())

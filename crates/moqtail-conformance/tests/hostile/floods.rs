@@ -58,7 +58,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// Withdrawn at once, and kept up to the limit.
+    /// S12.3.1-01: withdrawn at once, and kept up to the limit.
     async fn a_flood_of_namespaces_is_bounded_and_forgotten(carrier: Carrier) {
         let mut world = World::program().await;
         for round in 0..2 {
@@ -289,7 +289,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// For aliases of nobody, and for a track of one's own.
+    /// S10.3-01: for aliases of nobody, and for a track of one's own.
     async fn a_flood_of_datagrams_is_survived(carrier: Carrier) {
         let mut world = World::program().await;
         for round in 0..2 {

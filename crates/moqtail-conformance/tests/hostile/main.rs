@@ -1,4 +1,4 @@
-//! What peers of bad will or bad make can do to a relay: nothing.
+//! What peers of bad will or bad make can do to a relay: nothing. And what it owes to those who keep the rules.
 //!
 //! Each test is a story of a raw peer against a relay, beside a watcher that publishes and subscribes and misses nothing.
 //! After the story the relay has to be what it was before: see [`world::World::end`].
@@ -15,6 +15,8 @@ mod carrier;
 mod churn;
 mod farewell;
 mod floods;
+mod legal;
+mod logs;
 mod malformed;
 mod order;
 mod readers;

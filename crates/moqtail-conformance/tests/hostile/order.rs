@@ -221,7 +221,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// A DELIVERY TIMEOUT of 146 million years is no reason to fall over.
+    /// S9.2.1.2-11: a DELIVERY TIMEOUT of 146 million years is no reason to fall over.
     async fn a_delivery_timeout_without_end_is_served(carrier: Carrier) {
         let world = World::embedded().await;
         for timeout in [0, 1, (1 << 62) - 1] {

@@ -31,7 +31,7 @@ async fn impatient() -> World {
 }
 
 over_both_carriers! {
-    /// S3.4-08: connected and silent; a control stream without a byte; half a CLIENT_SETUP.
+    /// S3.4-08, S12.2-01: connected and silent; a control stream without a byte; half a CLIENT_SETUP.
     async fn a_peer_that_is_silent_before_setup_is_closed(carrier: Carrier) {
         let world = impatient().await;
         let mut silent = RawPeer::connect(&world.target, carrier).await?;
@@ -64,7 +64,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// S3.4-09: a stream without a byte, and one that stops inside its header.
+    /// S3.4-09, S12.2-01: a stream without a byte, and one that stops inside its header.
     async fn a_stream_without_its_header_closes_the_session(carrier: Carrier) {
         let world = impatient().await;
         let header = data::subgroup_header(0x14, 300, 7, Some(9));
