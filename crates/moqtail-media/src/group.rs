@@ -244,6 +244,7 @@ mod tests {
         fragments.into_iter().map(place).collect()
     }
 
+    /// S2.3-01
     #[test]
     fn a_video_group_starts_at_each_key_frame_and_ids_rise_by_one() {
         let placed = play(3);

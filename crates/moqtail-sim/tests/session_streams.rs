@@ -54,7 +54,7 @@ fn streams_find_their_subscription_by_alias() {
     }
 }
 
-/// Streams overtake the control stream: what comes before SUBSCRIBE_OK waits for it, in order.
+/// Streams overtake the control stream: what comes before SUBSCRIBE_OK waits for it, in order (S10.4.2-09).
 #[test]
 fn a_stream_with_an_unknown_alias_is_parked_and_resumed() {
     let (mut peer, handle) = Scripted::subscribing(Filter::LargestObject);
@@ -79,7 +79,7 @@ fn a_stream_with_an_unknown_alias_is_parked_and_resumed() {
     assert_eq!(peer.endpoint.session.load().timers, 0);
 }
 
-/// Limit `park_timeout`
+/// Limit `park_timeout` (S10.4.2-09)
 #[test]
 fn a_parked_stream_that_nobody_claims_is_stopped() {
     let mut peer = Scripted::client(Scripted::client_config());
@@ -92,7 +92,7 @@ fn a_parked_stream_that_nobody_claims_is_stopped() {
     assert_eq!(peer.endpoint.closed, None);
 }
 
-/// Limit `max_parked_streams`
+/// Limit `max_parked_streams` (S12.1-03)
 #[test]
 fn parked_streams_are_bounded() {
     let mut peer = limited(SessionLimits {
@@ -107,7 +107,7 @@ fn parked_streams_are_bounded() {
     assert_eq!(peer.endpoint.session.load().streams, 2);
 }
 
-/// Limit `max_inbound_streams`
+/// Limit `max_inbound_streams` (S12.1-03)
 #[test]
 fn open_streams_are_bounded() {
     let mut peer = limited(SessionLimits {

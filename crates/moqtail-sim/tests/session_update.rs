@@ -5,13 +5,13 @@ use std::time::Duration;
 use moqtail::{
     model::{
         ControlMessage, Filter, KeyValuePair, Location, MaxRequestId, Parameter, Parameters,
-        RequestId, SessionCode, SubscribeUpdate,
+        RequestId, SessionCode, SubscribeUpdate, TrackAlias,
     },
-    session::{CallError, Event, RangeFault, SubscriptionUpdate},
+    session::{CallError, Event, RangeFault, StreamVerdict, SubscriptionUpdate},
 };
 use moqtail_sim::{
     Scripted,
-    messages::{subscribe_answer, subscribe_ok, subscribe_options, subscribe_update},
+    messages::{subgroup, subscribe_answer, subscribe_ok, subscribe_options, subscribe_update},
 };
 
 fn sent_update(peer: &mut Scripted) -> SubscribeUpdate {
@@ -22,7 +22,7 @@ fn sent_update(peer: &mut Scripted) -> SubscribeUpdate {
     update
 }
 
-/// S5.1-07, S9.10-01, S9.10-02, S9.10-07, S9.10-09, S9.10-10
+/// S5.1-07, S9.10-01, S9.10-02, S9.10-07, S9.10-09, S9.10-10, S7.1-07
 #[test]
 fn an_update_changes_what_it_names_and_repeats_the_rest() {
     let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
@@ -61,6 +61,28 @@ fn an_update_changes_what_it_names_and_repeats_the_rest() {
     // It is never answered, and its Request ID never stands in an answer.
     peer.send(&ControlMessage::SubscribeOk(subscribe_ok(4, 9)));
     peer.assert_closed(SessionCode::PROTOCOL_VIOLATION);
+}
+
+/// S9.10-11: what was on its way when the range was narrowed is no error.
+#[test]
+fn objects_outside_of_a_narrowed_range_may_still_arrive() {
+    let (mut peer, handle) = Scripted::subscribed(Filter::LargestObject);
+    let update = SubscriptionUpdate {
+        start: Some(Location::new(20, 0)),
+        end_group: Some(30),
+        ..SubscriptionUpdate::default()
+    };
+    peer.endpoint
+        .call(|s, _| s.update_subscription(handle, update))
+        .unwrap();
+    sent_update(&mut peer);
+    // Its group is 8.
+    let (stream, verdict) = peer.open_stream(&subgroup(1));
+    assert_eq!(verdict, StreamVerdict::Deliver(handle));
+    peer.end_stream(stream);
+    let taken = peer.endpoint.call(|s, _| s.datagram_alias(TrackAlias(1)));
+    assert_eq!(taken, Some(handle));
+    peer.assert_quiet();
 }
 
 /// S9.10-03, S9.10-04, S9.10-06

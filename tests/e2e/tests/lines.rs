@@ -2,6 +2,8 @@
 
 #![cfg(unix)]
 
+use std::time::UNIX_EPOCH;
+
 use moqtail_e2e::{Finished, Process, Relay};
 use serde_json::Value;
 
@@ -91,8 +93,13 @@ fn datagrams_carry_lines_too() {
     }
 }
 
+/// S2.3.1-01: the first group is the time in milliseconds, so that a publisher that starts anew goes on above.
 #[test]
 fn groups_hold_as_many_lines_as_asked_for() {
+    let began = UNIX_EPOCH
+        .elapsed()
+        .expect("a clock after 1970")
+        .as_millis();
     let relay = Relay::start();
     let subscriber = Process::moqtail(["subscribe", &relay.quic(), "site/7", "--track", "t"]);
     let mut publisher = Process::moqtail([
@@ -111,6 +118,7 @@ fn groups_hold_as_many_lines_as_asked_for() {
     assert_done(&finished);
     let objects = jsonl(&finished);
     let first = objects[0]["group"].as_u64().expect("a number");
+    assert!(u128::from(first) >= began, "{first} is below {began}");
     let places: Vec<_> = objects
         .iter()
         .map(|o| {

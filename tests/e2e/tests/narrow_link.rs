@@ -138,7 +138,7 @@ fn assert_sound(ledger: &Ledger, end: &SubscriptionEnd) {
     assert!(nearly_all < SOUND_AGE, "{nearly_all:?}");
 }
 
-/// Without a delivery timeout the picture falls behind, and still all of it arrives.
+/// S7.3-01: without a delivery timeout the picture falls behind, and still all of it arrives.
 #[test]
 fn sound_is_on_time_and_the_picture_whole_where_nothing_may_be_left_out() {
     for carrier in [Carrier::Quic, Carrier::Web] {

@@ -66,6 +66,7 @@ fn a_viewer_goes_on_when_the_publisher_is_killed_and_comes_back() {
     }
 }
 
+/// S2.5.1-03
 #[test]
 fn a_publisher_that_comes_back_within_seconds_is_seen_from_its_first_frame() {
     let (relay, stage) = (Relay::start(), Stage::new());
@@ -154,6 +155,7 @@ fn publisher_and_viewer_survive_a_relay_that_is_killed() {
     stage.end(publisher, viewer);
 }
 
+/// S3.5-04
 #[test]
 fn publisher_and_viewer_survive_a_relay_that_is_stopped() {
     let (relay, stage) = (Relay::start(), Stage::new());

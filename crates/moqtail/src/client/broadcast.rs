@@ -133,3 +133,23 @@ impl Broadcast {
         lock(&self.inner.tracks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S2.5.1-01
+    #[test]
+    fn one_name_stands_for_one_track() {
+        let broadcast = Broadcast::new("live".parse().unwrap());
+        let track = broadcast.track("a", TrackOptions::default()).unwrap();
+        broadcast.track("b", TrackOptions::default()).unwrap();
+        let second = broadcast.clone().track("a", TrackOptions::default());
+        assert_eq!(
+            second.err(),
+            Some(TrackError::Exists("live#a".parse().unwrap()))
+        );
+        drop(track);
+        assert!(broadcast.track("a", TrackOptions::default()).is_ok());
+    }
+}

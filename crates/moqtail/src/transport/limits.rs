@@ -114,7 +114,7 @@ pub(super) const MAX_CLOSE_REASON: usize = 1024;
 mod tests {
     use super::*;
 
-    /// A peer that publishes nothing pins little; one that does cannot fill the control stream's share.
+    /// S12.1-01: a peer that publishes nothing pins little; one that does cannot fill the control stream's share.
     #[test]
     fn the_receive_window_follows_the_streams_that_are_granted() {
         let limits = TransportLimits::default();

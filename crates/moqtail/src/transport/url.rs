@@ -201,7 +201,7 @@ mod tests {
         Ok(parsed)
     }
 
-    /// S3.1.2-01, S3.1.2-03: scheme, authority, path and query by RFC 3986, kept as written.
+    /// S3.1.2-01, S3.1.2-03, S3.1.2-06: scheme, authority, path and query by RFC 3986, kept as written.
     #[test]
     fn parts_of_a_moqt_url() {
         let url = parse("moqt://localhost:4443/a/b?c=d").unwrap();
@@ -222,6 +222,9 @@ mod tests {
 
         assert_eq!(parse("moqt://h:1").unwrap().path_and_query(), "");
         assert_eq!(parse("moqt://h:1?q").unwrap().path_and_query(), "?q");
+        let known = "/.well-known/moqt?a=/b";
+        let url = parse(&format!("moqt://h:1{known}")).unwrap();
+        assert_eq!(url.path_and_query(), known);
     }
 
     #[test]

@@ -110,7 +110,8 @@ fn publish(track: &LocalTrack, options: SubgroupOptions) {
 }
 
 over_every_carrier! {
-    /// S8.5-01, S10.2.1.2-03, S10.2.1.2-05, S11.1-04, S11.2-03, S11.3-03, S10.4.2-02: all 12 subgroup types with id gaps, statuses, unknown extensions and the
+    /// S8.5-01, S10.2.1.2-03, S10.2.1.2-05, S11.1-04, S11.2-03, S11.3-03, S10.4.2-02, S2.1-04, S3.1-03, S7.1-04,
+    /// S11.1-03, S11.2-02, S11.2-04: all 12 subgroup types with id gaps, statuses, unknown extensions and the
     /// end-of-group bit pass the relay unchanged.
     async fn every_subgroup_type_passes_unchanged(world: World) {
         let (broadcast, track) = live("types");
@@ -171,7 +172,7 @@ over_every_carrier! {
         assert!(matches!(next, Some(Incoming::Subgroup(reader)) if reader.group() == 2));
     }
 
-    /// S10.3.1-02, S10.3-02: datagrams of every kind keep all fields.
+    /// S10.3.1-02, S10.3-02, S7.1-04: datagrams of every kind keep all fields.
     async fn datagrams_pass_unchanged(world: World) {
         let (broadcast, track) = live("datagrams");
         let _publisher = world.publisher(&broadcast).await;
@@ -208,7 +209,7 @@ over_every_carrier! {
         }
     }
 
-    /// S2.1-03: objects of every size keep their bytes.
+    /// S2.1-03, S2.1-01: objects of every size keep their bytes.
     async fn payloads_of_every_size_pass_unchanged(world: World) {
         let (broadcast, track) = live("sizes");
         let _publisher = world.publisher(&broadcast).await;

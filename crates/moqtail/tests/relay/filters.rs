@@ -1,7 +1,9 @@
 //! The four filters of SUBSCRIBE at a live track, by their exact first object.
 
+use std::time::Duration;
+
 use moqtail::client::{SubgroupOptions, SubscribeError, SubscribeOptions};
-use moqtail::model::{Extensions, Filter, Location, SubscribeErrorCode};
+use moqtail::model::{Extensions, Filter, GroupOrder, Location, SubscribeErrorCode};
 
 use crate::over_every_carrier;
 use crate::world::{World, live, publish_group, soon, text};
@@ -100,7 +102,7 @@ over_every_carrier! {
         let first = loop {
             publish_group(&track, group, 0..1);
             watcher.take(1).await;
-            let wait = std::time::Duration::from_millis(50);
+            let wait = Duration::from_millis(50);
             match tokio::time::timeout(wait, objects.next()).await {
                 Ok(object) => break object.unwrap().unwrap(),
                 Err(_) => group += 1,
@@ -108,5 +110,61 @@ over_every_carrier! {
             assert!(group < 200, "the update never arrived");
         };
         assert!(first.group >= 2);
+    }
+
+    /// S7.1-06, S7.3-03: an order that is asked for is in force, and a priority that is not set is in the middle.
+    async fn the_order_that_is_asked_for_is_in_force(world: World) {
+        let (broadcast, track) = live("video");
+        let _publisher = world.publisher(&broadcast).await;
+        assert_eq!(SubscribeOptions::default().priority, 128);
+        assert_eq!(SubgroupOptions::new(0).publisher_priority, 128);
+        for (asked, expected) in [
+            (None, GroupOrder::Ascending),
+            (Some(GroupOrder::Ascending), GroupOrder::Ascending),
+            (Some(GroupOrder::Descending), GroupOrder::Descending),
+        ] {
+            let client = world.client().await;
+            let mut options = SubscribeOptions::default();
+            options.group_order = asked;
+            let subscribed = client.subscribe("live#video".parse().unwrap(), options);
+            let subscription = soon("an answer", subscribed).await.unwrap();
+            assert_eq!(subscription.info().group_order, expected);
+        }
+        drop(track);
+    }
+
+    /// S2.5.1-02, S5.1-23: how a track is asked for decides when it comes, never what.
+    async fn parameters_change_nothing_of_what_is_delivered(world: World) {
+        let (broadcast, track) = live("video");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut readers = Vec::new();
+        for (priority, order, timeout) in [
+            (0, None, None),
+            (255, Some(GroupOrder::Descending), Some(60_000)),
+            (7, Some(GroupOrder::Ascending), Some(600_000)),
+        ] {
+            let client = world.client().await;
+            let mut options = SubscribeOptions::default();
+            options.priority = priority;
+            options.group_order = order;
+            options.delivery_timeout = timeout.map(Duration::from_millis);
+            let subscribed = client.subscribe("live#video".parse().unwrap(), options);
+            readers.push((soon("an answer", subscribed).await.unwrap().into_objects(), client));
+        }
+        for group in 0..5 {
+            publish_group(&track, group, 0..4);
+        }
+        let mut all = Vec::new();
+        for (objects, _) in &mut readers {
+            let mut got = Vec::new();
+            for _ in 0..20 {
+                let object = soon("an object", objects.next()).await.unwrap().unwrap();
+                got.push((object.location(), object.payload));
+            }
+            got.sort();
+            all.push(got);
+        }
+        assert_eq!(all[0], all[1]);
+        assert_eq!(all[0], all[2]);
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqtail::client::{
-    Broadcast, Client, ClientConfig, ConnectError, SubgroupOptions, SubscribeError,
+    Broadcast, Client, ClientConfig, ConnectError, PublishError, SubgroupOptions, SubscribeError,
     SubscriptionEnd, TrackOptions,
 };
 use moqtail::model::{
-    Extensions, Filter, FullTrackName, PublishDoneCode, SubscribeErrorCode, TrackNamespace,
+    ControlMessage, Extensions, Filter, FullTrackName, PublishDoneCode, PublishErrorCode,
+    PublishNamespaceErrorCode, SubscribeErrorCode, TrackNamespace,
 };
 use moqtail::relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict};
 use moqtail::transport::{CloseReason, MemoryConnection, TransportKind, TransportLimits};
@@ -148,6 +149,20 @@ over_every_carrier! {
         }
     }
 
+    /// S3.5-02: who watches is told to go before the publisher loses its subscriber.
+    async fn a_relay_that_ends_says_so_before_it_leaves_its_publishers(world: World) {
+        let mut publisher = world.raw(TransportLimits::default()).await;
+        publisher.announce("live").await;
+        let mut viewer = world.raw(TransportLimits::default()).await;
+        tokio::join!(publisher.accept_subscribe(3), viewer.subscribe("video"));
+        let hearing = async {
+            for told in [viewer.hear().await, publisher.hear().await] {
+                assert!(matches!(told, ControlMessage::Goaway(_)), "{told:?}");
+            }
+        };
+        tokio::join!(world.relay.shutdown(Duration::from_millis(300)), hearing);
+    }
+
     /// S5.1-13
     async fn a_session_may_watch_what_it_publishes(world: World) {
         let (broadcast, track) = live("video");
@@ -162,13 +177,25 @@ over_every_carrier! {
     }
 }
 
-/// S8.3-01, S8.4-02: hooks decide who may do what.
+/// S8.3-01, S8.4-02, S9.13-08: hooks decide who may do what.
 #[tokio::test]
 async fn hooks_refuse() {
     struct Closed;
     impl Hooks for Closed {
         fn subscribe(&self, _session: &SessionInfo, track: &FullTrackName) -> Verdict {
             if track.name() == "secret" {
+                Verdict::Deny
+            } else {
+                Verdict::Allow
+            }
+        }
+
+        fn publish(&self, _session: &SessionInfo, _track: &FullTrackName) -> Verdict {
+            Verdict::Deny
+        }
+
+        fn publish_namespace(&self, _session: &SessionInfo, name: &TrackNamespace) -> Verdict {
+            if name.to_string() == "reserved" {
                 Verdict::Deny
             } else {
                 Verdict::Allow
@@ -191,6 +218,25 @@ async fn hooks_refuse() {
         .await
         .err();
     assert_eq!(code(error), SubscribeErrorCode::UNAUTHORIZED);
+
+    let reserved = Broadcast::new("reserved".parse().unwrap());
+    let client = world.client().await;
+    let refused = soon("an answer", client.publish(&reserved)).await;
+    assert!(
+        matches!(
+            refused,
+            Err(PublishError::Rejected {
+                code: PublishNamespaceErrorCode::UNAUTHORIZED,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    let mut pushing = world.raw(TransportLimits::default()).await;
+    assert_eq!(
+        pushing.offer("other#t", 5).await,
+        Err(PublishErrorCode::UNAUTHORIZED)
+    );
 }
 
 /// A hook is called with no lock held.

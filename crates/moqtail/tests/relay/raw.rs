@@ -4,11 +4,11 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 use moqtail::model::{
-    ClientSetup, ControlDecoder, ControlMessage, DecodeOptions, Extensions, Filter, ObjectHeader,
-    ObjectItem, ObjectLimits, ObjectStatus, Parameters, PublishDone, PublishNamespace, RequestId,
-    SetupParameter, SetupParameters, StreamHeader, StreamHeaderDecoder, SubgroupDecoder,
-    SubgroupEncoder, SubgroupHeader, Subscribe, SubscribeOk, TrackAlias, VERSION, encode_control,
-    encode_stream_header,
+    ClientSetup, ControlDecoder, ControlMessage, DecodeOptions, Extensions, Filter, GroupOrder,
+    ObjectHeader, ObjectItem, ObjectLimits, ObjectStatus, Parameters, Publish, PublishDone,
+    PublishErrorCode, PublishNamespace, RequestId, SetupParameter, SetupParameters, StreamHeader,
+    StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, SubgroupHeader, Subscribe, SubscribeOk,
+    TrackAlias, VERSION, encode_control, encode_stream_header,
 };
 use moqtail::transport::{
     CloseReason, Connection, MemoryConnection, QuicConnection, RecvStream, SendStream, StreamError,
@@ -174,6 +174,28 @@ impl RawPeer {
         assert_eq!(answer, ControlMessage::PublishNamespaceOk(request_id));
     }
 
+    /// Offers a track by PUBLISH.
+    pub(crate) async fn offer(&mut self, track: &str, alias: u64) -> Result<(), PublishErrorCode> {
+        let request_id = self.request_id();
+        self.say(ControlMessage::Publish(Publish {
+            request_id,
+            track: track.parse().unwrap(),
+            track_alias: TrackAlias(alias),
+            group_order: GroupOrder::Ascending,
+            largest: None,
+            forward: true,
+            parameters: Parameters::default(),
+        }))
+        .await;
+        match self.hear().await {
+            ControlMessage::PublishOk(ok) if ok.request_id == request_id => Ok(()),
+            ControlMessage::PublishError(error) if error.request_id == request_id => {
+                Err(error.code)
+            }
+            other => panic!("expected an answer to PUBLISH, got {other:?}"),
+        }
+    }
+
     /// Takes the relay's SUBSCRIBE.
     pub(crate) async fn accept_subscribe(&mut self, alias: u64) {
         let ControlMessage::Subscribe(request) = self.hear().await else {
@@ -183,7 +205,7 @@ impl RawPeer {
             request_id: request.request_id,
             track_alias: TrackAlias(alias),
             expires_ms: 0,
-            group_order: moqtail::model::GroupOrder::Ascending,
+            group_order: GroupOrder::Ascending,
             largest: None,
             parameters: Parameters::default(),
         }))

@@ -18,8 +18,8 @@ fn limits(set: impl FnOnce(&mut TransportLimits)) -> TransportLimits {
 }
 
 over_every_carrier! {
-    /// A peer that lets three streams be open at once gets everything, three streams at a time, of what waits the oldest
-    /// group first (S7.2-02). S5.1-20, S9.12-07: PUBLISH_DONE comes after the last of them and counts all.
+    /// S12.1-02: a peer that lets three streams be open at once gets everything, three streams at a time, of what waits
+    /// the oldest group first (S7.2-02). S5.1-20, S9.12-07: PUBLISH_DONE comes after the last of them and counts all.
     async fn three_streams_at_a_time_are_enough(world: World) {
         let (broadcast, track) = live("three");
         let _publisher = world.publisher(&broadcast).await;

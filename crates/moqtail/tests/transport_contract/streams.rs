@@ -69,6 +69,7 @@ pub(crate) async fn an_empty_stream_is_a_stream<K: Carrier>() {
     assert_eq!(closed(&mut send).await, Ok(()));
 }
 
+/// S3.1-02
 pub(crate) async fn reset_codes_arrive_exactly<K: Carrier>() {
     let pair = K::pair().await;
     for (from, to) in [(&pair.client, &pair.server), (&pair.server, &pair.client)] {
@@ -98,7 +99,8 @@ pub(crate) async fn stop_codes_arrive_exactly<K: Carrier>() {
     }
 }
 
-/// What is reset after the FIN ends either way: complete, or with the code. It never hangs, and nothing is made up.
+/// S10.4.3-05: what is reset after the FIN ends either way: complete, or with the code. It never hangs, and nothing is
+/// made up.
 pub(crate) async fn a_reset_after_the_fin_ends_the_stream<K: Carrier>() {
     let pair = K::pair().await;
     for _ in 0..20 {

@@ -325,18 +325,18 @@ async fn a_foreign_client_agrees() {
     .await;
 }
 
-/// An independent implementation as server.
+/// S3.1.1-01: an independent implementation as server.
 #[tokio::test]
 async fn a_foreign_server_agrees() {
     in_time(async {
         let (endpoint, pem) = raw::server("h3");
-        let url = format!("https://{}/p", endpoint.local_addr().unwrap())
-            .parse()
-            .unwrap();
+        let asked = format!("https://{}/some/p?x=y", endpoint.local_addr().unwrap());
+        let url = asked.parse().unwrap();
         let client = connect(ConnectConfig::new(url, Trust::Roots(pem.into())));
         let serve = async {
             let conn = endpoint.accept().await.unwrap().await.unwrap();
             let request = web_transport_quinn::Request::accept(conn).await.unwrap();
+            assert_eq!(request.url.as_str(), asked);
             assert_eq!(request.protocols, ["moq-00"]);
             request.ok().await.unwrap()
         };

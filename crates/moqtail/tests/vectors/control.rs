@@ -30,6 +30,7 @@ pub(crate) fn encode(message: &M) -> Vec<u8> {
     out.to_vec()
 }
 
+/// S9.2.1.2-01, S9.2.1.3-01
 #[test]
 fn control_messages_agree_with_the_vectors() {
     check(parse(VECTORS), expected(), decode, encode);

@@ -8,6 +8,7 @@ use super::{check, extensions, number, parse};
 
 const VECTORS: &str = include_str!("datagrams.txt");
 
+/// S10-02
 #[test]
 fn datagrams_agree_with_the_vectors() {
     check(

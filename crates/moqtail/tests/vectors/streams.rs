@@ -115,6 +115,7 @@ fn encode(stream: &Stream) -> Vec<u8> {
     out.to_vec()
 }
 
+/// S10.4.2-05
 #[test]
 fn data_streams_agree_with_the_vectors() {
     check(parse(VECTORS), expected(), decode, encode);

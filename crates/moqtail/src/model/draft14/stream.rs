@@ -124,7 +124,7 @@ fn write_subgroup_header(header: &SubgroupHeader, out: &mut BytesMut) -> Result<
 mod tests {
     use super::*;
 
-    /// S10-03, S10.4.2-02: the sixteen numbers around SUBGROUP_HEADER and the rest.
+    /// S10-03, S10.4.2-02, S10-01: the sixteen numbers around SUBGROUP_HEADER and the rest.
     #[test]
     fn only_the_types_of_the_draft_are_known() {
         for stream_type in 0..0x40_u8 {

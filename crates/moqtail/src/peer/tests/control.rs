@@ -76,19 +76,46 @@ fn subscribe(number: u64) -> ControlMessage {
     })
 }
 
-/// On one thread, everything else would stand still as long as the peer has something to say.
-#[tokio::test]
-async fn a_flood_of_requests_lets_other_tasks_run() {
-    const REQUESTS: usize = 1000;
-    let (near, far) = MemoryConnection::pair(TransportLimits::default());
-    let (mut send, mut recv) = far.open_bi().await.unwrap();
+fn hello() -> BytesMut {
     let mut hello = BytesMut::new();
     let setup = ControlMessage::ClientSetup(ClientSetup {
         versions: vec![VERSION],
         parameters: SetupParameters::default(),
     });
     encode_control(&setup, &mut hello).unwrap();
-    write(&mut send, &hello).await;
+    hello
+}
+
+/// S7.2-05, S10.4.2-10: what may be sent at all is given to the control stream first, by both sides.
+#[tokio::test]
+async fn the_control_stream_has_the_highest_priority() {
+    for side in [Side::Client, Side::Server] {
+        let (near, far) = MemoryConnection::pair(TransportLimits::default());
+        let mut tasks = JoinSet::new();
+        let mut control = match side {
+            Side::Client => {
+                tasks.spawn(run(near, peer(client()), side));
+                far.accept_bi().await.unwrap()
+            }
+            Side::Server => {
+                tasks.spawn(run(near, peer(Role::Server), side));
+                let mut opened = far.open_bi().await.unwrap();
+                write(&mut opened.0, &hello()).await;
+                opened
+            }
+        };
+        read_some(&mut control.1, 1).await;
+        assert_eq!(control.1.priority(), i32::MAX, "{side:?}");
+    }
+}
+
+/// On one thread, everything else would stand still as long as the peer has something to say.
+#[tokio::test]
+async fn a_flood_of_requests_lets_other_tasks_run() {
+    const REQUESTS: usize = 1000;
+    let (near, far) = MemoryConnection::pair(TransportLimits::default());
+    let (mut send, mut recv) = far.open_bi().await.unwrap();
+    write(&mut send, &hello()).await;
     let mut flood = BytesMut::new();
     for number in 0..REQUESTS as u64 {
         encode_control(&subscribe(number), &mut flood).unwrap();

@@ -7,7 +7,7 @@ use crate::{model::*, peer::*, track::*, transport::*};
 
 /// S5.1-18: all streams are reset before the call returns, and interest is told.
 #[tokio::test]
-async fn detaching_resets() {
+async fn leaving_resets_open_streams_and_finishes_none() {
     let local = LocalTrack::new(track());
     let interest = local.track().interest();
     let session = subscribed(local.track());
@@ -134,7 +134,7 @@ async fn lost_publishers_reset_their_streams() {
     }
 }
 
-/// S2.5-13.
+/// S2.5-13, S9.12-19.
 #[tokio::test]
 async fn a_malformed_track_ends_for_everybody() {
     let (track, upstream) = (track(), Upstream::new());
@@ -170,7 +170,7 @@ async fn a_malformed_track_ends_for_everybody() {
     assert!(matches!(end, IngestEnd::Malformed(_)), "{end:?}");
 }
 
-/// The two ways in which the sending of a session ends.
+/// S10.4.3-15: the two ways in which the sending of a session ends.
 #[tokio::test]
 async fn the_task_ends_with_its_session() {
     let local = LocalTrack::new(track());

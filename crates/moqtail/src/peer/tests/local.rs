@@ -23,7 +23,8 @@ async fn published(
     read_all(&mut stream).await
 }
 
-/// S2.2-03, S10.4.2-07, S10.2.1.1-02, S8.5-04: whole objects, pieces, empty ones and statuses make one stream.
+/// S2.2-03, S10.4.2-07, S10.2.1.1-02, S8.5-04, S10.2.1-02: whole objects, pieces, empty ones and statuses make one
+/// stream.
 #[tokio::test]
 async fn objects_may_be_whole_or_come_in_pieces() {
     let (bytes, end) = published(options(4), |subgroup| {
@@ -49,7 +50,7 @@ async fn objects_may_be_whole_or_come_in_pieces() {
     assert_eq!(objects, expected);
 }
 
-/// Misuse is refused, and changes nothing.
+/// S2.2-01: misuse is refused, and changes nothing.
 #[tokio::test]
 async fn what_may_not_be_published_is_refused() {
     let (bytes, end) = published(options(4), |subgroup| {
@@ -88,7 +89,7 @@ async fn what_may_not_be_published_is_refused() {
     assert_eq!(decode(&bytes).1, [(3, b"ok".to_vec()), (5, Vec::new())]);
 }
 
-/// A subgroup that is given up, dropped or finished too early is reset, and the track is not malformed.
+/// S10.4.3-15: a subgroup that is given up, dropped or finished too early is reset, and the track is not malformed.
 #[tokio::test]
 async fn an_incomplete_subgroup_is_reset() {
     for (how, code) in [("reset", 0x2), ("dropped", 0x1), ("finished", 0x0)] {

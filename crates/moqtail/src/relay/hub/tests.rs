@@ -4,6 +4,7 @@ use super::*;
 use crate::model::{Filter, Location, PublishDoneCode, PublishErrorCode};
 
 mod caps;
+mod crowds;
 
 const PUBLISHER: SessionId = SessionId(1);
 const BACKUP: SessionId = SessionId(2);
@@ -195,6 +196,7 @@ fn a_silent_publisher_ends_the_wait_with_timeout() {
     assert!(relay.hub.tracks.is_empty() && relay.hub.upstreams.is_empty());
 }
 
+/// S8.3-07
 #[test]
 fn the_last_viewer_that_leaves_releases_upstream() {
     let mut relay = Relay::live();
@@ -221,6 +223,7 @@ fn the_last_viewer_that_leaves_releases_upstream() {
     assert!(relay.hub.tracks.is_empty() && relay.hub.downstreams.is_empty());
 }
 
+/// S8.3-07
 #[test]
 fn publish_done_reaches_every_subscriber_and_frees_the_name() {
     let mut relay = Relay::live();
@@ -340,7 +343,7 @@ fn forward_of_a_published_track_follows_its_subscribers() {
 
 /// S9.26-02: after PUBLISH_NAMESPACE_DONE running subscriptions continue, new ones find nothing.
 #[test]
-fn a_withdrawn_namespace_keeps_its_running_subscriptions() {
+fn a_withdrawn_namespace_is_not_found_and_keeps_its_running_subscriptions() {
     let mut relay = Relay::live();
     relay.hub.namespace_done(PUBLISHER, handle(0));
     assert!(relay.actions().is_empty());

@@ -94,6 +94,11 @@ struct Fixture {
 impl Fixture {
     /// A session that announces `live` and subscribes to `live#a` itself.
     fn new() -> Self {
+        Self::asking(128, None)
+    }
+
+    /// The same, with this priority and order.
+    fn asking(priority: u8, group_order: Option<GroupOrder>) -> Self {
         let mut directory =
             Directory::new(RelayConfig::default(), Arc::new(TrackPool::new(usize::MAX)));
         let (peer, upstreams) = (established(), Upstreams::default());
@@ -113,8 +118,8 @@ impl Fixture {
         let request = DownstreamRequest {
             filter: Filter::LargestObject,
             forward: false,
-            priority: 128,
-            group_order: None,
+            priority,
+            group_order,
             delivery_timeout: Some(Duration::from_millis(800)),
         };
         let name = "live#a".parse().unwrap();
@@ -169,10 +174,11 @@ impl Fixture {
     }
 }
 
-/// S8.3-06, S8.4-11, S9.7-18, S9.2.1.2-09: upstream is asked for everything from now on, whatever the subscriber said.
+/// S8.3-06, S8.4-11, S9.7-18, S9.2.1.2-09, S7.3-02, S7.3-03: upstream is asked for everything from now on at middle
+/// priority, whatever the subscriber said.
 #[tokio::test]
 async fn upstream_is_asked_with_forward_and_without_the_subscribers_timeout() {
-    let sent = Fixture::new().sent();
+    let sent = Fixture::asking(3, Some(GroupOrder::Descending)).sent();
     let subscribes: Vec<_> = sent
         .iter()
         .filter_map(|message| match message {
@@ -184,11 +190,16 @@ async fn upstream_is_asked_with_forward_and_without_the_subscribers_timeout() {
         panic!("{sent:?}")
     };
     assert!(subscribe.forward);
+    assert_eq!(
+        (subscribe.subscriber_priority, subscribe.group_order),
+        (128, None)
+    );
     assert_eq!(subscribe.filter, Filter::LargestObject);
     assert_eq!(subscribe.parameters, Parameters::default());
 }
 
-/// S9.2.1.2-03, S9.7-17: both timeouts are in force, and the publisher's order where the subscriber has none.
+/// S9.2.1.2-03, S9.2.1.2-04, S9.7-17, S7.1-06: both timeouts are in force, and the publisher's order where the subscriber
+/// has none; the subscriber is told what the publisher said.
 #[tokio::test]
 async fn a_subscriber_is_served_as_the_publisher_says() {
     let mut fixture = Fixture::new();
@@ -202,6 +213,15 @@ async fn a_subscriber_is_served_as_the_publisher_says() {
         Some(Duration::from_millis(500))
     );
     assert_eq!(served[0].group_order, GroupOrder::Descending);
+    let told = fixture
+        .sent()
+        .into_iter()
+        .find_map(|message| match message {
+            ControlMessage::SubscribeOk(ok) => Some((ok.group_order, ok.parameters)),
+            _ => None,
+        });
+    let timeout = Parameters(vec![Parameter::DeliveryTimeout(500)]);
+    assert_eq!(told, Some((GroupOrder::Descending, timeout)));
 }
 
 /// A second publisher could make the first one's subscribers lose objects.

@@ -25,7 +25,8 @@ fn receive(world: &World, datagram: ObjectDatagram) {
     log.receive_datagram(datagram, world.now).unwrap();
 }
 
-/// S10.3-02, S10.3-03, S10.2.1-01, S9.12-08: datagrams stay datagrams, in order; too large ones are skipped and counted.
+/// S2.2-06, S10.3-02, S10.3-03, S10.2.1-01, S9.12-08: datagrams stay datagrams, in order; too large ones are skipped and
+/// counted.
 #[test]
 fn datagrams_are_forwarded() {
     let mut world = World::new();
@@ -70,6 +71,7 @@ fn datagrams_are_forwarded() {
     world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
     world.run();
     assert_eq!(world.ended(), Some((PublishDoneCode::TRACK_ENDED, 0)));
+    assert!(world.wire.streams.is_empty());
 }
 
 /// Datagrams: a ring by number and bytes.

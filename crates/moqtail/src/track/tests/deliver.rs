@@ -32,7 +32,7 @@ fn order_of_groups(world: &World) -> Vec<u64> {
     groups
 }
 
-/// S7.2-01, S7.2-02, S7.2-03, S7.2-04, S8.5-03: a backlog leaves in the order of the draft.
+/// S7.2-01, S7.2-02, S7.2-03, S7.2-04, S8.5-03, S2.2-05, S2.3.1-02: a backlog leaves in the order of the draft.
 #[test]
 fn a_backlog_leaves_by_priority() {
     for (order, groups) in [

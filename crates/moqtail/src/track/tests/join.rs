@@ -140,6 +140,64 @@ fn a_late_subscriber_gets_all_objects_that_begin_after_it() {
     }
 }
 
+/// A late subscriber that has to work off what went before gets nothing for as long as that takes.
+#[test]
+fn a_subscriber_that_joins_in_the_middle_of_a_long_group_is_not_held_up() {
+    let mut world = World::new();
+    let mut upstream = world.publish(header(1, 0));
+    let (past, live) = (0..365, 365..800);
+    for id in past {
+        upstream.object(id, b"gone by");
+    }
+    world.subscribe(SUB, params(Filter::LargestObject)).unwrap();
+    let mut sent = 0;
+    for id in live.clone() {
+        upstream.object(id, b"live");
+        // No time passes: each is sent when it comes.
+        world.run();
+        let before = std::mem::replace(&mut sent, world.stream(0).bytes.len());
+        assert!(sent > before, "object {id} waits");
+    }
+    assert_eq!(world.stream(0).ids(), live.collect::<Vec<_>>());
+}
+
+/// S2.2-02: two streams that both find their group missing must not both make it.
+#[test]
+fn subgroups_that_begin_a_group_at_once_do_not_replace_each_other() {
+    let mut world = World::subscribed();
+    let mut upstreams: Vec<_> = (0..8)
+        .map(|subgroup| world.publish(header(3, subgroup)))
+        .collect();
+    for (upstream, id) in upstreams.iter_mut().zip(0..) {
+        upstream.object(id, b"x");
+    }
+    world.run();
+    let got: Vec<_> = world.received().keys().map(|at| at.object).collect();
+    assert_eq!(got, (0..8).collect::<Vec<_>>());
+    assert_eq!(world.wire.streams.len(), 8);
+}
+
+/// S10.2.1.1-02, S8.5-04: an object of no bytes is an object.
+#[test]
+fn an_object_without_payload_is_not_dropped() {
+    for subgroup in [
+        SubgroupId::Zero,
+        SubgroupId::FirstObject,
+        SubgroupId::Explicit(300),
+    ] {
+        let mut world = World::subscribed();
+        let objects = [object(0, b""), object(1, b"x"), object(2, b"")];
+        let header = SubgroupHeader {
+            subgroup,
+            ..header(0, 0)
+        };
+        world.send(header, &objects);
+        world.run();
+        assert_eq!(world.stream(0).objects(), objects);
+        assert_eq!(world.stream(0).state, State::Finished);
+    }
+}
+
 /// S8.5-04: an object flows through while it arrives.
 #[test]
 fn bytes_leave_before_the_object_is_whole() {
@@ -156,7 +214,7 @@ fn bytes_leave_before_the_object_is_whole() {
     assert_eq!(world.stream(0).objects(), [object(0, &[1; 10_000])]);
 }
 
-/// S9.7-06 to S9.7-10: start and Largest for each filter.
+/// S9.7-06 to S9.7-10, S9.7-05: start and Largest for each filter.
 #[test]
 fn filters_decide_by_location() {
     let range = |end_group| Filter::AbsoluteRange {

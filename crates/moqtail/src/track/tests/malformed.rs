@@ -165,7 +165,7 @@ fn an_object_after_the_end_of_the_track() {
     accept(&[end.clone(), (header(4, 1), vec![object(9, b"y")]), end]);
 }
 
-/// S2.5-08, S8.1-04.
+/// S2.5-08, S8.1-04, S2.2-04.
 #[test]
 fn the_same_object_with_other_properties() {
     let first = (header(1, 0), vec![object(0, b"aa")]);
@@ -231,7 +231,7 @@ fn datagram(group: u64, object: u64, payload: &'static [u8]) -> ObjectDatagram {
     }
 }
 
-/// S2.5-09.
+/// S2.5-09, S10-05.
 #[test]
 fn streams_and_datagrams_on_one_track() {
     let world = World::new();

@@ -317,7 +317,7 @@ fn held_objects_of_no_bytes_are_bounded() {
     assert_eq!(world.log.borrow().held_bytes, 0);
 }
 
-/// S10.4.3-07, S10.4.3-08: what is not known to be the next object goes on a new stream.
+/// S10.4.3-07, S10.4.3-08, S10.4.2-08: what is not known to be the next object goes on a new stream.
 #[test]
 fn an_object_that_may_not_be_the_next_gets_a_new_stream() {
     let mut world = World::subscribed();

@@ -82,8 +82,8 @@ fn play(world: &mut World, second: u64, stalled: &mut Session, check: impl Fn(&W
     stalled.run(world);
 }
 
-/// S9.2.1.2-07, S9.12-18: one that does not read for 30 s at 8 Mbit/s ends when it is too far behind, without a false FIN;
-/// the one beside it gets each frame at once, and memory stays within its bounds.
+/// S9.2.1.2-07, S9.12-18, S9.2.1.2-06: one that does not read for 30 s at 8 Mbit/s ends when it is too far behind,
+/// without a false FIN; the one beside it gets each frame at once, and memory stays within its bounds.
 #[test]
 fn a_reader_that_stalls_for_30_seconds_ends_and_disturbs_nobody() {
     let limits = TrackLimits::default();

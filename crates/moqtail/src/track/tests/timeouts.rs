@@ -50,7 +50,7 @@ fn an_object_that_waits_for_its_turn_expires() {
     assert_eq!(world.stream(0).state, TIMED_OUT);
 }
 
-/// S9.2.1.2-02: what is too old when the session comes to look at it is not begun.
+/// S9.2.1.2-02, S9.2.1.2-10: what is too old when the session comes to look at it is not begun.
 #[test]
 fn what_is_too_old_already_is_not_begun() {
     let mut world = World::new();
