@@ -14,6 +14,7 @@ mod pure;
 mod relay_core;
 mod rule;
 mod surface;
+mod symptoms;
 
 use std::path::Path;
 
@@ -54,6 +55,7 @@ pub fn sources(root: &Path) -> Result<Vec<Violation>> {
         found.extend(loops::check(&source, &References::collect(&source)));
     }
     found.extend(hygiene::check(root)?);
+    found.extend(symptoms::check(root)?);
     found.sort();
     found.dedup();
     Ok(found)

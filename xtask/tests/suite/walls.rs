@@ -481,3 +481,42 @@ fn a_test_that_does_not_run() {
         "does not run",
     );
 }
+
+/// What the walls find in a list of symptoms beside a file with the test `shown` and the generic test `shared`.
+fn planted_symptoms(name: &str, list: &str) -> Vec<Violation> {
+    let scratch = Scratch::of_library(name);
+    let tests = "#[test]\nfn shown() {}\nasync fn shared<K>() {}\n// fn commented()\n";
+    scratch.write("crates/moqtail/tests/planted.rs", tests);
+    scratch.write("crates/moqtail-conformance/SYMPTOMS.md", list);
+    walls::sources(scratch.root()).expect("a readable tree")
+}
+
+#[test]
+fn a_symptom_whose_test_does_not_exist() {
+    let file = "crates/moqtail-conformance/SYMPTOMS.md";
+    let path = "../moqtail/tests/planted.rs";
+    let there = format!("### It stops\n\n- [`shown`]({path})\n- [`shared`]({path})\n");
+    assert_eq!(planted_symptoms("symptoms", &there), []);
+    for missing in ["show", "commented", "renamed"] {
+        let list = format!("{there}- [`{missing}`]({path})\n");
+        let found = planted_symptoms(&format!("symptoms-{missing}"), &list);
+        caught(&found, file, 5, "symptoms", missing);
+    }
+    let list = format!("{there}- [`shown`](../moqtail/tests/gone.rs)\n");
+    caught(
+        &planted_symptoms("symptoms-file", &list),
+        file,
+        5,
+        "symptoms",
+        "gone.rs",
+    );
+}
+
+#[test]
+fn a_symptom_without_a_test() {
+    let file = "crates/moqtail-conformance/SYMPTOMS.md";
+    let path = "../moqtail/tests/planted.rs";
+    let list = format!("### It hangs\n\nWhy.\n\n### It stops\n\n- [`shown`]({path})\n");
+    let found = planted_symptoms("symptoms-bare", &list);
+    caught(&found, file, 1, "symptoms", "It hangs");
+}
