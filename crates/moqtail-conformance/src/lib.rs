@@ -27,6 +27,7 @@ mod listen;
 pub mod malformed;
 mod message;
 pub mod messages;
+mod patience;
 mod peer;
 mod speaker;
 mod streams;
@@ -40,7 +41,8 @@ pub use failure::{Close, Failure};
 pub use link::Carrier;
 pub use listen::RawListener;
 pub use message::{Field, Message, Role, frame};
-pub use peer::{Frame, PATIENCE, RawPeer};
+pub use patience::PATIENCE;
+pub use peer::{Frame, RawPeer};
 pub use speaker::Speaker;
 pub use streams::{RawRecv, RawSend, RecvEnd};
 pub use web::{

@@ -11,7 +11,8 @@ use rustls::pki_types::PrivateKeyDer;
 use crate::{
     failure::Failure,
     link::{Carrier, Link},
-    peer::{RawPeer, in_time},
+    patience::in_time,
+    peer::RawPeer,
     web::WebSession,
 };
 

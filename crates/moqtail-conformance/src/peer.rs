@@ -3,21 +3,18 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::time::timeout;
 
 use crate::{
     dial::{Target, dial_with},
     failure::{Close, Failure},
     link::{Carrier, Link},
     messages,
+    patience::in_time,
     streams::{RawRecv, RawSend},
     types,
     web::{CAPSULE_CLOSE, UNI_STREAM, WebSession, capsule},
     wire::Reader,
 };
-
-/// How long an expectation waits. Generous, for machines that do other work meanwhile.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A control message that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -490,13 +487,4 @@ impl RawPeer {
 
 fn no_control() -> Failure {
     Failure::transport("the control stream", "it is not open")
-}
-
-pub(crate) async fn in_time<F: Future>(what: &str, future: F) -> Result<F::Output, Failure> {
-    timeout(PATIENCE, future)
-        .await
-        .map_err(|_| Failure::Silence {
-            waited: PATIENCE,
-            what: what.to_owned(),
-        })
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{failure::Failure, link::Carrier, peer::in_time};
+use crate::{failure::Failure, link::Carrier, patience::in_time};
 
 /// Sending half of a stream. Dropped unfinished, it is finished.
 #[derive(Debug)]

@@ -135,7 +135,9 @@ mod tests {
         assert_eq!((left, owners.finished()), (vec![2, 3, 1], 3));
         assert_eq!(owners.finished_of(SubscriptionId(2)).count(), 0);
         assert!(!owners.is_empty());
-        [1, 2, 3].map(|key| owners.remove(StreamKey(key)));
+        for key in 1..4 {
+            owners.remove(StreamKey(key));
+        }
         assert!(owners.is_empty() && owners.oldest_finished().is_none());
     }
 
