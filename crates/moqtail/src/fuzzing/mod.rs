@@ -22,7 +22,9 @@ use crate::model::{
     SubgroupDecoder, SubgroupEncoder, decode_datagram, encode_control, encode_datagram,
     encode_fetch_object, encode_stream_header,
 };
-use crate::model::{ControlMessage, DecodeError, EncodeError, StreamHeader};
+use crate::model::{
+    ControlMessage, DecodeError, EncodeError, Location, ObjectHeader, StreamHeader, SubgroupHeader,
+};
 
 /// Bytes from a peer on the control stream: the same messages and the same error for every split, and each message
 /// survives encoding.
@@ -210,12 +212,18 @@ pub fn decode_stream(pieces: &[Bytes]) -> DecodedStream {
         let rest = [input].into_iter().chain(pieces);
         return match header {
             StreamHeader::Subgroup(header) => {
+                let rest: Vec<_> = rest.collect();
                 let mut decoder = SubgroupDecoder::new(header, ObjectLimits::default());
-                let (objects, end) = decode_objects(rest, |input| decoder.decode(input));
+                let (objects, end) =
+                    decode_objects(rest.iter().cloned(), |input| decoder.decode(input));
+                let end = end.and_then(|()| decoder.finish());
+                let position = decoder.position();
+                let framed = frames_of(header, &rest, &objects);
+                assert_eq!(framed, (end.clone(), position), "frames are other objects");
                 DecodedStream {
                     stream: Some(Stream::Subgroup(header, objects)),
-                    end: end.and_then(|()| decoder.finish()),
-                    position: decoder.position(),
+                    end,
+                    position,
                 }
             }
             StreamHeader::Fetch(header) => {
@@ -272,6 +280,42 @@ fn decode_objects<H>(
         assert!(input.is_empty(), "bytes were left");
     }
     (objects, Ok(()))
+}
+
+/// Reads a subgroup stream frame by frame, which are those of `objects` and at most one that is not complete: how it ends,
+/// and the bytes taken.
+fn frames_of(
+    header: SubgroupHeader,
+    pieces: &[Bytes],
+    objects: &Objects<ObjectHeader>,
+) -> (Result<(), DecodeError>, u64) {
+    let bytes = pieces.concat();
+    let mut decoder = SubgroupDecoder::new(header, ObjectLimits::default());
+    let (mut count, mut end) = (0, 0);
+    for piece in pieces {
+        let mut input = &piece[..];
+        loop {
+            let frame = match decoder.next_frame(&mut input) {
+                Err(error) => return (Err(error), decoder.position()),
+                Ok(None) => break,
+                Ok(Some(frame)) => frame,
+            };
+            assert_eq!(frame.start, end, "{frame:?}");
+            end += frame.head_len() as u64 + frame.payload_len;
+            let first = bytes.get(frame.start as usize).copied();
+            assert_eq!(first.map(|byte| 1 << (byte >> 6)), Some(frame.delta_len));
+            if let Some((object, _)) = objects.get(count) {
+                let location = Location::new(header.group, object.object);
+                let told = (frame.location, frame.status, frame.payload_len);
+                assert_eq!(told, (location, object.status, object.payload_len));
+                assert_eq!(frame.gaps(), object.extensions.gaps(location));
+            }
+            count += 1;
+        }
+        assert!(input.is_empty(), "bytes were left");
+    }
+    assert!(count.saturating_sub(objects.len()) <= 1 && count >= objects.len());
+    (decoder.finish(), decoder.position())
 }
 
 /// A datagram survives encoding, and so do its extensions when taken apart.

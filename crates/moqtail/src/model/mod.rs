@@ -16,8 +16,8 @@ pub use control::*;
 pub use data::*;
 /// The draft in use. Later drafts join beside it; who uses the codec names it here.
 pub use draft14::{
-    ALPN, ControlDecoder, DecodeOptions, FetchDecoder, ObjectItem, ObjectLimits, Pairs,
-    StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, VERSION, decode_datagram,
+    ALPN, ControlDecoder, DecodeOptions, FetchDecoder, ObjectFrame, ObjectItem, ObjectLimits,
+    Pairs, StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, VERSION, decode_datagram,
     encode_control, encode_datagram, encode_fetch_object, encode_stream_header,
 };
 pub use error::*;

@@ -7,7 +7,7 @@ use super::message_type::MessageType;
 use crate::model::{DecodeError, DecodeErrorKind, EncodeError, MAX_VARINT};
 
 /// Why a value could not be read: bytes that are not there yet are no error of the peer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The bytes end inside `field`; at least `missing` more are needed to go on.
     Short {
@@ -21,6 +21,7 @@ pub(super) enum Stop {
 
 impl Stop {
     /// The error when no more bytes can come.
+    #[cold]
     pub(super) fn at_end(self) -> DecodeError {
         match self {
             Self::Short { field, offset, .. } => DecodeError {
@@ -33,34 +34,39 @@ impl Stop {
     }
 }
 
-/// Splits a varint (RFC 9000 §16) off the front of `bytes`: its value and length, or how many bytes are missing.
-#[inline]
-pub(super) fn split_varint(bytes: &[u8]) -> Result<(u64, usize), usize> {
-    let Some(&first) = bytes.first() else {
+/// Splits a varint (RFC 9000 §16) off the front of `bytes`: its value and what follows, or how many bytes are missing.
+#[inline(always)]
+fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), usize> {
+    let Some((&first, rest)) = bytes.split_first() else {
         return Err(1);
     };
-    let len = 1_usize << (first >> 6);
-    let value = match len {
-        1 => Some(u64::from(first)),
+    if first < 0x40 {
+        return Ok((u64::from(first), rest));
+    }
+    let split = match first >> 6 {
+        1 => bytes
+            .split_first_chunk()
+            .map(|(b, rest)| (u64::from(u16::from_be_bytes(*b) & 0x3fff), rest)),
         2 => bytes
-            .first_chunk()
-            .map(|b| u64::from(u16::from_be_bytes(*b) & 0x3fff)),
-        4 => bytes
-            .first_chunk()
-            .map(|b| u64::from(u32::from_be_bytes(*b) & 0x3fff_ffff)),
+            .split_first_chunk()
+            .map(|(b, rest)| (u64::from(u32::from_be_bytes(*b) & 0x3fff_ffff), rest)),
         _ => bytes
-            .first_chunk()
-            .map(|b| u64::from_be_bytes(*b) & MAX_VARINT),
+            .split_first_chunk()
+            .map(|(b, rest)| (u64::from_be_bytes(*b) & MAX_VARINT, rest)),
     };
-    value
-        .map(|value| (value, len))
-        .ok_or_else(|| len - bytes.len())
+    split.ok_or_else(|| usize::from(varint_len(first)) - bytes.len())
+}
+
+/// Length of a varint that begins with this byte (RFC 9000 §16).
+pub(crate) fn varint_len(first: u8) -> u8 {
+    1 << (first >> 6)
 }
 
 /// Reads fields one after the other from bytes that lie together. Offsets in errors count from `base`.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
-    at: usize,
+    /// The end of `bytes` that was not read.
+    rest: &'a [u8],
     base: u64,
     /// The control message read; parameters depend on it.
     pub(super) message: Option<MessageType>,
@@ -68,10 +74,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(super) fn new(bytes: &'a [u8], base: u64) -> Self {
         Self {
             bytes,
-            at: 0,
+            rest: bytes,
             base,
             message: None,
             options: DecodeOptions::default(),
@@ -79,78 +86,78 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes read so far.
+    #[inline]
     pub(super) fn consumed(&self) -> usize {
-        self.at
+        self.bytes.len() - self.rest.len()
     }
 
     /// Offset of the next byte in the message, stream or datagram.
+    #[inline]
     pub(super) fn offset(&self) -> u64 {
-        self.base + self.at as u64
+        self.base + self.consumed() as u64
     }
 
-    pub(super) fn remaining(&self) -> usize {
-        self.bytes.len() - self.at
+    /// What was not read so far.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
-    }
-
-    fn short(&self, field: &'static str, offset: u64, missing: usize) -> Stop {
+    #[cold]
+    fn short(&self, field: &'static str, missing: usize) -> Stop {
         Stop::Short {
             field,
-            offset,
+            offset: self.offset(),
             missing,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn varint(&mut self, field: &'static str) -> Result<u64, Stop> {
-        match split_varint(self.rest()) {
-            Ok((value, len)) => {
-                self.at += len;
+        match split_varint(self.rest) {
+            Ok((value, rest)) => {
+                self.rest = rest;
                 Ok(value)
             }
-            Err(missing) => Err(self.short(field, self.offset(), missing)),
+            Err(missing) => Err(self.short(field, missing)),
         }
     }
 
     #[inline]
     pub(super) fn byte(&mut self, field: &'static str) -> Result<u8, Stop> {
-        match self.rest().first() {
-            Some(&byte) => {
-                self.at += 1;
+        match self.rest.split_first() {
+            Some((&byte, rest)) => {
+                self.rest = rest;
                 Ok(byte)
             }
-            None => Err(self.short(field, self.offset(), 1)),
+            None => Err(self.short(field, 1)),
         }
     }
 
     /// The next `len` bytes.
+    #[inline]
     pub(super) fn take(&mut self, field: &'static str, len: usize) -> Result<&'a [u8], Stop> {
-        let rest = self.rest();
-        match rest.get(..len) {
-            Some(bytes) => {
-                self.at += len;
+        match self.rest.split_at_checked(len) {
+            Some((bytes, rest)) => {
+                self.rest = rest;
                 Ok(bytes)
             }
-            None => Err(self.short(field, self.offset(), len - rest.len())),
+            None => Err(self.short(field, len - self.rest.len())),
         }
     }
 
     /// All bytes that are left.
     pub(super) fn take_rest(&mut self) -> &'a [u8] {
-        let rest = self.rest();
-        self.at = self.bytes.len();
-        rest
+        std::mem::take(&mut self.rest)
     }
 
     /// The bytes read since [`consumed`](Self::consumed) was `begin`.
     pub(super) fn since(&self, begin: usize) -> &'a [u8] {
-        self.bytes.get(begin..self.at).unwrap_or_default()
+        self.bytes.get(begin..self.consumed()).unwrap_or_default()
     }
 
     /// A length (i) of at most `max`, then so many bytes.
+    #[inline(always)]
     pub(super) fn sized(&mut self, field: &'static str, max: usize) -> Result<&'a [u8], Stop> {
         let offset = self.offset();
         let len = self.varint(field)?;
@@ -169,6 +176,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A [`Stop::Invalid`].
+#[cold]
 pub(super) fn invalid(field: &'static str, offset: u64, kind: DecodeErrorKind) -> Stop {
     Stop::Invalid(DecodeError {
         kind,

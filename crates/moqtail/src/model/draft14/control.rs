@@ -144,8 +144,8 @@ fn decode_frame(bytes: &[u8], options: DecodeOptions) -> Result<(ControlMessage,
     r.options = options;
     // draft-14 §9: the fields must end where the message ends
     let decoded = read_payload(message, &mut r).map_err(|stop| Stop::Invalid(stop.at_end()))?;
-    if r.remaining() > 0 {
-        let kind = DecodeErrorKind::TrailingBytes(r.remaining());
+    if !r.rest().is_empty() {
+        let kind = DecodeErrorKind::TrailingBytes(r.rest().len());
         return Err(invalid("Message Payload", r.offset(), kind));
     }
     Ok((decoded, frame.consumed()))

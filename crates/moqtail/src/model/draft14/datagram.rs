@@ -1,12 +1,15 @@
 //! Objects in datagrams (draft-14 §10.3.1).
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use std::ops::Range;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use super::coding::{Reader, Stop, all_or_nothing, invalid, put_varint};
 use super::extension::{read_extensions, write_extensions};
 use super::object::{read_status, write_status};
 use crate::model::{
-    DatagramBody, DecodeError, DecodeErrorKind, EncodeError, Extensions, ObjectDatagram, TrackAlias,
+    DatagramBody, DecodeError, DecodeErrorKind, EncodeError, Extensions, ObjectDatagram,
+    ObjectStatus, TrackAlias,
 };
 
 /// Bits of the datagram type; [`STATUS`] goes with [`EXTENSIONS`] only.
@@ -19,12 +22,44 @@ const STATUS: u64 = 0x20;
 ///
 /// # Errors
 /// The peer broke draft 14; offsets count from the start of the datagram.
-pub fn decode_datagram(bytes: Bytes) -> Result<ObjectDatagram, DecodeError> {
-    let mut r = Reader::new(&bytes, 0);
-    read_datagram(&mut r, &bytes).map_err(Stop::at_end)
+pub fn decode_datagram(mut bytes: Bytes) -> Result<ObjectDatagram, DecodeError> {
+    let fields = read_fields(&mut Reader::new(&bytes, 0)).map_err(Stop::at_end)?;
+    let extensions = Extensions(bytes.slice(fields.extensions));
+    let body = match fields.status {
+        Some(status) => DatagramBody::Status(status),
+        None => {
+            bytes.advance(fields.payload_start);
+            DatagramBody::Payload(bytes)
+        }
+    };
+    let has = |bit: u64| fields.datagram_type & bit != 0;
+    Ok(ObjectDatagram {
+        track_alias: fields.track_alias,
+        group: fields.group,
+        object: fields.object,
+        object_id_absent: has(OBJECT_ID_ABSENT),
+        publisher_priority: fields.publisher_priority,
+        end_of_group: has(END_OF_GROUP),
+        extensions,
+        body,
+    })
 }
 
-fn read_datagram(r: &mut Reader<'_>, bytes: &Bytes) -> Result<ObjectDatagram, Stop> {
+/// Fields of a datagram as they lie in its bytes.
+struct Fields {
+    datagram_type: u64,
+    track_alias: TrackAlias,
+    group: u64,
+    object: u64,
+    publisher_priority: u8,
+    /// Where the extensions are.
+    extensions: Range<usize>,
+    /// `None`: the rest is payload.
+    status: Option<ObjectStatus>,
+    payload_start: usize,
+}
+
+fn read_fields(r: &mut Reader<'_>) -> Result<Fields, Stop> {
     let datagram_type = r.varint("Datagram Type")?;
     // draft-14 §10
     if !matches!(datagram_type, 0x00..=0x07 | 0x20 | 0x21) {
@@ -43,36 +78,36 @@ fn read_datagram(r: &mut Reader<'_>, bytes: &Bytes) -> Result<ObjectDatagram, St
     let extensions = if has(EXTENSIONS) {
         let offset = r.offset();
         // The datagram itself is the limit.
-        let (start, end) = read_extensions(r, usize::MAX)?;
+        let extensions = read_extensions(r, usize::MAX)?;
         // draft-14 §10.3.1
-        if start == end {
+        if extensions.is_empty() {
             let kind = DecodeErrorKind::InvalidValue(0);
             return Err(invalid("Extension Headers Length", offset, kind));
         }
-        Extensions(bytes.slice(start..end))
+        extensions
     } else {
-        Extensions::default()
+        0..0
     };
-    let body = if has(STATUS) {
+    let status = if has(STATUS) {
         let status = read_status(r, !extensions.is_empty())?;
         // draft-14 §10.2.1.1
-        if r.remaining() > 0 {
-            let kind = DecodeErrorKind::TrailingBytes(r.remaining());
+        if !r.rest().is_empty() {
+            let kind = DecodeErrorKind::TrailingBytes(r.rest().len());
             return Err(invalid("Object Status", r.offset(), kind));
         }
-        DatagramBody::Status(status)
+        Some(status)
     } else {
-        DatagramBody::Payload(bytes.slice(r.consumed()..))
+        None
     };
-    Ok(ObjectDatagram {
+    Ok(Fields {
+        datagram_type,
         track_alias,
         group,
         object,
-        object_id_absent: has(OBJECT_ID_ABSENT),
         publisher_priority,
-        end_of_group: has(END_OF_GROUP),
         extensions,
-        body,
+        status,
+        payload_start: r.consumed(),
     })
 }
 
@@ -121,7 +156,7 @@ pub fn encode_datagram(datagram: &ObjectDatagram, out: &mut BytesMut) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{KeyValuePair, ObjectStatus};
+    use crate::model::KeyValuePair;
 
     fn datagram(body: DatagramBody) -> ObjectDatagram {
         ObjectDatagram {

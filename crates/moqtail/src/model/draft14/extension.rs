@@ -1,5 +1,7 @@
 //! Extension headers of objects (draft-14 §10.2.1.2, §11).
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use super::coding::{Reader, Stop, Writer, invalid, put_varint};
@@ -54,7 +56,7 @@ impl Extensions {
             KeyValuePair::Bytes {
                 key: IMMUTABLE_EXTENSIONS,
                 value,
-            } => Some(immutable(&value)),
+            } => Some(check_immutable(&value).map(|()| Self(value))),
             _ => None,
         })
     }
@@ -65,7 +67,7 @@ impl Extensions {
     /// # Errors
     /// It stands more than once, or Immutable Extensions are broken.
     pub fn prior_group_gap(&self) -> Result<Option<u64>, MalformedExtensions> {
-        self.read_gaps().map(|gaps| gaps.groups)
+        read_gaps(&self.0).map(|gaps| gaps.groups)
     }
 
     /// The value of Prior Object ID Gap (0x3E, draft-14 §11.3), wherever it stands: so many objects of the group before
@@ -74,7 +76,7 @@ impl Extensions {
     /// # Errors
     /// It stands more than once, or Immutable Extensions are broken.
     pub fn prior_object_gap(&self) -> Result<Option<u64>, MalformedExtensions> {
-        self.read_gaps().map(|gaps| gaps.objects)
+        read_gaps(&self.0).map(|gaps| gaps.objects)
     }
 
     /// Both gaps of an object at `location`.
@@ -82,63 +84,72 @@ impl Extensions {
     /// # Errors
     /// All that makes a track malformed and shows in one object (draft-14 §11.1 to §11.3).
     pub fn gaps(&self, location: Location) -> Result<Gaps, MalformedExtensions> {
-        if self.is_empty() {
-            return Ok(Gaps::default());
-        }
-        let gaps = self.read_gaps()?;
-        // draft-14 §11.1, §11.3
-        if gaps.groups.is_some_and(|gap| gap > location.group)
-            || gaps.objects.is_some_and(|gap| gap > location.object)
-        {
-            return Err(MalformedExtensions::GapTooLarge);
-        }
-        Ok(gaps)
-    }
-
-    fn read_gaps(&self) -> Result<Gaps, MalformedExtensions> {
-        let mut gaps = Gaps::default();
-        for pair in self.pairs() {
-            if let KeyValuePair::Bytes {
-                key: IMMUTABLE_EXTENSIONS,
-                value,
-            } = &pair
-            {
-                for inner in immutable(value)?.pairs() {
-                    note_gap(&mut gaps, &inner)?;
-                }
-            } else {
-                note_gap(&mut gaps, &pair)?;
-            }
-        }
-        Ok(gaps)
+        gaps_of(&self.0, location)
     }
 }
 
-fn note_gap(gaps: &mut Gaps, pair: &KeyValuePair) -> Result<(), MalformedExtensions> {
-    let KeyValuePair::Varint { key, value } = pair else {
-        return Ok(());
-    };
-    let gap = match *key {
+/// Both gaps in the pairs of an object at `location`.
+pub(super) fn gaps_of(pairs: &[u8], location: Location) -> Result<Gaps, MalformedExtensions> {
+    let gaps = read_gaps(pairs)?;
+    // draft-14 §11.1, §11.3
+    if gaps.groups.is_some_and(|gap| gap > location.group)
+        || gaps.objects.is_some_and(|gap| gap > location.object)
+    {
+        return Err(MalformedExtensions::GapTooLarge);
+    }
+    Ok(gaps)
+}
+
+fn read_gaps(pairs: &[u8]) -> Result<Gaps, MalformedExtensions> {
+    let mut gaps = Gaps::default();
+    for (key, value) in each_pair(pairs) {
+        match value {
+            PairValue::Varint(value) => note_gap(&mut gaps, key, value)?,
+            PairValue::Bytes(inner) if key == IMMUTABLE_EXTENSIONS => {
+                check_immutable(inner)?;
+                for (key, value) in each_pair(inner) {
+                    if let PairValue::Varint(value) = value {
+                        note_gap(&mut gaps, key, value)?;
+                    }
+                }
+            }
+            PairValue::Bytes(_) => {}
+        }
+    }
+    Ok(gaps)
+}
+
+fn note_gap(gaps: &mut Gaps, key: u64, value: u64) -> Result<(), MalformedExtensions> {
+    let gap = match key {
         PRIOR_GROUP_ID_GAP => &mut gaps.groups,
         PRIOR_OBJECT_ID_GAP => &mut gaps.objects,
         _ => return Ok(()),
     };
     // draft-14 §11.1, §11.3
-    match gap.replace(*value) {
+    match gap.replace(value) {
         None => Ok(()),
         Some(_) => Err(MalformedExtensions::RepeatedGap),
     }
 }
 
-/// The inside of an Immutable Extensions header.
-fn immutable(value: &Bytes) -> Result<Extensions, MalformedExtensions> {
-    // draft-14 §11.2
-    let inner =
-        Extensions::from_bytes(value.clone()).map_err(MalformedExtensions::BrokenImmutable)?;
-    if inner.pairs().any(|pair| pair.key() == IMMUTABLE_EXTENSIONS) {
+// draft-14 §11.2
+fn check_immutable(inner: &[u8]) -> Result<(), MalformedExtensions> {
+    check(inner, 0).map_err(|stop| MalformedExtensions::BrokenImmutable(stop.at_end()))?;
+    if each_pair(inner).any(|(key, _)| key == IMMUTABLE_EXTENSIONS) {
         return Err(MalformedExtensions::NestedImmutable);
     }
-    Ok(inner)
+    Ok(())
+}
+
+/// The pairs in `bytes`, up to the first that is none.
+fn each_pair(bytes: &[u8]) -> impl Iterator<Item = (u64, PairValue<'_>)> {
+    let mut r = Reader::new(bytes, 0);
+    std::iter::from_fn(move || {
+        if r.rest().is_empty() {
+            return None;
+        }
+        read_pair(&mut r, FIELD).ok()
+    })
 }
 
 /// Iterator over the pairs of [`Extensions`].
@@ -169,14 +180,15 @@ impl Iterator for Pairs<'_> {
 /// Checks that `bytes`, which start at offset `base`, are a sequence of pairs.
 fn check(bytes: &[u8], base: u64) -> Result<(), Stop> {
     let mut r = Reader::new(bytes, base);
-    while r.remaining() > 0 {
+    while !r.rest().is_empty() {
         read_pair(&mut r, FIELD)?;
     }
     Ok(())
 }
 
-/// Reads Extension Headers Length and that many bytes of pairs; gives where they start and end.
-pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<(usize, usize), Stop> {
+/// Reads Extension Headers Length and that many bytes of pairs; gives where these lie.
+#[inline(always)]
+pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<Range<usize>, Stop> {
     let offset = r.offset();
     let len = r.varint("Extension Headers Length")?;
     if len > max as u64 {
@@ -193,7 +205,7 @@ pub(super) fn read_extensions(r: &mut Reader<'_>, max: usize) -> Result<(usize, 
     let bytes = r.take(FIELD, len)?;
     // draft-14 §10.2.1.2: the pairs must end where the length says
     check(bytes, base).map_err(|stop| Stop::Invalid(stop.at_end()))?;
-    Ok((start, start + len))
+    Ok(start..start + len)
 }
 
 /// Writes Extension Headers Length and the pairs.

@@ -2,14 +2,16 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::coding::{all_or_nothing, put_varint};
-use super::object::{ObjectItem, ObjectLimits, ObjectReader, read_fields, write_fields};
+use super::coding::{Reader, Stop, all_or_nothing, put_varint};
+use super::head::ReadHead;
+use super::object::{Fields, ObjectItem, ObjectLimits, ObjectReader, read_fields, write_fields};
 use crate::model::{DecodeError, EncodeError, FetchObjectHeader};
 
 /// Cuts a fetch stream, after its header, into objects. Splits of the bytes make no difference but in how payloads are
 /// cut; payloads are shared, not copied. The first error is final.
 #[derive(Debug)]
 pub struct FetchDecoder {
+    limits: ObjectLimits,
     objects: ObjectReader,
 }
 
@@ -17,7 +19,8 @@ impl FetchDecoder {
     /// A decoder for what follows the stream's header.
     pub fn new(limits: ObjectLimits) -> Self {
         Self {
-            objects: ObjectReader::new(limits),
+            limits,
+            objects: ObjectReader::default(),
         }
     }
 
@@ -31,23 +34,18 @@ impl FetchDecoder {
         &mut self,
         input: &mut Bytes,
     ) -> Result<Option<ObjectItem<FetchObjectHeader>>, DecodeError> {
-        self.objects.next(
-            input,
-            |r, limits| {
-                let group = r.varint("Group ID")?;
-                let subgroup = r.varint("Subgroup ID")?;
-                let object = r.varint("Object ID")?;
-                let publisher_priority = r.byte("Publisher Priority")?;
-                let fields = read_fields(r, limits, object, true)?;
-                Ok(((group, subgroup, publisher_priority), fields))
-            },
-            |(group, subgroup, publisher_priority), object| FetchObjectHeader {
+        let head = FetchedObject {
+            limits: self.limits,
+        };
+        self.objects.next(input, &head, |place, object| {
+            let (group, subgroup, publisher_priority) = place;
+            FetchObjectHeader {
                 group,
                 subgroup,
                 publisher_priority,
                 object,
-            },
-        )
+            }
+        })
     }
 
     /// Bytes of the stream taken since the end of its header; after an error, where the object with the error starts.
@@ -61,6 +59,25 @@ impl FetchDecoder {
     /// The stream ends inside an object (draft-14 §10.4), or there was an error before.
     pub fn finish(&self) -> Result<(), DecodeError> {
         self.objects.finish()
+    }
+}
+
+/// The head of an object on a fetch stream; its value is Group ID, Subgroup ID and Publisher Priority, and the fields.
+struct FetchedObject {
+    limits: ObjectLimits,
+}
+
+impl ReadHead for FetchedObject {
+    type Value = ((u64, u64, u8), Fields);
+
+    #[inline(always)]
+    fn read(&self, r: &mut Reader<'_>) -> Result<Self::Value, Stop> {
+        let group = r.varint("Group ID")?;
+        let subgroup = r.varint("Subgroup ID")?;
+        let object = r.varint("Object ID")?;
+        let publisher_priority = r.byte("Publisher Priority")?;
+        let fields = read_fields(r, &self.limits, object, true)?;
+        Ok(((group, subgroup, publisher_priority), fields))
     }
 }
 

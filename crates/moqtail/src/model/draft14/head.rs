@@ -1,30 +1,35 @@
 //! Reading what stands before a payload when it may come in pieces.
 
-use bytes::{Buf as _, Bytes};
+use std::borrow::Cow;
 
 use super::coding::{Reader, Stop};
-use crate::model::{DecodeError, DecodeErrorKind};
+use crate::model::DecodeError;
+
+/// How a kind of head is read.
+///
+/// For objects all of it is inlined down to the caller of the decoder: to pass a head through memory takes longer than to
+/// read it.
+pub(super) trait ReadHead {
+    type Value;
+
+    /// Reads the head at the start of the bytes. May run several times, on ever more of them.
+    fn read(&self, r: &mut Reader<'_>) -> Result<Self::Value, Stop>;
+}
 
 /// Keeps the start of a head until the rest has come. A head that lies whole in one piece is read where it lies.
 #[derive(Debug, Default)]
 pub(super) struct HeadBuffer {
     /// Not empty only while a head is unfinished.
     partial: Vec<u8>,
-    /// Least number of further bytes with which reading can go on, and the field that waits for them.
-    missing: usize,
-    field: &'static str,
-    field_offset: u64,
-    /// The first error, which is final.
-    failed: Option<DecodeError>,
+    /// Why the last reading stopped: it waits for more bytes, or there was an error, which is final.
+    stop: Option<Stop>,
 }
 
 /// A head that was read.
-pub(super) struct Head<T> {
+pub(super) struct Head<'a, T> {
     pub(super) value: T,
-    /// The part of the head that the reading function asked to keep.
-    pub(super) kept: Bytes,
-    /// Bytes of the whole head.
-    pub(super) len: usize,
+    /// All its bytes, where they lie or put together.
+    pub(super) bytes: Cow<'a, [u8]>,
 }
 
 impl HeadBuffer {
@@ -35,49 +40,37 @@ impl HeadBuffer {
 
     /// The error if no more bytes can come.
     pub(super) fn at_end(&self) -> Result<(), DecodeError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
+        match &self.stop {
+            None => Ok(()),
+            Some(stop) => Err(stop.clone().at_end()),
         }
-        if self.partial.is_empty() {
-            return Ok(());
-        }
-        Err(DecodeError {
-            kind: DecodeErrorKind::UnexpectedEnd,
-            field: self.field,
-            offset: self.field_offset,
-        })
     }
 
-    /// Takes one head off the front of `input`; `None`: all of `input` was taken and more is needed.
-    ///
-    /// `read` gives the value, and start and end of the head's bytes to keep. It may run several times on a growing start
-    /// of the head. `base` is the offset of the head's first byte.
-    #[inline]
-    pub(super) fn read<T>(
+    /// Takes one head off the front of `input`; `None`: all of `input` was taken and more is needed. `base` is the offset
+    /// of the head's first byte.
+    #[inline(always)]
+    pub(super) fn read<'a, H: ReadHead>(
         &mut self,
-        input: &mut Bytes,
+        input: &mut &'a [u8],
         base: u64,
-        read: impl Fn(&mut Reader<'_>) -> Result<(T, (usize, usize)), Stop>,
-    ) -> Result<Option<Head<T>>, DecodeError> {
-        if !self.partial.is_empty() || self.failed.is_some() {
-            return self.read_pieces(input, base, read);
+        head: &H,
+    ) -> Result<Option<Head<'a, H::Value>>, DecodeError> {
+        if self.stop.is_some() {
+            return self.read_pieces(input, base, head);
         }
-        let mut reader = Reader::new(input, base);
-        match read(&mut reader) {
-            Ok((value, (start, end))) => {
-                let len = reader.consumed();
-                let kept = if start == end {
-                    Bytes::new()
-                } else {
-                    input.slice(start..end)
-                };
-                input.advance(len);
-                Ok(Some(Head { value, kept, len }))
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let mut r = Reader::new(input, base);
+        match head.read(&mut r) {
+            Ok(value) => {
+                *input = r.rest();
+                let bytes = Cow::Borrowed(r.since(0));
+                Ok(Some(Head { value, bytes }))
             }
             Err(stop) => {
                 self.stopped(stop)?;
-                self.partial.extend_from_slice(input);
-                input.clear();
+                self.partial.extend_from_slice(std::mem::take(input));
                 Ok(None)
             }
         }
@@ -85,32 +78,31 @@ impl HeadBuffer {
 
     /// Takes only bytes that are known to belong to the head.
     #[cold]
-    fn read_pieces<T>(
+    fn read_pieces<'a, H: ReadHead>(
         &mut self,
-        input: &mut Bytes,
+        input: &mut &'a [u8],
         base: u64,
-        read: impl Fn(&mut Reader<'_>) -> Result<(T, (usize, usize)), Stop>,
-    ) -> Result<Option<Head<T>>, DecodeError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
+        head: &H,
+    ) -> Result<Option<Head<'a, H::Value>>, DecodeError> {
         loop {
-            let piece = input.split_to(self.missing.min(input.len()));
-            self.partial.extend_from_slice(&piece);
-            self.missing -= piece.len();
-            if self.missing > 0 {
-                return Ok(None);
+            match &mut self.stop {
+                None => {}
+                Some(Stop::Invalid(error)) => return Err(error.clone()),
+                Some(Stop::Short { missing, .. }) => {
+                    let (piece, rest) = input.split_at(input.len().min(*missing));
+                    *input = rest;
+                    *missing -= piece.len();
+                    self.partial.extend_from_slice(piece);
+                    if *missing > 0 {
+                        return Ok(None);
+                    }
+                }
             }
-            match read(&mut Reader::new(&self.partial, base)) {
-                Ok((value, (start, end))) => {
-                    let len = self.partial.len();
-                    let kept = if start == end {
-                        self.partial.clear();
-                        Bytes::new()
-                    } else {
-                        Bytes::from(std::mem::take(&mut self.partial)).slice(start..end)
-                    };
-                    return Ok(Some(Head { value, kept, len }));
+            match head.read(&mut Reader::new(&self.partial, base)) {
+                Ok(value) => {
+                    self.stop = None;
+                    let bytes = Cow::Owned(std::mem::take(&mut self.partial));
+                    return Ok(Some(Head { value, bytes }));
                 }
                 Err(stop) => self.stopped(stop)?,
             }
@@ -119,22 +111,14 @@ impl HeadBuffer {
 
     #[cold]
     fn stopped(&mut self, stop: Stop) -> Result<(), DecodeError> {
-        match stop {
-            Stop::Short {
-                field,
-                offset,
-                missing,
-            } => {
-                self.field = field;
-                self.field_offset = offset;
-                self.missing = missing;
-                Ok(())
-            }
+        let error = match &stop {
+            Stop::Short { .. } => Ok(()),
             Stop::Invalid(error) => {
                 self.partial = Vec::new();
-                self.failed = Some(error.clone());
-                Err(error)
+                Err(error.clone())
             }
-        }
+        };
+        self.stop = Some(stop);
+        error
     }
 }

@@ -25,7 +25,7 @@ pub use extension::Pairs;
 pub use fetch_object::{FetchDecoder, encode_fetch_object};
 pub use object::{ObjectItem, ObjectLimits};
 pub use stream::{StreamHeaderDecoder, encode_stream_header};
-pub use subgroup::{SubgroupDecoder, SubgroupEncoder};
+pub use subgroup::{ObjectFrame, SubgroupDecoder, SubgroupEncoder};
 
 /// Version number in CLIENT_SETUP and SERVER_SETUP (draft-14 §9.3.1).
 pub const VERSION: u64 = 0xff00_000e;

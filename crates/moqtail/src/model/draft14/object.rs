@@ -1,10 +1,12 @@
 //! What the objects of subgroup streams and fetch streams have in common (draft-14 §10.2.1, §10.4).
 
-use bytes::{Bytes, BytesMut};
+use std::{borrow::Cow, ops::Range};
+
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::coding::{Reader, Stop, invalid, put_varint};
 use super::extension::{read_extensions, write_extensions};
-use super::head::{Head, HeadBuffer};
+use super::head::{Head, HeadBuffer, ReadHead};
 use crate::model::{
     DecodeError, DecodeErrorKind, EncodeError, Extensions, MAX_VARINT, ObjectHeader, ObjectStatus,
 };
@@ -45,19 +47,18 @@ pub enum ObjectItem<H> {
 }
 
 /// Fields of an object as they lie in the bytes of its head.
-#[derive(Clone, Copy)]
 pub(super) struct Fields {
-    object: u64,
-    payload_len: u64,
-    status: ObjectStatus,
+    pub(super) object: u64,
+    pub(super) payload_len: u64,
+    pub(super) status: ObjectStatus,
     /// Where the extensions are.
-    extensions: (usize, usize),
+    pub(super) extensions: Range<usize>,
 }
 
-/// Cuts the bytes of a stream into headers and payloads, however they are split.
-#[derive(Debug)]
+/// Cuts the bytes of a stream into headers and payloads, however they are split. A head is what stands before the fields
+/// that all objects have, and these.
+#[derive(Debug, Default)]
 pub(super) struct ObjectReader {
-    pub(super) limits: ObjectLimits,
     /// Payload that is still to come; `None` between objects.
     payload: Option<u64>,
     head: HeadBuffer,
@@ -66,15 +67,6 @@ pub(super) struct ObjectReader {
 }
 
 impl ObjectReader {
-    pub(super) fn new(limits: ObjectLimits) -> Self {
-        Self {
-            limits,
-            payload: None,
-            head: HeadBuffer::default(),
-            position: 0,
-        }
-    }
-
     /// Bytes taken; after an error, the start of the object with the error.
     pub(super) fn position(&self) -> u64 {
         self.position + self.head.len() as u64
@@ -93,13 +85,12 @@ impl ObjectReader {
         }
     }
 
-    /// The next item. `read` reads what stands before the fields that all objects have, and these; `build` makes the
-    /// header of them.
-    #[inline]
+    /// The next item; `build` makes the header of what was read.
+    #[inline(always)]
     pub(super) fn next<P, H>(
         &mut self,
         input: &mut Bytes,
-        read: impl Fn(&mut Reader<'_>, &ObjectLimits) -> Result<(P, Fields), Stop>,
+        head: &impl ReadHead<Value = (P, Fields)>,
         build: impl FnOnce(P, ObjectHeader) -> H,
     ) -> Result<Option<ObjectItem<H>>, DecodeError> {
         match self.payload {
@@ -109,40 +100,92 @@ impl ObjectReader {
             }
             Some(_) if input.is_empty() => Ok(None),
             Some(left) => {
-                let len = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
-                self.payload = Some(left - len as u64);
-                self.position += len as u64;
+                let len = self.take_payload(left, input.len());
                 Ok(Some(ObjectItem::Payload(input.split_to(len))))
             }
             None => {
-                let limits = &self.limits;
-                let head = self.head.read(input, self.position, |r| {
-                    let (prefix, fields) = read(r, limits)?;
-                    Ok(((prefix, fields), fields.extensions))
-                })?;
-                let Some(Head { value, kept, len }) = head else {
+                let mut rest = &input[..];
+                let Some(head) = self.read_head(&mut rest, head)? else {
+                    input.clear();
                     return Ok(None);
                 };
-                let (prefix, fields) = value;
-                self.payload = Some(fields.payload_len);
-                self.position += len as u64;
+                let taken = input.len() - rest.len();
+                let (prefix, fields) = head.value;
+                let wire_len = head.bytes.len();
                 let header = ObjectHeader {
                     object: fields.object,
-                    extensions: Extensions(kept),
+                    extensions: Extensions(share(input, head.bytes, fields.extensions)),
                     status: fields.status,
                     payload_len: fields.payload_len,
                 };
+                input.advance(taken);
                 Ok(Some(ObjectItem::Header {
                     header: build(prefix, header),
-                    wire_len: len,
+                    wire_len,
                 }))
             }
+        }
+    }
+
+    /// Passes over payload to the next head and reads it; `None`: all of `input` was taken and more is needed.
+    #[inline(always)]
+    pub(super) fn next_head<'a, P>(
+        &mut self,
+        input: &mut &'a [u8],
+        head: &impl ReadHead<Value = (P, Fields)>,
+    ) -> Result<Option<Head<'a, (P, Fields)>>, DecodeError> {
+        if let Some(left) = self.payload {
+            let len = self.take_payload(left, input.len());
+            *input = input.get(len..).unwrap_or_default();
+            if len as u64 != left {
+                return Ok(None);
+            }
+            self.payload = None;
+        }
+        self.read_head(input, head)
+    }
+
+    /// Takes what `available` bytes have of the `left` bytes of payload: so many.
+    #[inline]
+    fn take_payload(&mut self, left: u64, available: usize) -> usize {
+        let len = usize::try_from(left).map_or(available, |left| left.min(available));
+        self.payload = Some(left - len as u64);
+        self.position += len as u64;
+        len
+    }
+
+    #[inline(always)]
+    fn read_head<'a, P>(
+        &mut self,
+        input: &mut &'a [u8],
+        head: &impl ReadHead<Value = (P, Fields)>,
+    ) -> Result<Option<Head<'a, (P, Fields)>>, DecodeError> {
+        let head = self.head.read(input, self.position, head)?;
+        if let Some(head) = &head {
+            self.payload = Some(head.value.1.payload_len);
+            self.position += head.bytes.len() as u64;
+        }
+        Ok(head)
+    }
+}
+
+/// The bytes of `head` in `range`; a head that was not put together lies at the start of `input`, which is shared.
+#[inline]
+fn share(input: &Bytes, head: Cow<'_, [u8]>, range: Range<usize>) -> Bytes {
+    match head {
+        _ if range.is_empty() => Bytes::new(),
+        Cow::Borrowed(_) => input.slice(range),
+        Cow::Owned(mut head) => {
+            head.truncate(range.end);
+            let mut part = Bytes::from(head);
+            part.advance(range.start);
+            part
         }
     }
 }
 
 /// Reads `[Extension Headers Length, extensions], Object Payload Length, [Object Status]`.
-#[inline]
+#[inline(always)]
 pub(super) fn read_fields(
     r: &mut Reader<'_>,
     limits: &ObjectLimits,
@@ -152,7 +195,7 @@ pub(super) fn read_fields(
     let extensions = if has_extensions {
         read_extensions(r, limits.max_extensions_len)?
     } else {
-        (0, 0)
+        0..0
     };
     let offset = r.offset();
     let payload_len = r.varint("Object Payload Length")?;
@@ -167,7 +210,7 @@ pub(super) fn read_fields(
         ));
     }
     let status = if payload_len == 0 {
-        read_status(r, extensions.0 < extensions.1)?
+        read_status(r, !extensions.is_empty())?
     } else {
         ObjectStatus::Normal
     };

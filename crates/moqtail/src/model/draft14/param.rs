@@ -70,6 +70,7 @@ pub(super) enum PairValue<'a> {
 }
 
 /// Type (i), then Value (i) if it is even, else Length (i) and Value.
+#[inline(always)]
 pub(super) fn read_pair<'a>(
     r: &mut Reader<'a>,
     field: &'static str,
@@ -338,7 +339,7 @@ fn read_token(bytes: &[u8]) -> Option<AuthToken> {
         },
         _ => return None,
     };
-    (r.remaining() == 0).then_some(token)
+    (r.rest().is_empty()).then_some(token)
 }
 
 fn token_pair(key: u64, token: &AuthToken) -> Result<KeyValuePair, EncodeError> {

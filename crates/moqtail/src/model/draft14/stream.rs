@@ -1,9 +1,9 @@
 //! The start of a unidirectional stream (draft-14 §10.4).
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use super::coding::{Reader, Stop, all_or_nothing, invalid, put_varint};
-use super::head::HeadBuffer;
+use super::head::{HeadBuffer, ReadHead};
 use crate::model::{
     DecodeError, DecodeErrorKind, EncodeError, FetchHeader, RequestId, StreamHeader,
     SubgroupHeader, SubgroupId, TrackAlias,
@@ -36,10 +36,11 @@ impl StreamHeaderDecoder {
     /// # Errors
     /// A stream type that draft 14 does not have; offsets count from the start of the stream.
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Option<StreamHeader>, DecodeError> {
-        let header = self
-            .head
-            .read(input, 0, |r| Ok((read_stream_header(r)?, (0, 0))))?;
-        Ok(header.map(|head| head.value))
+        let mut rest = &input[..];
+        let head = self.head.read(&mut rest, 0, &Header)?;
+        let (header, left) = (head.map(|head| head.value), rest.len());
+        input.advance(input.len() - left);
+        Ok(header)
     }
 
     /// Whether the stream may end here, which it may only before its first byte.
@@ -51,38 +52,45 @@ impl StreamHeaderDecoder {
     }
 }
 
-fn read_stream_header(r: &mut Reader<'_>) -> Result<StreamHeader, Stop> {
-    let stream_type = r.varint("Stream Type")?;
-    if stream_type == FETCH {
-        return Ok(StreamHeader::Fetch(FetchHeader {
-            request_id: RequestId(r.varint("Request ID")?),
-        }));
+/// The header of a unidirectional stream.
+struct Header;
+
+impl ReadHead for Header {
+    type Value = StreamHeader;
+
+    fn read(&self, r: &mut Reader<'_>) -> Result<StreamHeader, Stop> {
+        let stream_type = r.varint("Stream Type")?;
+        if stream_type == FETCH {
+            return Ok(StreamHeader::Fetch(FetchHeader {
+                request_id: RequestId(r.varint("Request ID")?),
+            }));
+        }
+        let bits = stream_type ^ SUBGROUP;
+        let subgroup = match bits & (FIRST_OBJECT | EXPLICIT_ID) {
+            _ if bits > 0x0f => None,
+            0 => Some(SubgroupId::Zero),
+            FIRST_OBJECT => Some(SubgroupId::FirstObject),
+            EXPLICIT_ID => Some(SubgroupId::Explicit(0)),
+            _ => None,
+        };
+        // draft-14 §10.4
+        let subgroup = subgroup
+            .ok_or_else(|| invalid("Stream Type", 0, DecodeErrorKind::UnknownType(stream_type)))?;
+        let track_alias = TrackAlias(r.varint("Track Alias")?);
+        let group = r.varint("Group ID")?;
+        let subgroup = match subgroup {
+            SubgroupId::Explicit(_) => SubgroupId::Explicit(r.varint("Subgroup ID")?),
+            other => other,
+        };
+        Ok(StreamHeader::Subgroup(SubgroupHeader {
+            track_alias,
+            group,
+            subgroup,
+            publisher_priority: r.byte("Publisher Priority")?,
+            extensions: bits & EXTENSIONS != 0,
+            end_of_group: bits & END_OF_GROUP != 0,
+        }))
     }
-    let bits = stream_type ^ SUBGROUP;
-    let subgroup = match bits & (FIRST_OBJECT | EXPLICIT_ID) {
-        _ if bits > 0x0f => None,
-        0 => Some(SubgroupId::Zero),
-        FIRST_OBJECT => Some(SubgroupId::FirstObject),
-        EXPLICIT_ID => Some(SubgroupId::Explicit(0)),
-        _ => None,
-    };
-    // draft-14 §10.4
-    let subgroup = subgroup
-        .ok_or_else(|| invalid("Stream Type", 0, DecodeErrorKind::UnknownType(stream_type)))?;
-    let track_alias = TrackAlias(r.varint("Track Alias")?);
-    let group = r.varint("Group ID")?;
-    let subgroup = match subgroup {
-        SubgroupId::Explicit(_) => SubgroupId::Explicit(r.varint("Subgroup ID")?),
-        other => other,
-    };
-    Ok(StreamHeader::Subgroup(SubgroupHeader {
-        track_alias,
-        group,
-        subgroup,
-        publisher_priority: r.byte("Publisher Priority")?,
-        extensions: bits & EXTENSIONS != 0,
-        end_of_group: bits & END_OF_GROUP != 0,
-    }))
 }
 
 /// Appends the header of a unidirectional stream to `out`.

@@ -1,11 +1,16 @@
 //! Objects on a subgroup stream (draft-14 §10.4.2).
 
+use std::{borrow::Cow, ops::Range};
+
 use bytes::{Bytes, BytesMut};
 
-use super::coding::{Stop, all_or_nothing, invalid, put_varint};
-use super::object::{ObjectItem, ObjectLimits, ObjectReader, read_fields, write_fields};
+use super::coding::{Reader, Stop, all_or_nothing, invalid, put_varint};
+use super::extension::gaps_of;
+use super::head::ReadHead;
+use super::object::{Fields, ObjectItem, ObjectLimits, ObjectReader, read_fields, write_fields};
 use crate::model::{
-    DecodeError, DecodeErrorKind, EncodeError, MAX_VARINT, ObjectHeader, SubgroupHeader, SubgroupId,
+    DecodeError, DecodeErrorKind, EncodeError, Gaps, Location, MAX_VARINT, MalformedExtensions,
+    ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupId,
 };
 
 /// Cuts a subgroup stream, after its header, into objects. Splits of the bytes make no difference but in how payloads
@@ -13,9 +18,12 @@ use crate::model::{
 #[derive(Debug)]
 pub struct SubgroupDecoder {
     header: SubgroupHeader,
+    limits: ObjectLimits,
     objects: ObjectReader,
+    /// Object ID of the first object.
     first: Option<u64>,
-    previous: Option<u64>,
+    /// Object ID that a delta of 0 stands for.
+    next: u64,
 }
 
 impl SubgroupDecoder {
@@ -23,9 +31,10 @@ impl SubgroupDecoder {
     pub fn new(header: SubgroupHeader, limits: ObjectLimits) -> Self {
         Self {
             header,
-            objects: ObjectReader::new(limits),
+            limits,
+            objects: ObjectReader::default(),
             first: None,
-            previous: None,
+            next: 0,
         }
     }
 
@@ -39,21 +48,49 @@ impl SubgroupDecoder {
         &mut self,
         input: &mut Bytes,
     ) -> Result<Option<ObjectItem<ObjectHeader>>, DecodeError> {
-        let (previous, extensions) = (self.previous, self.header.extensions);
-        self.objects.next(
-            input,
-            |r, limits| {
-                let offset = r.offset();
-                let delta = r.varint("Object ID Delta")?;
-                let object = next_object(previous, delta).ok_or_else(|| too_far(offset, delta))?;
-                Ok(((), read_fields(r, limits, object, extensions)?))
-            },
-            |(), header| {
-                self.first.get_or_insert(header.object);
-                self.previous = Some(header.object);
-                header
-            },
-        )
+        let head = self.next_object();
+        self.objects.next(input, &head, |_, header| {
+            self.first.get_or_insert(header.object);
+            self.next = header.object + 1;
+            header
+        })
+    }
+
+    /// The next object, for who passes the bytes on as they came: payload is passed over. `None`: all of `input` was
+    /// taken and more is needed.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    #[inline]
+    pub fn next_frame<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<ObjectFrame<'a>>, DecodeError> {
+        let head = self.next_object();
+        let Some(head) = self.objects.next_head(input, &head)? else {
+            return Ok(None);
+        };
+        let (delta_len, fields) = head.value;
+        self.first.get_or_insert(fields.object);
+        self.next = fields.object + 1;
+        Ok(Some(ObjectFrame {
+            location: Location::new(self.header.group, fields.object),
+            status: fields.status,
+            payload_len: fields.payload_len,
+            start: self.objects.position() - head.bytes.len() as u64,
+            delta_len,
+            head: head.bytes,
+            extensions: fields.extensions,
+        }))
+    }
+
+    #[inline]
+    fn next_object(&self) -> NextObject {
+        NextObject {
+            id: self.next,
+            has_extensions: self.header.extensions,
+            limits: self.limits,
+        }
     }
 
     /// Bytes of the stream taken since the end of its header; after an error, where the object with the error starts.
@@ -79,24 +116,71 @@ impl SubgroupDecoder {
     }
 }
 
-/// The first delta is the Object ID, later ones count from the one after the previous.
-fn next_object(previous: Option<u64>, delta: u64) -> Option<u64> {
-    match previous {
-        None => Some(delta),
-        Some(previous) => previous
-            .checked_add(delta)?
-            .checked_add(1)
-            .filter(|object| *object <= MAX_VARINT),
+/// An object on a subgroup stream and how its head lies there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectFrame<'a> {
+    /// Group ID and Object ID.
+    pub location: Location,
+    /// Status; anything but Normal has no payload.
+    pub status: ObjectStatus,
+    /// Payload length in bytes.
+    pub payload_len: u64,
+    /// Bytes between the end of the stream's header and this object.
+    pub start: u64,
+    /// Bytes of the Object ID Delta, which comes first.
+    pub delta_len: usize,
+    head: Cow<'a, [u8]>,
+    extensions: Range<usize>,
+}
+
+impl ObjectFrame<'_> {
+    /// Bytes of all that stands before the payload.
+    pub fn head_len(&self) -> usize {
+        self.head.len()
+    }
+
+    /// What the extension headers say does not exist.
+    ///
+    /// # Errors
+    /// As [`Extensions::gaps`](crate::model::Extensions::gaps).
+    #[inline]
+    pub fn gaps(&self) -> Result<Gaps, MalformedExtensions> {
+        if self.extensions.is_empty() {
+            return Ok(Gaps::default());
+        }
+        let extensions = self.head.get(self.extensions.clone()).unwrap_or_default();
+        gaps_of(extensions, self.location)
     }
 }
 
-// draft-14 §10.4.2
-fn too_far(offset: u64, delta: u64) -> Stop {
-    invalid(
-        "Object ID Delta",
-        offset,
-        DecodeErrorKind::InvalidValue(delta),
-    )
+/// The head of an object on a subgroup stream; its value is the length of the delta, and the fields.
+struct NextObject {
+    /// Object ID if the delta is 0.
+    id: u64,
+    has_extensions: bool,
+    limits: ObjectLimits,
+}
+
+impl ReadHead for NextObject {
+    type Value = (usize, Fields);
+
+    #[inline(always)]
+    fn read(&self, r: &mut Reader<'_>) -> Result<(usize, Fields), Stop> {
+        let offset = r.offset();
+        let delta = r.varint("Object ID Delta")?;
+        let delta_len = r.consumed();
+        // draft-14 §10.4.2: the first delta is the Object ID, later ones count from the one after the previous
+        let object = self
+            .id
+            .checked_add(delta)
+            .filter(|object| *object <= MAX_VARINT)
+            .ok_or_else(|| {
+                let kind = DecodeErrorKind::InvalidValue(delta);
+                invalid("Object ID Delta", offset, kind)
+            })?;
+        let fields = read_fields(r, &self.limits, object, self.has_extensions)?;
+        Ok((delta_len, fields))
+    }
 }
 
 /// Writes the headers of the objects of one subgroup stream; the caller writes the stream's header before and each
@@ -266,6 +350,41 @@ mod tests {
         );
         let (_, end, _) = decode(true, &with(1), 1);
         assert_eq!(end.unwrap_err().kind, DecodeErrorKind::Extensions);
+    }
+
+    /// However the bytes are split; the deltas are 1, 1 and 2 bytes long.
+    #[test]
+    fn frames_tell_where_objects_lie() {
+        let bytes = b"\x03\x03\x3e\x40\x02\x02hi\x00\x00\x00\x03\x40\x00\x00\x01!";
+        let location = |object| Location::new(2, object);
+        let gap = Gaps {
+            objects: Some(2),
+            ..Gaps::default()
+        };
+        let expected = [
+            (location(3), 2, 0, 6, 1, gap),
+            (location(4), 0, 8, 4, 1, Gaps::default()),
+            (location(5), 1, 12, 4, 2, Gaps::default()),
+        ];
+        for step in 1..=bytes.len() {
+            let mut decoder = SubgroupDecoder::new(header(true), ObjectLimits::default());
+            let mut frames = Vec::new();
+            for mut piece in bytes.chunks(step) {
+                while let Some(frame) = decoder.next_frame(&mut piece).unwrap() {
+                    frames.push((
+                        frame.location,
+                        frame.payload_len,
+                        frame.start,
+                        frame.head_len(),
+                        frame.delta_len,
+                        frame.gaps().unwrap(),
+                    ));
+                }
+                assert!(piece.is_empty());
+            }
+            assert_eq!(frames, expected, "pieces of {step}");
+            assert_eq!((decoder.finish(), decoder.position()), (Ok(()), 17));
+        }
     }
 
     #[test]
