@@ -25,7 +25,7 @@ pub use location::*;
 pub use name::*;
 pub use param::*;
 
-pub(crate) use draft14::put_varint;
+pub(crate) use draft14::{put_varint, varint_len};
 
 /// Largest value of a variable-length integer: 2^62 - 1 (draft-14 §1.4).
 pub const MAX_VARINT: u64 = (1 << 62) - 1;

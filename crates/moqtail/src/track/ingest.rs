@@ -12,8 +12,9 @@ use super::{
     log::TrackLog,
     run::header_bytes,
 };
-use crate::model::{DecodeError, Location, ObjectHeader, StreamCode, SubgroupHeader};
-use crate::model::{ObjectItem, ObjectLimits, SubgroupDecoder};
+use crate::model::{
+    DecodeError, ObjectFrame, ObjectLimits, StreamCode, SubgroupDecoder, SubgroupHeader,
+};
 
 /// Why an inbound stream cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +37,6 @@ pub enum IngestError {
 #[derive(Debug)]
 pub struct StreamIngest {
     stream: StreamId,
-    header: SubgroupHeader,
     header_bytes: Option<Bytes>,
     decoder: SubgroupDecoder,
     packer: Packer,
@@ -59,7 +59,6 @@ impl StreamIngest {
         let downstream = downstream(header, log.alias());
         Some(Self {
             stream: log.add_stream(publisher, downstream)?,
-            header: downstream,
             header_bytes: header_bytes(&downstream).ok(),
             decoder: SubgroupDecoder::new(*header, limits),
             packer: Packer::default(),
@@ -74,48 +73,17 @@ impl StreamIngest {
     ///
     /// # Errors
     /// The peer is to blame; the stream cannot go on. Nothing of these bytes is delivered.
-    pub fn read(&mut self, mut chunk: Bytes) -> Result<(), IngestError> {
+    pub fn read(&mut self, chunk: Bytes) -> Result<(), IngestError> {
+        let mut rest = &chunk[..];
+        while let Some(frame) = self.decoder.next_frame(&mut rest)? {
+            let mark = mark(&frame)?;
+            self.object_end = mark.end();
+            self.objects.push(mark);
+        }
         if !chunk.is_empty() {
-            self.raw.push(chunk.clone());
-        }
-        while let Some(item) = self.decoder.decode(&mut chunk)? {
-            if let ObjectItem::Header { header, wire_len } = item {
-                self.begin(&header, wire_len as u64)?;
-            }
+            self.raw.push(chunk);
         }
         Ok(())
-    }
-
-    fn begin(&mut self, header: &ObjectHeader, head_len: u64) -> Result<(), MalformedTrack> {
-        let at = Location::new(self.header.group, header.object);
-        let gaps = header
-            .extensions
-            .gaps(at)
-            .map_err(|cause| MalformedTrack::Extensions { at, cause })?;
-        let start = self.decoder.position().saturating_sub(head_len);
-        let mark = ObjectMark {
-            id: header.object,
-            start,
-            head_len,
-            delta_len: varint_len(self.byte_at(start)),
-            payload_len: header.payload_len,
-            status: header.status,
-            gaps,
-        };
-        self.object_end = mark.end();
-        self.objects.push(mark);
-        Ok(())
-    }
-
-    fn byte_at(&self, offset: u64) -> u8 {
-        let mut skip = offset.saturating_sub(self.start) as usize;
-        for chunk in &self.raw {
-            match chunk.get(skip) {
-                Some(byte) => return *byte,
-                None => skip -= chunk.len(),
-            }
-        }
-        0
     }
 
     /// Whether an object's header has begun and not ended, after [`StreamIngest::prepare`].
@@ -212,7 +180,18 @@ fn own(piece: Bytes) -> Bytes {
     Bytes::copy_from_slice(&piece)
 }
 
-/// Length of a varint that begins with this byte (RFC 9000 §16).
-pub(super) fn varint_len(first: u8) -> u8 {
-    1 << (first >> 6)
+fn mark(frame: &ObjectFrame<'_>) -> Result<ObjectMark, MalformedTrack> {
+    let at = frame.location;
+    let gaps = frame
+        .gaps()
+        .map_err(|cause| MalformedTrack::Extensions { at, cause })?;
+    Ok(ObjectMark {
+        id: at.object,
+        start: frame.start,
+        head_len: frame.head_len() as u64,
+        delta_len: frame.delta_len as u8,
+        payload_len: frame.payload_len,
+        status: frame.status,
+        gaps,
+    })
 }

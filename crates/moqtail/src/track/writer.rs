@@ -9,13 +9,12 @@ use super::{
     batch::{Batch, ObjectMark},
     chunks::Packer,
     ids::StreamId,
-    ingest::varint_len,
     log::{ForwardingPreference, TrackLog},
     run::header_bytes,
 };
-use crate::model::SubgroupEncoder;
 use crate::model::{
-    Extensions, Location, ObjectHeader, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId,
+    Extensions, Location, ObjectHeader, ObjectStatus, StreamCode, SubgroupEncoder, SubgroupHeader,
+    SubgroupId, varint_len,
 };
 
 /// One subgroup of a local publisher. Ends with [`SubgroupWriter::finish`] or [`SubgroupWriter::reset`].

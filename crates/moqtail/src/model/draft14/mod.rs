@@ -18,7 +18,7 @@ mod stream;
 mod subgroup;
 mod subscribe;
 
-pub(crate) use coding::put_varint;
+pub(crate) use coding::{put_varint, varint_len};
 pub use control::{ControlDecoder, MAX_MESSAGE_LEN, encode_control};
 pub use datagram::{decode_datagram, encode_datagram};
 pub use extension::Pairs;
