@@ -110,20 +110,15 @@ pub struct NamespacePrefix(Arc<[Bytes]>);
 impl NamespacePrefix {
     /// A prefix of these fields, checked against the limits.
     pub fn new(fields: impl IntoIterator<Item = impl Into<Bytes>>) -> Result<Self, NameError> {
-        let mut kept = Vec::new();
-        let mut len = 0;
-        for field in fields {
-            if kept.len() == MAX_NAMESPACE_FIELDS {
-                return Err(NameError::TooManyFields);
-            }
-            let field = field.into();
-            len += field.len();
-            kept.push(field);
+        let fields = fields.into_iter().take(MAX_NAMESPACE_FIELDS + 1);
+        let prefix = Self(fields.map(Into::into).collect());
+        if prefix.fields().len() > MAX_NAMESPACE_FIELDS {
+            return Err(NameError::TooManyFields);
         }
-        if len > MAX_FULL_TRACK_NAME_LEN {
-            return Err(NameError::TooLong(len));
+        match prefix.byte_len() {
+            0..=MAX_FULL_TRACK_NAME_LEN => Ok(prefix),
+            len => Err(NameError::TooLong(len)),
         }
-        Ok(Self(kept.into()))
     }
 
     /// The fields in order.

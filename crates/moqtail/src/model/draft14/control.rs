@@ -1,6 +1,6 @@
 //! The control stream: frames (draft-14 §9) and which value stands in which.
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 
 use super::DecodeOptions;
 use super::coding::{Reader, Stop, Wire, Writer, all_or_nothing, invalid};
@@ -70,6 +70,9 @@ pub fn encode_control(message: &ControlMessage, out: &mut BytesMut) -> Result<()
     })
 }
 
+/// Most bytes of memory that a control stream at rest keeps for its next message; most messages are far smaller.
+const KEPT: usize = 512;
+
 /// Takes control messages out of the bytes of the control stream, however these are split (draft-14 §9).
 ///
 /// Push what was read, then call [`next`](Self::next) until it gives `None`; then less than one message, at most
@@ -77,7 +80,9 @@ pub fn encode_control(message: &ControlMessage, out: &mut BytesMut) -> Result<()
 #[derive(Debug, Default)]
 pub struct ControlDecoder {
     options: DecodeOptions,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
+    /// So many of `bytes` are messages that were given.
+    taken: usize,
     failed: Option<DecodeError>,
 }
 
@@ -109,21 +114,32 @@ impl ControlDecoder {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        match decode_frame(&self.bytes, self.options) {
+        let bytes = self.bytes.get(self.taken..).unwrap_or_default();
+        match decode_frame(bytes, self.options) {
             Ok((message, len)) => {
-                self.bytes.advance(len);
-                if self.bytes.is_empty() {
-                    // A session that is at rest keeps no memory of its largest message.
-                    self.bytes = BytesMut::new();
+                self.taken += len;
+                if self.taken == self.bytes.len() {
+                    self.forget_taken();
                 }
                 Ok(Some(message))
             }
-            Err(Stop::Short { .. }) => Ok(None),
+            Err(Stop::Short { .. }) => {
+                self.forget_taken();
+                Ok(None)
+            }
             Err(Stop::Invalid(error)) => {
-                self.bytes = BytesMut::new();
+                self.bytes = Vec::new();
                 self.failed = Some(error.clone());
                 Err(error)
             }
+        }
+    }
+
+    fn forget_taken(&mut self) {
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
         }
     }
 }
@@ -220,6 +236,21 @@ mod tests {
             (short.kind, short.field, short.offset),
             (DecodeErrorKind::UnexpectedEnd, "Request ID", 3)
         );
+    }
+
+    #[test]
+    fn a_control_stream_at_rest_keeps_no_memory_of_its_largest_message() {
+        let mut decoder = ControlDecoder::default();
+        for len in [8000, 1] {
+            let new_session_uri = "x".repeat(len);
+            let message = ControlMessage::Goaway(Goaway { new_session_uri });
+            let mut out = BytesMut::new();
+            encode_control(&message, &mut out).unwrap();
+            decoder.push(&out);
+            assert_eq!(decoder.next(), Ok(Some(message)));
+            let kept = decoder.bytes.capacity();
+            assert!(kept <= KEPT && decoder.bytes.is_empty(), "{kept}");
+        }
     }
 
     /// The first error is final.

@@ -1,6 +1,6 @@
 //! Values that several messages share: numbers, flags, locations, names, reasons and codes.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use super::coding::{Reader, Stop, Wire, Writer, invalid, owned};
 use crate::model::{
@@ -213,7 +213,7 @@ impl Wire for Filter {
 
 /// A tuple that was read: how many fields it has, and where the first one begins.
 struct Tuple {
-    count: u64,
+    count: usize,
     begin: usize,
 }
 
@@ -222,9 +222,9 @@ impl Tuple {
     fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, Stop> {
         let offset = r.offset();
         let fault = |error| invalid(field, offset, DecodeErrorKind::Name(error));
-        let count = r.varint(field)?;
+        let count = usize::try_from(r.varint(field)?).unwrap_or(usize::MAX);
         // draft-14 §2.4.1
-        if count > MAX_NAMESPACE_FIELDS as u64 {
+        if count > MAX_NAMESPACE_FIELDS {
             return Err(fault(NameError::TooManyFields));
         }
         let begin = r.consumed();
@@ -242,8 +242,11 @@ impl Tuple {
     /// The fields, cut out of a copy of the bytes since `begin`.
     fn fields(&self, copy: &Bytes) -> Result<NamespacePrefix, NameError> {
         let mut fields = Reader::new(copy, 0);
-        let next_field = || Some(copy.slice_ref(fields.sized("", usize::MAX).ok()?));
-        NamespacePrefix::new(std::iter::from_fn(next_field).take(self.count as usize))
+        // Their number is known, so that they are put where they stay.
+        NamespacePrefix::new((0..self.count).map(|_| {
+            let field = fields.sized("Track Namespace", usize::MAX);
+            field.map_or_else(|_| Bytes::new(), |field| copy.slice_ref(field))
+        }))
     }
 }
 
@@ -304,9 +307,9 @@ impl Wire for FullTrackName {
         let fault = |error| invalid("Track Name", offset, DecodeErrorKind::Name(error));
         let len = r.sized("Track Name", usize::MAX)?.len();
         // One copy for the name and all fields.
-        let copy = owned(r.since(tuple.begin));
-        let namespace = tuple.fields(&copy).and_then(TrackNamespace::try_from);
-        let name = copy.slice(copy.len() - len..);
+        let mut name = owned(r.since(tuple.begin));
+        let namespace = tuple.fields(&name).and_then(TrackNamespace::try_from);
+        name.advance(name.len() - len);
         // draft-14 §2.4.1
         Self::new(namespace.map_err(fault)?, name).map_err(fault)
     }
