@@ -206,7 +206,9 @@ over_both_carriers! {
         for object in 0..UNREAD {
             relay.datagram(&data::datagram(ALIAS, 0, object as u64, b"unread")).await?;
         }
-        assert_eq!(relay.reaction(1).await?, None);
+        for id in [1, 3, 5] {
+            assert_eq!(relay.reaction(id).await?, None);
+        }
         assert_eq!(client.blame(), None);
         // Dropped, the rest of the streams is finished.
         streams.shutdown().await;
@@ -216,7 +218,8 @@ over_both_carriers! {
             object.unwrap();
             taken += 1;
         }
-        assert_eq!(taken, KEPT);
+        // Datagrams that were late found room again.
+        assert!((KEPT..UNREAD).contains(&taken), "{taken}");
         Ok(())
     }
 }
