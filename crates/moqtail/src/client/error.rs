@@ -1,9 +1,9 @@
 //! Why a client cannot do what it was asked for.
 
 use crate::{
-    model::{PublishNamespaceErrorCode, SessionCode},
+    model::{DecodeError, PublishNamespaceErrorCode, SessionCode},
     session::CallError,
-    transport::{self, CloseReason},
+    transport::{self, CloseReason, StreamError},
 };
 
 /// Why there is no session.
@@ -53,4 +53,48 @@ pub enum PublishError {
     /// The session ended before an answer came.
     #[error("the session ended before an answer came")]
     SessionEnded,
+}
+
+/// Why a subgroup cannot be read on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The publisher ended the stream early, or the connection is gone, between two objects. Objects not yet read are lost
+    /// with this stream.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The same inside an object, which is lost, too.
+    #[error("object {object} broke off after {received} of {len} bytes: {cause}")]
+    Partial {
+        /// Object ID.
+        object: u64,
+        /// Bytes of its payload that arrived.
+        received: u64,
+        /// Payload length of the object.
+        len: u64,
+        /// How the stream ended.
+        cause: StreamError,
+    },
+    /// The bytes are not draft 14. The session is being closed for it.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// The object is larger than [`super::ClientLimits::max_object_len`] and was asked for as a whole.
+    #[error(
+        "object of {len} bytes is over the limit of {max} bytes; raise max_object_len, or read it in pieces"
+    )]
+    TooLarge {
+        /// Payload length of the object.
+        len: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The objects of this session that are not complete would hold more than [`super::ClientLimits::max_gathered`]; this
+    /// one is given up.
+    #[error(
+        "incomplete objects hold {max} bytes and no more; raise max_gathered, or read large objects in pieces"
+    )]
+    TooMuchAtOnce {
+        /// The limit, in bytes.
+        max: u64,
+    },
 }

@@ -8,9 +8,10 @@ pub struct ClientLimits {
     /// with CANCELLED and further datagrams dropped. Default 1024, which is what the transport lets a peer open.
     pub max_unread: usize,
     /// Bytes of incomplete objects that are held at once for all streams of the session; a stream that brings more fails
-    /// its read. Default 256 MiB.
+    /// its read. Objects that are read in pieces hold nothing. Default 256 MiB.
     pub max_gathered: u64,
-    /// Largest object that is handed out whole, in bytes; a larger one fails its read. Default 64 MiB.
+    /// Largest object that is handed out whole, in bytes; asking for a larger one fails, reading it in pieces
+    /// ([`super::SubgroupReader::open_object`]) does not. Default 64 MiB.
     pub max_object_len: u64,
 }
 

@@ -17,11 +17,11 @@ mod subscription;
 
 pub use broadcast::{Broadcast, TrackError, TrackOptions};
 pub use config::ClientConfig;
-pub use error::{ConnectError, PublishError};
+pub use error::{ConnectError, PublishError, ReadError};
 pub use limits::ClientLimits;
 pub use object::Object;
 pub use publication::Publication;
-pub use reader::{ReadError, SubgroupReader};
+pub use reader::{ObjectReader, SubgroupReader};
 pub use session::Client;
 pub use subscription::{
     Incoming, Objects, SubscribeError, SubscribeOptions, Subscription, SubscriptionEnd,

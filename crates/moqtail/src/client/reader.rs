@@ -4,11 +4,11 @@ use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Object, gather::Part};
+use super::{Object, ReadError, gather::Part};
 use crate::{
     model::{
-        DatagramBody, DecodeError, ObjectDatagram, ObjectHeader, ObjectItem, ObjectLimits,
-        SubgroupDecoder, SubgroupHeader, SubgroupId,
+        DatagramBody, DecodeError, Location, ObjectDatagram, ObjectHeader, ObjectItem,
+        ObjectLimits, SubgroupDecoder, SubgroupHeader, SubgroupId,
     },
     peer::PeerHandle,
     transport::{RecvStream, StreamError},
@@ -17,38 +17,8 @@ use crate::{
 /// Most bytes taken from the transport at once.
 const READ: usize = 256 * 1024;
 
-/// Why a subgroup cannot be read on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The publisher ended the stream early, or the connection is gone. Objects not yet read are lost with this stream.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// The bytes are not draft 14. The session is being closed for it.
-    #[error(transparent)]
-    Malformed(#[from] DecodeError),
-    /// The object is larger than [`super::ClientLimits::max_object_len`]; the stream is stopped.
-    #[error(
-        "object of {len} bytes is over the limit of {max} bytes; raise max_object_len to take it"
-    )]
-    TooLarge {
-        /// Payload length of the object.
-        len: u64,
-        /// The limit.
-        max: u64,
-    },
-    /// The objects of this session that are not complete would hold more than
-    /// [`super::ClientLimits::max_gathered`]; this one is given up, and the stream is stopped.
-    #[error(
-        "incomplete objects hold {max} bytes and no more; raise max_gathered to take more at once"
-    )]
-    TooMuchAtOnce {
-        /// The limit, in bytes.
-        max: u64,
-    },
-}
-
-/// Objects of one subgroup, in order. Dropping it stops the stream with CANCELLED.
+/// Objects of one subgroup, in order: whole ([`SubgroupReader::next_object`]) or in pieces
+/// ([`SubgroupReader::open_object`]). Dropping it stops the stream with CANCELLED.
 pub struct SubgroupReader {
     header: SubgroupHeader,
     /// `None` until the first object of a stream whose Subgroup ID is its first Object ID.
@@ -59,10 +29,46 @@ pub struct SubgroupReader {
     stream: Box<dyn RecvStream>,
     peer: PeerHandle,
     max_object_len: u64,
-    partial: Option<(ObjectHeader, BytesMut)>,
-    whole: Option<Bytes>,
-    /// What they hold.
+    current: Option<Current>,
+    /// What is gathered of it.
     held: Part,
+}
+
+/// The object that the stream is in.
+struct Current {
+    header: ObjectHeader,
+    /// Bytes of its payload that were read.
+    received: u64,
+    /// Payload for [`SubgroupReader::next_object`]; `None`: the object is read in pieces, and what nobody takes of it is
+    /// passed over.
+    gathered: Option<Gathered>,
+}
+
+/// Payload put together; the only piece of one is not copied.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Gathered {
+    fn push(&mut self, piece: Bytes) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = piece;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&piece);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self.all.is_empty() {
+            true => self.first,
+            false => self.all.freeze(),
+        }
+    }
 }
 
 impl SubgroupReader {
@@ -87,8 +93,7 @@ impl SubgroupReader {
             stream,
             peer,
             max_object_len,
-            partial: None,
-            whole: None,
+            current: None,
             held,
         }
     }
@@ -108,62 +113,147 @@ impl SubgroupReader {
         self.subgroup
     }
 
-    /// The next object, or `None` when the publisher finished the subgroup.
+    /// The next object, or `None` when the publisher finished the subgroup. An object that was opened and not read to its
+    /// end is passed over.
     ///
     /// Cancel safe: dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`ReadError`]. After [`ReadError::TooLarge`] and [`ReadError::TooMuchAtOnce`] the next call goes on behind that
+    /// object, after others there is nothing more.
     pub async fn next_object(&mut self) -> Result<Option<Object>, ReadError> {
-        loop {
-            if let Some(object) = self.decode()? {
-                return Ok(Some(object));
-            }
-            match poll_fn(|cx| self.stream.poll_read(cx, READ)).await? {
-                Some(bytes) => self.unread = bytes,
-                None => {
-                    // draft-14 §10.4: a FIN inside an object is a violation.
-                    if let Err(error) = self.decoder.finish() {
-                        return Err(self.malformed(error));
+        while let Some(item) = self.item().await? {
+            match item {
+                ObjectItem::Header { header, .. } => {
+                    let (len, max) = (header.payload_len, self.max_object_len);
+                    let gathered = (len <= max).then(Gathered::default);
+                    self.begin(header, gathered);
+                    if len > max {
+                        return Err(ReadError::TooLarge { len, max });
                     }
-                    return Ok(None);
                 }
+                ObjectItem::Payload(piece) => self.gather(piece)?,
+                ObjectItem::End => {
+                    self.held.clear();
+                    if let Some(Current {
+                        header,
+                        gathered: Some(gathered),
+                        ..
+                    }) = self.current.take()
+                    {
+                        return Ok(Some(self.object(header, gathered.into_bytes())));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next object as soon as its header is there, or `None` when the publisher finished the subgroup; its payload is
+    /// read from the [`ObjectReader`]. An object that was opened before and not read to its end is passed over.
+    ///
+    /// This is for objects that are large, or that should be looked at before they are complete: nothing is gathered, the
+    /// limits for what is ([`ClientLimits`](super::ClientLimits)) do not apply, and what is not taken waits at the sender.
+    ///
+    /// Cancel safe: dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`ReadError::Stream`], [`ReadError::Partial`] and [`ReadError::Malformed`]; after one there is nothing more.
+    pub async fn open_object(&mut self) -> Result<Option<ObjectReader<'_>>, ReadError> {
+        // What a call of `next_object` that was dropped had of its object comes first.
+        while self.gathered().is_none() {
+            match self.item().await? {
+                Some(ObjectItem::Header { header, .. }) => {
+                    self.begin(header, Some(Gathered::default()));
+                }
+                Some(ObjectItem::Payload(_)) => {}
+                Some(ObjectItem::End) => self.current = None,
+                None => return Ok(None),
+            }
+        }
+        self.held.clear();
+        let opened = self.current.as_mut().and_then(|current| {
+            let gathered = current.gathered.take()?;
+            Some((current.header.clone(), gathered.into_bytes()))
+        });
+        Ok(opened.map(|(header, first)| ObjectReader {
+            header,
+            first,
+            received: 0,
+            ended: false,
+            subgroup: self,
+        }))
+    }
+
+    fn begin(&mut self, header: ObjectHeader, gathered: Option<Gathered>) {
+        self.subgroup.get_or_insert(header.object);
+        self.current = Some(Current {
+            header,
+            received: 0,
+            gathered,
+        });
+    }
+
+    /// Puts a piece to the others, if the object is to be whole.
+    fn gather(&mut self, piece: Bytes) -> Result<(), ReadError> {
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
+        let Some(gathered) = &mut current.gathered else {
+            return Ok(());
+        };
+        if piece.len() as u64 != current.header.payload_len
+            && let Err(max) = self.held.add(piece.len())
+        {
+            current.gathered = None;
+            self.held.clear();
+            return Err(ReadError::TooMuchAtOnce { max });
+        }
+        gathered.push(piece);
+        Ok(())
+    }
+
+    fn gathered(&mut self) -> Option<&mut Gathered> {
+        self.current.as_mut()?.gathered.as_mut()
+    }
+
+    /// The next step through the stream; `None`: it ended between two objects. Cancel safe.
+    async fn item(&mut self) -> Result<Option<ObjectItem<ObjectHeader>>, ReadError> {
+        loop {
+            match self.decoder.decode(&mut self.unread) {
+                Ok(None) => {}
+                Ok(Some(item)) => {
+                    if let (ObjectItem::Payload(piece), Some(current)) = (&item, &mut self.current)
+                    {
+                        current.received += piece.len() as u64;
+                    }
+                    return Ok(Some(item));
+                }
+                Err(error) => return Err(self.malformed(error)),
+            }
+            match poll_fn(|cx| self.stream.poll_read(cx, READ)).await {
+                Ok(Some(bytes)) => self.unread = bytes,
+                Ok(None) => {
+                    // draft-14 §10.4: a FIN inside an object is a violation.
+                    return match self.decoder.finish() {
+                        Ok(()) => Ok(None),
+                        Err(error) => Err(self.malformed(error)),
+                    };
+                }
+                Err(cause) => return Err(self.broken_off(cause)),
             }
         }
     }
 
-    fn decode(&mut self) -> Result<Option<Object>, ReadError> {
-        loop {
-            match self.decoder.decode(&mut self.unread) {
-                Ok(None) => return Ok(None),
-                Ok(Some(ObjectItem::Header { header, .. })) => {
-                    if header.payload_len > self.max_object_len {
-                        let (len, max) = (header.payload_len, self.max_object_len);
-                        return Err(ReadError::TooLarge { len, max });
-                    }
-                    self.subgroup.get_or_insert(header.object);
-                    self.partial = Some((header, BytesMut::new()));
-                    self.whole = None;
-                }
-                Ok(Some(ObjectItem::Payload(bytes))) => {
-                    if let Some((header, gathered)) = &mut self.partial {
-                        if gathered.is_empty() && bytes.len() as u64 == header.payload_len {
-                            self.whole = Some(bytes);
-                        } else if let Err(max) = self.held.add(bytes.len()) {
-                            self.partial = None;
-                            self.held.clear();
-                            return Err(ReadError::TooMuchAtOnce { max });
-                        } else {
-                            gathered.extend_from_slice(&bytes);
-                        }
-                    }
-                }
-                Ok(Some(ObjectItem::End)) => {
-                    self.held.clear();
-                    if let Some((header, gathered)) = self.partial.take() {
-                        let payload = self.whole.take().unwrap_or_else(|| gathered.freeze());
-                        return Ok(Some(self.object(header, payload)));
-                    }
-                }
-                Err(error) => return Err(self.malformed(error)),
-            }
+    fn broken_off(&self, cause: StreamError) -> ReadError {
+        match &self.current {
+            None => cause.into(),
+            Some(current) => ReadError::Partial {
+                object: current.header.object,
+                received: current.received,
+                len: current.header.payload_len,
+                cause,
+            },
         }
     }
 
@@ -194,6 +284,77 @@ impl std::fmt::Debug for SubgroupReader {
     }
 }
 
+/// An object whose payload is read in pieces, from [`SubgroupReader::open_object`]. Dropping it before its end leaves the
+/// subgroup usable: the rest of the object is passed over.
+///
+/// ```no_run
+/// # use moqtail::client::{ReadError, SubgroupReader};
+/// # async fn example(mut subgroup: SubgroupReader) -> Result<(), ReadError> {
+/// while let Some(mut object) = subgroup.open_object().await? {
+///     println!("object {} of {} bytes", object.location(), object.header().payload_len);
+///     while let Some(piece) = object.chunk().await? {
+///         println!("{} bytes, {} so far", piece.len(), object.received());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ObjectReader<'a> {
+    header: ObjectHeader,
+    /// What was gathered before the object was opened.
+    first: Bytes,
+    received: u64,
+    ended: bool,
+    subgroup: &'a mut SubgroupReader,
+}
+
+impl ObjectReader<'_> {
+    /// Object ID, extension headers, status and length of the payload.
+    pub fn header(&self) -> &ObjectHeader {
+        &self.header
+    }
+
+    /// Group and Object ID.
+    pub fn location(&self) -> Location {
+        Location::new(self.subgroup.group(), self.header.object)
+    }
+
+    /// Bytes of the payload that [`ObjectReader::chunk`] gave so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The next piece of the payload as the transport has it, never empty and never copied; `None` at the end of the
+    /// object. Nothing is read ahead: as long as no piece is asked for, the stream's flow control holds its sender back.
+    ///
+    /// Cancel safe: dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`ReadError::Partial`] when the publisher gives the object up or the connection is lost: the pieces given so far are
+    /// all there is. [`ReadError::Malformed`] when the stream ends in the middle without a reset.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let piece = match std::mem::take(&mut self.first) {
+            none if none.is_empty() => self.read().await?,
+            first => Some(first),
+        };
+        self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Ok(piece)
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if self.ended {
+            return Ok(None);
+        }
+        if let Some(ObjectItem::Payload(piece)) = self.subgroup.item().await? {
+            return Ok(Some(piece));
+        }
+        self.ended = true;
+        self.subgroup.current = None;
+        Ok(None)
+    }
+}
+
 impl From<ObjectDatagram> for Object {
     fn from(datagram: ObjectDatagram) -> Self {
         let (status, payload) = match datagram.body {
@@ -212,3 +373,6 @@ impl From<ObjectDatagram> for Object {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod joining;
 mod lifecycle;
 mod objects;
 mod patience;
+mod pieces;
 mod raw;
 mod readers;
 mod world;

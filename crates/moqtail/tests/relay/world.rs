@@ -171,7 +171,13 @@ impl Reader {
             let next = soon("an object", self.objects.next()).await;
             match next.expect("the subscription goes on") {
                 Ok(object) => return object,
-                Err(ReadError::Stream(StreamError::Reset(_))) => {}
+                Err(
+                    ReadError::Stream(StreamError::Reset(_))
+                    | ReadError::Partial {
+                        cause: StreamError::Reset(_),
+                        ..
+                    },
+                ) => {}
                 Err(error) => panic!("{error}"),
             }
         }
