@@ -32,6 +32,10 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(6);
 
+/// Streams that a narrow link holds, and bytes unread on each.
+const NARROW_STREAMS: u32 = 16;
+const NARROW_WINDOW: u32 = 64 << 10;
+
 /// A session that lasted no longer than this is not followed by the next one at once.
 const SHORT_SESSION: Duration = Duration::from_secs(2);
 
@@ -49,6 +53,7 @@ pub(crate) struct Link {
     options: ClientOptions,
     wait: bool,
     quiet: bool,
+    narrow: bool,
     current: Mutex<Current>,
 }
 
@@ -102,6 +107,7 @@ impl Link {
             options,
             wait,
             quiet: false,
+            narrow: false,
             current: Mutex::default(),
         })
     }
@@ -110,6 +116,15 @@ impl Link {
     pub(crate) fn quiet(self) -> Self {
         Self {
             quiet: true,
+            ..self
+        }
+    }
+
+    /// The same with a transport that takes about a megabyte ahead of its reader and not hundreds, so that a reader who is
+    /// slow is slow to the relay, too.
+    pub(crate) fn narrow(self) -> Self {
+        Self {
+            narrow: true,
             ..self
         }
     }
@@ -184,6 +199,11 @@ impl Link {
         config.tolerances = Tolerance::all(self.options.tolerate.as_deref());
         if let Some(congestion) = self.options.congestion {
             config.transport.congestion = congestion.into();
+        }
+        if self.narrow {
+            config.transport.stream_window = NARROW_WINDOW;
+            config.transport.initial_incoming_uni = NARROW_STREAMS;
+            config.peer.publisher_streams = NARROW_STREAMS;
         }
         config.transport.keep_alive = KEEP_ALIVE;
         config.transport.idle_timeout = IDLE;

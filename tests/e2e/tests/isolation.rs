@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use moqtail::client::{Incoming, SubscriptionEnd};
 use moqtail::model::PublishDoneCode;
-use moqtail_e2e::{Carrier, Host, Steady, Usage, memory_bound, soon, subscribe};
+use moqtail_e2e::{Carrier, Host, Process, Relay, Steady, Usage, memory_bound, soon, subscribe};
+use serde_json::Value;
 use tokio::{
     task::JoinSet,
     time::{Instant, interval},
@@ -98,4 +99,53 @@ async fn fifty_readers_do_not_notice_bad_ones_over_quic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_readers_do_not_notice_bad_ones_over_webtransport() {
     isolation(Carrier::Web).await;
+}
+
+/// As fast as the slowest healthy reader takes it, with a reader that never reads, one that reads a tenth and one that
+/// comes and goes: the others lose nothing, and those who are too slow are told so.
+fn saturated(url: fn(&Relay) -> String) {
+    const READERS: u64 = 8;
+    let relay = Relay::start();
+    let pid = relay.process().id();
+    let load = format!(
+        "-n {READERS} --stalled 1 --slow 1 --churning 1 --saturate --size 10000 --objects-per-group 30 \
+         --duration 20s --json --relay-pid {pid}"
+    );
+    let url = url(&relay);
+    let bench = Process::moqtail(["bench", &url].into_iter().chain(load.split_whitespace()));
+    let finished = bench.finish();
+    assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+    let result: Value = serde_json::from_str(&finished.stdout_text()).unwrap();
+    println!("{result}");
+    let delivery = &result["delivery"];
+    for none in ["lost", "duplicates", "reset_streams"] {
+        assert_eq!(delivery[none], 0, "{none}");
+    }
+    assert_eq!(delivery["ended_early"], Value::Object(Default::default()));
+    let peak = result["relay"]["peak_resident_bytes"].as_u64().unwrap();
+    // At full load all of it is in use, and more is resident than counts: three tenths at most.
+    assert!(peak < memory_bound(1 + READERS) * 13 / 10, "{peak} bytes");
+    for behaviour in ["stalled", "slow"] {
+        let ended = result["misbehaving"][behaviour]["ended"]
+            .as_object()
+            .unwrap();
+        assert!(!ended.is_empty(), "{behaviour}");
+        for reason in ended.keys() {
+            assert!(
+                reason.starts_with("TOO_FAR_BEHIND"),
+                "{behaviour}: {reason}"
+            );
+        }
+    }
+    assert!(result["misbehaving"]["churning"]["joined"].as_u64() > Some(100));
+}
+
+#[test]
+fn healthy_readers_do_not_notice_bad_ones_at_full_load_over_quic() {
+    saturated(Relay::quic);
+}
+
+#[test]
+fn healthy_readers_do_not_notice_bad_ones_at_full_load_over_webtransport() {
+    saturated(Relay::web);
 }

@@ -1,18 +1,22 @@
 //! The subscribing end: many subscribers, each with a connection of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use moqtail::{
-    client::{Client, Objects, SubscribeOptions, SubscriptionEnd},
-    model::PublishDoneCode,
-};
+use moqtail::client::{Client, SubscribeOptions, Subscription};
 use tokio::task::JoinSet;
 
-use super::{plan::Plan, run::Run, stamp::Stamp, tally::Tally};
+use super::{
+    behaviour::Behaviour,
+    odd::{Odd, Sight},
+    plan::Plan,
+    run::Run,
+    taking::Taking,
+    tally::Tally,
+};
 use crate::{
     args::ClientOptions,
-    errors::{CliError, plain},
+    errors::CliError,
     link::Link,
     subscribe::{Asker, NotSubscribed},
 };
@@ -25,9 +29,19 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Subscribers that have their subscription.
 pub(super) struct Crowd {
-    tasks: JoinSet<Tally>,
+    healthy: JoinSet<Tally>,
+    odd: JoinSet<(Behaviour, Sight)>,
     /// Held, so that the sessions stay open.
     clients: Vec<Client>,
+}
+
+/// What a crowd saw.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Of each healthy subscriber.
+    pub(super) tallies: Vec<Tally>,
+    /// Of those that behave badly, by how.
+    pub(super) odd: BTreeMap<Behaviour, Sight>,
 }
 
 impl Crowd {
@@ -38,44 +52,64 @@ impl Crowd {
         plan: &Plan,
         run: &Arc<Run>,
     ) -> Result<Self, CliError> {
-        let one = |quiet: bool| async move {
-            let link = Link::new(url, trust.clone(), !plan.publishes())?;
-            let link = if quiet { link.quiet() } else { link };
+        let one = |number: usize, behaviour: Option<Behaviour>| async move {
+            let mut link = Link::new(url, trust.clone(), !plan.publishes())?;
+            if number > 0 {
+                // Others would only say the same.
+                link = link.quiet();
+            }
+            if matches!(behaviour, Some(Behaviour::Stalled | Behaviour::Slow)) {
+                link = link.narrow();
+            }
             let client = link.connect().await?;
             let subscribed = Asker::new(&link, true)
                 .subscribe(&client, &plan.track, SubscribeOptions::default())
                 .await;
             match subscribed {
-                Ok(subscription) => Ok((client, subscription.into_objects())),
+                Ok(subscription) => Ok((behaviour, client, subscription)),
                 Err(NotSubscribed::Failed(error)) => Err(error),
                 Err(NotSubscribed::SessionEnded) => {
                     Err(link.session_ended(&client.closed().await, client.blame()))
                 }
             }
         };
-        let subscribers: Vec<(Client, Objects)> = stream::iter(0..plan.subscribers)
-            // Others would only say the same.
-            .map(|number| one(number > 0))
-            .buffer_unordered(CONNECTING)
-            .try_collect()
-            .await?;
-        let mut tasks = JoinSet::new();
-        let mut clients = Vec::new();
-        for (number, (client, objects)) in subscribers.into_iter().enumerate() {
-            clients.push(client);
-            tasks.spawn(count(number, objects, run.clone()));
+        let subscribers: Vec<(Option<Behaviour>, Client, Subscription)> =
+            stream::iter(plan.behaviours().enumerate())
+                .map(|(number, behaviour)| one(number, behaviour))
+                .buffer_unordered(CONNECTING)
+                .try_collect()
+                .await?;
+        let mut crowd = Self {
+            healthy: JoinSet::new(),
+            odd: JoinSet::new(),
+            clients: Vec::new(),
+        };
+        for (behaviour, client, subscription) in subscribers {
+            if let Some(behaviour) = behaviour {
+                let odd = Odd {
+                    behaviour,
+                    client: client.clone(),
+                    track: plan.track.clone(),
+                    run: run.clone(),
+                };
+                crowd.odd.spawn(odd.behave(subscription));
+            } else {
+                let taking = Taking::new(crowd.healthy.len(), run.clone());
+                crowd.healthy.spawn(taking.take(subscription));
+            }
+            crowd.clients.push(client);
         }
-        Ok(Self { tasks, clients })
+        Ok(crowd)
     }
 
-    /// Takes what is still to come and gives what each subscriber counted. `run` has ended.
-    pub(super) async fn finish(mut self, run: &Run) -> Vec<Tally> {
-        let mut tallies = Vec::new();
+    /// Takes what is still to come and gives what everybody saw. `run` has ended.
+    pub(super) async fn finish(mut self, run: &Run) -> Seen {
+        let mut seen = Seen::default();
         let mut total = run.total();
         loop {
             tokio::select! {
-                joined = self.tasks.join_next() => match joined {
-                    Some(Ok(tally)) => tallies.push(tally),
+                joined = self.healthy.join_next() => match joined {
+                    Some(Ok(tally)) => seen.tallies.push(tally),
                     Some(Err(error)) => tracing::error!(%error, "a subscriber failed"),
                     None => break,
                 },
@@ -88,6 +122,13 @@ impl Crowd {
                 }
             }
         }
+        run.stop.send_replace(true);
+        while let Some(joined) = self.odd.join_next().await {
+            match joined {
+                Ok((behaviour, sight)) => seen.odd.entry(behaviour).or_default().add(sight),
+                Err(error) => tracing::error!(%error, "a subscriber failed"),
+            }
+        }
         let leaving = self
             .clients
             .iter()
@@ -96,61 +137,7 @@ impl Crowd {
             .buffer_unordered(self.clients.len().max(1))
             .collect::<Vec<()>>()
             .await;
-        tallies
-    }
-}
-
-/// Counts the objects of one subscription until it ends or the run is stopped.
-async fn count(number: usize, mut objects: Objects, run: Arc<Run>) -> Tally {
-    let mut tally = Tally::new();
-    let mut interval = None;
-    let mut taken = 0;
-    let mut stop = std::pin::pin!(run.stopped());
-    loop {
-        let object = tokio::select! {
-            biased;
-            object = objects.next() => object,
-            () = &mut stop => {
-                run.left(number);
-                return tally;
-            }
-        };
-        let object = match object {
-            Some(Ok(object)) => object,
-            Some(Err(error)) => {
-                tracing::debug!(number, %error, "a stream ended early");
-                tally.resets += 1;
-                continue;
-            }
-            None => break,
-        };
-        let now = run.clock.now();
-        let Some(stamp) = Stamp::read(&object.payload) else {
-            continue;
-        };
-        let interval = *interval.get_or_insert_with(|| run.begin(stamp.sent));
-        if interval.holds(stamp.sent) {
-            tally.received(stamp, object.payload.len(), now);
-        }
-        taken += 1;
-        run.took(number, taken);
-    }
-    run.left(number);
-    tally.ended = early(objects.subscription().end());
-    tally
-}
-
-/// How a subscription ended, unless with its track.
-fn early(end: Option<SubscriptionEnd>) -> Option<String> {
-    match end {
-        Some(SubscriptionEnd::Done {
-            status: PublishDoneCode::TRACK_ENDED,
-            ..
-        }) => None,
-        Some(SubscriptionEnd::Done { status, reason }) => {
-            Some(plain(format_args!("{status}, {reason}")))
-        }
-        Some(_) | None => Some("the session ended".to_owned()),
+        seen
     }
 }
 
@@ -161,12 +148,12 @@ pub(super) async fn stop_soon(run: &Run) {
 }
 
 /// The failure to tell when subscriptions ended before their track.
-pub(super) fn cut(tallies: &[Tally]) -> Option<CliError> {
-    let mut reasons = tallies.iter().filter_map(|tally| tally.ended.as_ref());
+pub(super) fn cut(seen: &Seen) -> Option<CliError> {
+    let mut reasons = seen.tallies.iter().filter_map(|tally| tally.ended.as_ref());
     let reason = reasons.next()?.clone();
     Some(CliError::BenchCut {
         ended: 1 + reasons.count(),
-        subscribers: tallies.len(),
+        subscribers: seen.tallies.len(),
         reason,
     })
 }

@@ -8,7 +8,8 @@ const FULL: f64 = 0.9;
 /// Share of the machine above which everything on it waits for processors.
 const CROWDED: f64 = 0.95;
 
-/// Most milliseconds that a publisher may be behind its schedule, at the 99th percentile. Timers alone take one or two.
+/// Most milliseconds that a publisher may be behind its schedule, at the 99th percentile, and timers at the 90th. A timer
+/// of a program with nothing else to do takes one or two.
 const LATE: f64 = 10.0;
 
 /// What held the load back other than the relay.
@@ -41,7 +42,7 @@ pub(super) fn limit(
     if crowded && own > cores / 2.0 {
         return Some((
             Limit::Generator,
-            format!("it used {own:.1} of {cores} processors, and all were busy"),
+            format!("it used {own:.1} of {cores} processors, and all of the machine were busy"),
         ));
     }
     if let Some(late) = late.filter(|late| late.quantile(0.99) > LATE) {
@@ -53,10 +54,20 @@ pub(super) fn limit(
             ),
         ));
     }
-    crowded.then(|| {
-        (
+    if crowded {
+        return Some((
             Limit::Machine,
-            format!("all {cores} processors were busy, {own:.1} of them with making the load"),
+            format!("all its processors were busy, {own:.1} of them with making the load"),
+        ));
+    }
+    // A container may have less than the processors it sees.
+    (measured.timers_late > LATE).then(|| {
+        (
+            Limit::Generator,
+            format!(
+                "it was kept from running for up to {:.0} ms at a time",
+                measured.timers_late
+            ),
         )
     })
 }
@@ -77,6 +88,7 @@ mod tests {
             }),
             relay: None,
             busy: Some(busy),
+            timers_late: 1.5,
         }
     }
 
@@ -105,6 +117,15 @@ mod tests {
         let (found, reason) = limit(&measured(100, 0.1), Some(&late(40)), 2).unwrap();
         assert_eq!(found, Limit::Generator);
         assert!(reason.contains("40 ms"), "{reason}");
+    }
+
+    #[test]
+    fn a_generator_that_is_kept_from_running_is_the_limit() {
+        let mut held = measured(300, 0.4);
+        held.timers_late = 60.0;
+        let (found, reason) = limit(&held, None, 2).unwrap();
+        assert_eq!(found, Limit::Generator);
+        assert!(reason.contains("60 ms"), "{reason}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     run::Run,
+    times::Times,
     usage::{Machine, Process},
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Measured {
     pub(super) relay: Option<Used>,
     /// Share of the machine that was busy, 0 to 1.
     pub(super) busy: Option<f64>,
+    /// Milliseconds that nine of ten timers of this program were late at most.
+    pub(super) timers_late: f64,
 }
 
 /// Measures from the begin of the interval to its end. `None`: the run was stopped before it began.
@@ -41,9 +44,12 @@ pub(super) async fn measure(run: &Run, relay: Option<&Process>) -> Option<Measur
     let machine = Machine::now();
     let mut own = Watched::new(&own_process);
     let mut relay = relay.map(Watched::new);
+    let mut late = Times::new();
     loop {
         let next = run.clock.now() + SAMPLE;
-        run.until(next.min(interval.to)).await;
+        let until = next.min(interval.to);
+        run.until(until).await;
+        late.record(run.clock.now().saturating_sub(until));
         own.sample();
         relay.iter_mut().for_each(Watched::sample);
         if next >= interval.to || run.clock.now() < next {
@@ -55,6 +61,7 @@ pub(super) async fn measure(run: &Run, relay: Option<&Process>) -> Option<Measur
         own: own.used(),
         relay: relay.and_then(|relay| relay.used()),
         busy: machine.and_then(|before| Machine::now()?.busy_since(&before)),
+        timers_late: late.quantile(0.9),
     })
 }
 

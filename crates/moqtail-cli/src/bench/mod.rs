@@ -1,14 +1,17 @@
 //! `moqtail bench`: load for a relay, and what it makes of it.
 
+mod behaviour;
 mod crowd;
 mod limit;
 mod meter;
+mod odd;
 pub(crate) mod options;
 mod plan;
 mod publisher;
 mod report;
 mod run;
 mod stamp;
+mod taking;
 mod tally;
 mod times;
 mod usage;
@@ -108,7 +111,7 @@ async fn load(
             (measured, None)
         }
     };
-    let (tallies, ()) = tokio::join!(
+    let (seen, ()) = tokio::join!(
         async {
             match crowd {
                 Some(crowd) => Some(crowd.finish(run).await),
@@ -117,13 +120,12 @@ async fn load(
         },
         link.leave(GRACE)
     );
-    let tallies = tallies.as_deref();
     let report = measured.map(|measured| {
         let (url, pid) = (link.url(), relay.map(Process::pid));
-        Report::new(plan, url, pid, &measured, published.as_ref(), tallies)
+        Report::new(plan, url, pid, &measured, published.as_ref(), seen.as_ref())
     });
     let nothing = report.as_ref().is_some_and(Report::is_empty);
-    let failure = tallies.and_then(crowd::cut).or_else(|| {
+    let failure = seen.as_ref().and_then(crowd::cut).or_else(|| {
         nothing.then(|| CliError::NothingCame {
             authority: link.authority().to_owned(),
         })

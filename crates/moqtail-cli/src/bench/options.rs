@@ -17,8 +17,27 @@ pub(crate) struct BenchOptions {
     /// Subscribers, each with a connection of its own
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) subscribers: u32,
+    /// Of these, how many never read: the others should not notice
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        conflicts_with = "datagrams"
+    )]
+    pub(crate) stalled: u32,
+    /// Of the subscribers, how many read a tenth of what the others do, and join again when they are cut off for it
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        conflicts_with = "datagrams"
+    )]
+    pub(crate) slow: u32,
+    /// Of the subscribers, how many leave with the first object and join again, up to 100 times a second
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) churning: u32,
     /// Payload of an object in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1200, value_parser = clap::value_parser!(u32).range(16..=16 << 20))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1200, value_parser = clap::value_parser!(u32).range(16..=64 << 20))]
     pub(crate) size: u32,
     /// Objects published in a second; above 1000 several leave together [default: 100]
     #[arg(long, value_name = "N")]
@@ -26,9 +45,9 @@ pub(crate) struct BenchOptions {
     /// As fast as the slowest subscriber takes them, instead of a rate
     #[arg(long, conflicts_with_all = ["rate", "groups_per_second", "datagrams"])]
     pub(crate) saturate: bool,
-    /// With --saturate: objects that may be on their way to the slowest subscriber [default: about 1 MiB of them]
-    #[arg(long, value_name = "N", requires = "saturate", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) window: Option<u32>,
+    /// With --saturate: payload bytes that may be on their way to the slowest subscriber [default: 1 MiB, and 512 streams]
+    #[arg(long, value_name = "BYTES", requires = "saturate", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) window: Option<u64>,
     /// Objects in a group, and so on a stream [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) objects_per_group: Option<u32>,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use moqtail::model::{FullTrackName, TrackNamespace};
 
-use super::options::{BenchOptions, BenchRole};
+use super::{
+    behaviour::Behaviour,
+    options::{BenchOptions, BenchRole},
+};
 use crate::{clock::unix_ms, errors::CliError, names};
 
 /// Largest payload that is sure to fit a datagram, in bytes.
@@ -13,7 +16,7 @@ const MAX_DATAGRAM: u32 = 1100;
 /// Bytes on their way to the slowest subscriber when saturating.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// Streams on their way at once when saturating: half of what a client lets lie unread.
+/// Streams on their way when saturating: half of what a client lets lie unread.
 const WINDOW_GROUPS: u64 = 512;
 
 /// Objects a second when no rate is given.
@@ -24,7 +27,7 @@ const DEFAULT_RATE: f64 = 100.0;
 pub(super) enum Pace {
     /// Objects a second.
     Rate(f64),
-    /// As long as fewer objects than this are on their way to the slowest subscriber.
+    /// As long as fewer bytes of payload than this are on their way to the slowest subscriber.
     Window(u64),
 }
 
@@ -41,6 +44,8 @@ pub(super) struct Plan {
     pub(super) role: BenchRole,
     pub(super) track: FullTrackName,
     pub(super) subscribers: u32,
+    /// How many of them behave in such a way.
+    pub(super) odd: [(Behaviour, u32); 3],
     pub(super) size: u32,
     pub(super) pace: Pace,
     pub(super) objects_per_group: u64,
@@ -83,14 +88,27 @@ impl Plan {
                 "Nothing can be measured in no time: give a longer --duration".to_owned(),
             );
         }
-        let window = options.window.map_or_else(
-            || (WINDOW_BYTES / u64::from(options.size)).clamp(4, WINDOW_GROUPS * objects_per_group),
-            u64::from,
-        );
+        let odd = [
+            (Behaviour::Stalled, options.stalled),
+            (Behaviour::Slow, options.slow),
+            (Behaviour::Churning, options.churning),
+        ];
+        let misbehaving: u64 = odd.iter().map(|(_, count)| u64::from(*count)).sum();
+        if misbehaving >= options.subscribers.into() {
+            return usage(format!(
+                "Of {} subscribers, {misbehaving} cannot misbehave: at least one has to show what the others notice",
+                options.subscribers
+            ));
+        }
+        let window = options.window.unwrap_or_else(|| {
+            let group = u64::from(options.size).saturating_mul(objects_per_group);
+            WINDOW_BYTES.min(group.saturating_mul(WINDOW_GROUPS))
+        });
         Ok(Self {
             role: options.role,
             track: names::track(&namespace(options)?, "objects")?,
             subscribers: options.subscribers,
+            odd,
             size: options.size,
             pace: match options.saturate {
                 true => Pace::Window(window),
@@ -104,6 +122,19 @@ impl Plan {
             duration: options.duration.0,
             warm_up: options.warm_up.0,
         })
+    }
+
+    /// Subscribers that take all they get at once: what is measured is what they see.
+    pub(super) fn healthy(&self) -> u32 {
+        let odd: u32 = self.odd.iter().map(|(_, count)| count).sum();
+        self.subscribers.saturating_sub(odd)
+    }
+
+    /// How each subscriber behaves; `None`: well.
+    pub(super) fn behaviours(&self) -> impl Iterator<Item = Option<Behaviour>> {
+        let odd = self.odd.iter();
+        let odd = odd.flat_map(|(how, count)| std::iter::repeat_n(Some(*how), *count as usize));
+        odd.chain(std::iter::repeat_n(None, self.healthy() as usize))
     }
 
     pub(super) fn publishes(&self) -> bool {
@@ -155,17 +186,35 @@ mod tests {
     #[test]
     fn saturating_keeps_about_a_mebibyte_on_the_way_and_few_streams() {
         let window = |line| match plan(line).unwrap().pace {
-            Pace::Window(objects) => objects,
+            Pace::Window(bytes) => bytes,
             Pace::Rate(rate) => panic!("a rate of {rate}"),
         };
-        assert_eq!(window("--saturate --size 10000"), 104);
-        assert_eq!(window("--saturate --size 120"), 512);
+        assert_eq!(window("--saturate --size 10000"), 1 << 20);
+        assert_eq!(window("--saturate --size 120"), 512 * 120);
         assert_eq!(
             window("--saturate --size 120 --objects-per-group 100"),
-            8738
+            1 << 20
         );
-        assert_eq!(window("--saturate --size 16000000"), 4);
-        assert_eq!(window("--saturate --window 7"), 7);
+        assert_eq!(window("--saturate --size 32000000"), 1 << 20);
+        assert_eq!(window("--saturate --window 7000"), 7000);
+    }
+
+    #[test]
+    fn who_misbehaves_is_one_of_the_subscribers() {
+        let plan = plan("-n 50 --stalled 1 --slow 2 --churning 3").unwrap();
+        assert_eq!(plan.healthy(), 44);
+        let odd = [
+            (Behaviour::Stalled, 1),
+            (Behaviour::Slow, 2),
+            (Behaviour::Churning, 3),
+        ];
+        assert_eq!(plan.odd, odd);
+        let behaviours: Vec<_> = plan.behaviours().collect();
+        assert_eq!(behaviours.len(), 50);
+        assert_eq!(
+            behaviours[..4],
+            [0, 1, 1, 2].map(|kind: usize| Some(odd[kind].0))
+        );
     }
 
     #[test]
@@ -177,6 +226,8 @@ mod tests {
             ("--saturate --role publish", "--role"),
             ("--datagrams --size 1200", "--size"),
             ("--duration 0", "--duration"),
+            ("-n 3 --stalled 2 --churning 1", "3 subscribers"),
+            ("--slow 4294967295 --stalled 4294967295", "at least one"),
         ] {
             let error = plan(line).unwrap_err();
             assert_eq!(error.exit_code(), crate::errors::USAGE, "{line}");

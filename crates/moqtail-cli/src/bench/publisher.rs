@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use moqtail::{
     client::{
         Broadcast, Client, LocalSubgroup, LocalTrack, Publication, SubgroupOptions, TrackOptions,
@@ -23,8 +24,11 @@ use crate::{
     link::Link,
 };
 
-/// Objects that are published in a row before other tasks have their turn.
-const TURN: u32 = 32;
+/// Objects, or pieces of them, that are published in a row before other tasks have their turn.
+const TURN: u64 = 32;
+
+/// Larger objects are published in pieces of so many bytes.
+const PIECE: usize = 64 << 10;
 
 /// A publisher whose broadcast the relay has accepted.
 pub(super) struct Publisher {
@@ -106,7 +110,7 @@ impl Publisher {
         published: &mut Published,
     ) -> Result<(), WriteError> {
         let begin = run.clock.now();
-        let mut count = 0u64;
+        let (mut count, mut turns, mut bytes) = (0u64, 0u64, 0u64);
         loop {
             let due = match self.pace {
                 Pace::Rate(rate) => {
@@ -117,13 +121,7 @@ impl Publisher {
                     Some(due)
                 }
                 Pace::Window(window) => {
-                    while run
-                        .slowest()
-                        .is_some_and(|slowest| slowest + window <= count)
-                    {
-                        run.progress.notified().await;
-                    }
-                    if run.slowest().is_none() {
+                    if run.room(window, bytes).await.is_none() {
                         return Ok(());
                     }
                     None
@@ -133,7 +131,7 @@ impl Publisher {
             if now >= interval.to {
                 return Ok(());
             }
-            self.writer.object(Stamp {
+            let mut went = self.writer.begin(Stamp {
                 number: count,
                 sent: now,
             })?;
@@ -144,8 +142,21 @@ impl Publisher {
                     published.late.record(now.saturating_sub(due));
                 }
             }
-            if count.is_multiple_of(TURN.into()) {
-                tokio::task::yield_now().await;
+            loop {
+                bytes += went as u64;
+                turns += 1;
+                if turns.is_multiple_of(TURN) {
+                    tokio::task::yield_now().await;
+                }
+                if self.writer.left == 0 {
+                    break;
+                }
+                if let Pace::Window(window) = self.pace
+                    && run.room(window, bytes).await.is_none()
+                {
+                    return Ok(());
+                }
+                went = self.writer.more()?;
             }
         }
     }
@@ -160,24 +171,33 @@ struct Writer {
     group: u64,
     object: u64,
     open: Option<LocalSubgroup>,
+    /// Bytes that the object still misses.
+    left: usize,
+    /// All pieces of a large object but the first.
+    filler: Bytes,
 }
 
 impl Writer {
     fn new(track: LocalTrack, plan: &Plan) -> Self {
+        let size = plan.size as usize;
         Self {
             track,
-            size: plan.size as usize,
+            size,
             carried: plan.carried,
             objects_per_group: plan.objects_per_group,
             group: unix_ms(),
             object: 0,
             open: None,
+            left: 0,
+            filler: vec![0x5a; PIECE.min(size)].into(),
         }
     }
 
-    fn object(&mut self, stamp: Stamp) -> Result<(), WriteError> {
-        let payload = stamp.payload(self.size);
-        let last = self.object + 1 == self.objects_per_group;
+    /// Publishes an object, or the first piece of a large one. Tells how many bytes went.
+    fn begin(&mut self, stamp: Stamp) -> Result<usize, WriteError> {
+        let first = self.size.min(PIECE);
+        let payload = stamp.payload(first);
+        self.left = self.size - first;
         match self.carried {
             Carried::Datagrams => self.track.datagram(ObjectDatagram {
                 track_alias: TrackAlias(0),
@@ -185,7 +205,7 @@ impl Writer {
                 object: self.object,
                 object_id_absent: self.object == 0,
                 publisher_priority: 128,
-                end_of_group: last,
+                end_of_group: self.is_last(),
                 extensions: Extensions::default(),
                 body: DatagramBody::Payload(payload),
             })?,
@@ -194,24 +214,56 @@ impl Writer {
                     Some(open) => open,
                     None => self.track.subgroup(SubgroupOptions::new(self.group))?,
                 };
-                subgroup.object(self.object, &Extensions::default(), payload)?;
-                match last {
-                    true => subgroup.finish()?,
-                    false => self.open = Some(subgroup),
+                let none = Extensions::default();
+                if self.left == 0 {
+                    subgroup.object(self.object, &none, payload)?;
+                } else {
+                    subgroup.begin(self.object, &none, self.size as u64)?;
+                    subgroup.payload(payload)?;
                 }
+                self.open = Some(subgroup);
             }
         }
-        self.object += 1;
-        if last {
+        self.step()?;
+        Ok(first)
+    }
+
+    /// Publishes the next piece of the object. Tells how many bytes went.
+    fn more(&mut self) -> Result<usize, WriteError> {
+        let piece = self.filler.slice(..PIECE.min(self.left));
+        let went = piece.len();
+        if let Some(open) = &mut self.open {
+            open.payload(piece)?;
+        }
+        self.left -= went;
+        self.step()?;
+        Ok(went)
+    }
+
+    fn is_last(&self) -> bool {
+        self.object + 1 == self.objects_per_group
+    }
+
+    /// Goes on to the next object if this one is complete.
+    fn step(&mut self) -> Result<(), WriteError> {
+        if self.left > 0 {
+            return Ok(());
+        }
+        if self.is_last() {
             self.group += 1;
             self.object = 0;
+            if let Some(open) = self.open.take() {
+                open.finish()?;
+            }
+        } else {
+            self.object += 1;
         }
         Ok(())
     }
 
     fn end(mut self) {
         if let Some(open) = self.open.take() {
-            // Fails only inside an object, which is written whole.
+            // Fails inside an object, which then is reset as it should be.
             let _ = open.finish();
         }
         self.track

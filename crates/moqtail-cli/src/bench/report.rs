@@ -6,8 +6,11 @@ use moqtail::transport::MoqtUrl;
 use serde::Serialize;
 
 use super::{
+    behaviour::Behaviour,
+    crowd::Seen,
     limit::{Limit, limit},
     meter::{Measured, Used},
+    odd::Sight,
     options::BenchRole,
     plan::{Carried, Pace, Plan},
     publisher::Published,
@@ -23,19 +26,23 @@ pub(super) struct Report {
     url: String,
     role: &'static str,
     subscribers: u32,
+    /// Those whose deliveries are measured.
+    healthy: u32,
     object_bytes: u32,
     carried: &'static str,
     objects_per_group: u64,
     /// Objects a second; null when saturating.
     rate: Option<f64>,
-    /// Objects on their way when saturating.
-    window: Option<u64>,
+    /// Bytes of payload on their way when saturating.
+    window_bytes: Option<u64>,
     /// Measured time.
     seconds: f64,
     /// Objects published in it.
     sent: Option<u64>,
     publisher_late_ms: Option<Quantiles>,
     delivery: Option<Delivery>,
+    /// What subscribers that behave badly saw, by how they do.
+    misbehaving: BTreeMap<Behaviour, Sight>,
     generator: Option<Share>,
     relay: Option<RelayShare>,
     /// Share of the machine that was busy, 0 to 1.
@@ -45,7 +52,8 @@ pub(super) struct Report {
     limit: Option<String>,
 }
 
-/// What subscribers got, all of them together.
+/// What healthy subscribers got, all of them together: of objects published in the measured time, and as rates what
+/// arrived in it.
 #[derive(Clone, Debug, Serialize)]
 struct Delivery {
     due: u64,
@@ -57,9 +65,16 @@ struct Delivery {
     /// Subscriptions that ended before their track, by the reason.
     ended_early: BTreeMap<String, u64>,
     payload_bytes: u64,
+    /// Bytes of payload that arrived in the measured time, also of objects that began before or were not complete in it.
+    arrived_bytes: u64,
     bits_per_second: f64,
     objects_per_second: f64,
+    /// From publishing to the first bytes.
+    first_bytes_ms: Option<Quantiles>,
+    /// From publishing to the last bytes.
     latency_ms: Option<Quantiles>,
+    #[serde(skip)]
+    arrived: u64,
 }
 
 /// A distribution of times in milliseconds.
@@ -106,9 +121,10 @@ impl Quantiles {
 
 impl Delivery {
     fn of(tallies: &[Tally], sent: Option<u64>, seconds: f64) -> Self {
-        let mut latencies = Times::new();
+        let (mut beginnings, mut latencies) = (Times::new(), Times::new());
         let mut ended_early = BTreeMap::new();
         for tally in tallies {
+            beginnings.add(&tally.beginnings);
             latencies.add(&tally.latencies);
             if let Some(reason) = &tally.ended {
                 *ended_early.entry(reason.clone()).or_default() += 1;
@@ -116,7 +132,8 @@ impl Delivery {
         }
         let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
         let received = sum(|tally| tally.received);
-        let bytes = sum(|tally| tally.bytes);
+        let arrived = sum(|tally| tally.arrived);
+        let arrived_bytes = sum(|tally| tally.arrived_bytes);
         let due = match sent {
             Some(sent) => sent * tallies.len() as u64,
             // Subscribers alone know only what lies between their first and last object.
@@ -129,10 +146,13 @@ impl Delivery {
             duplicates: sum(|tally| tally.duplicates),
             reset_streams: sum(|tally| tally.resets),
             ended_early,
-            payload_bytes: bytes,
-            bits_per_second: bytes as f64 * 8.0 / seconds,
-            objects_per_second: received as f64 / seconds,
+            payload_bytes: sum(|tally| tally.bytes),
+            arrived_bytes,
+            bits_per_second: arrived_bytes as f64 * 8.0 / seconds,
+            objects_per_second: arrived as f64 / seconds,
+            first_bytes_ms: Quantiles::of(&beginnings),
             latency_ms: Quantiles::of(&latencies),
+            arrived,
         }
     }
 }
@@ -155,11 +175,11 @@ impl Report {
         relay_pid: Option<u32>,
         measured: &Measured,
         published: Option<&Published>,
-        tallies: Option<&[Tally]>,
+        seen: Option<&Seen>,
     ) -> Self {
         let seconds = measured.length.as_secs_f64();
         let sent = published.map(|published| published.objects);
-        let delivery = tallies.map(|tallies| Delivery::of(tallies, sent, seconds));
+        let delivery = seen.map(|seen| Delivery::of(&seen.tallies, sent, seconds));
         let relay = relay_pid.zip(measured.relay).map(|(pid, used)| {
             let share = Share::of(used, seconds);
             let per = |amount: u64, unit: f64| {
@@ -168,8 +188,8 @@ impl Report {
             RelayShare {
                 pid,
                 share,
-                cpu_us_per_object: delivery.as_ref().and_then(|d| per(d.received, 1e6)),
-                cpu_seconds_per_gb: delivery.as_ref().and_then(|d| per(d.payload_bytes, 1e9)),
+                cpu_us_per_object: delivery.as_ref().and_then(|d| per(d.arrived, 1e6)),
+                cpu_seconds_per_gb: delivery.as_ref().and_then(|d| per(d.arrived_bytes, 1e9)),
             }
         });
         let late = published
@@ -184,6 +204,7 @@ impl Report {
                 BenchRole::Subscribe => "subscribe",
             },
             subscribers: plan.subscribers,
+            healthy: plan.healthy(),
             object_bytes: plan.size,
             carried: match plan.carried {
                 Carried::Streams => "streams",
@@ -194,7 +215,7 @@ impl Report {
                 Pace::Rate(rate) => Some(rate),
                 Pace::Window(_) => None,
             },
-            window: match plan.pace {
+            window_bytes: match plan.pace {
                 Pace::Rate(_) => None,
                 Pace::Window(window) => Some(window),
             },
@@ -202,6 +223,7 @@ impl Report {
             sent,
             publisher_late_ms: late.and_then(Quantiles::of),
             delivery,
+            misbehaving: seen.map(|seen| seen.odd.clone()).unwrap_or_default(),
             generator: measured.own.map(|used| Share::of(used, seconds)),
             relay,
             machine_busy: measured.busy,
@@ -226,9 +248,9 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let pace = match (self.rate, self.window) {
+        let pace = match (self.rate, self.window_bytes) {
             (Some(rate), _) => format!("{rate} objects/s"),
-            (None, Some(window)) => format!("saturating, {window} objects on the way"),
+            (None, Some(window)) => format!("saturating, {} kB on the way", window / 1000),
             (None, None) => String::new(),
         };
         writeln!(
@@ -237,9 +259,12 @@ impl Report {
             self.object_bytes, self.carried, self.objects_per_group, self.seconds, self.url
         )?;
         if let Some(delivery) = &self.delivery {
-            delivery.write(out, self.subscribers)?;
+            delivery.write(out, self.healthy)?;
         } else if let Some(sent) = self.sent {
             writeln!(out, "  published  {sent} objects")?;
+        }
+        for (behaviour, sight) in &self.misbehaving {
+            sight.write(out, *behaviour)?;
         }
         if let Some(late) = self.publisher_late_ms {
             writeln!(
@@ -282,7 +307,7 @@ impl Report {
     pub(super) fn is_empty(&self) -> bool {
         self.delivery
             .as_ref()
-            .is_some_and(|delivery| delivery.received == 0)
+            .is_some_and(|delivery| delivery.received == 0 && delivery.arrived_bytes == 0)
     }
 }
 
@@ -321,5 +346,24 @@ impl Delivery {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Sight {
+    fn write(&self, out: &mut String, behaviour: Behaviour) -> std::fmt::Result {
+        let name = match behaviour {
+            Behaviour::Stalled => "stalled",
+            Behaviour::Slow => "slow",
+            Behaviour::Churning => "churning",
+        };
+        write!(
+            out,
+            "  {name:<9}  {} subscriptions of {} subscribers, {} objects",
+            self.joined, self.subscribers, self.objects
+        )?;
+        for (reason, count) in &self.ended {
+            write!(out, "; {count} ended: {reason}")?;
+        }
+        writeln!(out)
     }
 }

@@ -25,6 +25,9 @@ impl Interval {
     }
 }
 
+/// Of a subscriber that takes no more. Bytes that it took meanwhile may come on top.
+const GONE: u64 = 1 << 63;
+
 /// One run of a benchmark.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -34,9 +37,9 @@ pub(super) struct Run {
     interval: watch::Sender<Option<Interval>>,
     /// Set by Ctrl-C, and when no subscriber is left: what there is by then is the result.
     pub(super) stop: watch::Sender<bool>,
-    /// Objects that each subscriber has; `u64::MAX`: it is gone.
+    /// Bytes of payload that each healthy subscriber has; [`GONE`]: it takes no more.
     taken: Vec<AtomicU64>,
-    /// A publisher that saturates is woken each time a subscriber has taken this many.
+    /// A publisher that saturates is woken each time a subscriber has taken this many bytes.
     step: u64,
     pub(super) progress: Notify,
 }
@@ -49,7 +52,7 @@ impl Run {
             duration: plan.duration,
             interval: watch::Sender::new(None),
             stop: watch::Sender::new(false),
-            taken: (0..plan.subscribers).map(|_| AtomicU64::new(0)).collect(),
+            taken: (0..plan.healthy()).map(|_| AtomicU64::new(0)).collect(),
             step: match plan.pace {
                 Pace::Window(window) => (window / 8).max(1),
                 Pace::Rate(_) => u64::MAX,
@@ -71,6 +74,12 @@ impl Run {
             fresh
         });
         self.interval.borrow().unwrap_or(interval)
+    }
+
+    /// Whether the measured interval is over, and with it what is published.
+    pub(super) fn is_over(&self) -> bool {
+        let interval = *self.interval.borrow();
+        interval.is_some_and(|interval| self.clock.now() >= interval.to)
     }
 
     /// Waits for the first object. `None`: the run was stopped before.
@@ -97,12 +106,13 @@ impl Run {
         }
     }
 
-    /// A subscriber has `count` objects.
-    pub(super) fn took(&self, subscriber: usize, count: u64) {
-        if let Some(taken) = self.taken.get(subscriber) {
-            taken.store(count, Ordering::Release);
-        }
-        if count.is_multiple_of(self.step) {
+    /// A subscriber has `bytes` more.
+    pub(super) fn took(&self, subscriber: usize, bytes: u64) {
+        let Some(taken) = self.taken.get(subscriber) else {
+            return;
+        };
+        let before = taken.fetch_add(bytes, Ordering::AcqRel);
+        if before / self.step != (before + bytes) / self.step {
             self.progress.notify_one();
         }
     }
@@ -110,7 +120,7 @@ impl Run {
     /// A subscriber takes no more; without any the run is over.
     pub(super) fn left(&self, subscriber: usize) {
         if let Some(taken) = self.taken.get(subscriber) {
-            taken.store(u64::MAX, Ordering::Release);
+            taken.store(GONE, Ordering::Release);
         }
         self.progress.notify_one();
         if self.slowest().is_none() {
@@ -118,15 +128,27 @@ impl Run {
         }
     }
 
-    /// What the slowest subscriber has taken; `None`: none is left.
-    pub(super) fn slowest(&self) -> Option<u64> {
-        let taken = self.taken.iter().map(|taken| taken.load(Ordering::Acquire));
-        taken.min().filter(|slowest| *slowest != u64::MAX)
+    /// Waits until less than `window` of `published` bytes are on their way to the slowest subscriber. `None`: none is
+    /// left.
+    pub(super) async fn room(&self, window: u64, published: u64) -> Option<()> {
+        while self.slowest()?.saturating_add(window) <= published {
+            self.progress.notified().await;
+        }
+        Some(())
     }
 
-    /// Objects taken by all subscribers that are left, to see whether anything moves.
-    pub(super) fn total(&self) -> u64 {
+    fn taken(&self) -> impl Iterator<Item = u64> {
         let taken = self.taken.iter().map(|taken| taken.load(Ordering::Acquire));
-        taken.filter(|count| *count != u64::MAX).sum()
+        taken.filter(|bytes| *bytes < GONE)
+    }
+
+    /// Bytes that the slowest subscriber has taken; `None`: none is left.
+    pub(super) fn slowest(&self) -> Option<u64> {
+        self.taken().min()
+    }
+
+    /// Bytes taken by all subscribers that are left, to see whether anything moves.
+    pub(super) fn total(&self) -> u64 {
+        self.taken().sum()
     }
 }

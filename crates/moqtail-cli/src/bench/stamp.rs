@@ -31,6 +31,9 @@ impl Clock {
     }
 }
 
+/// Bytes of a stamp.
+const STAMP: usize = 16;
+
 /// The stamp of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -61,6 +64,27 @@ impl Stamp {
     }
 }
 
+/// Reads the stamp of an object that comes in pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Front {
+    bytes: [u8; STAMP],
+    len: usize,
+}
+
+impl Front {
+    /// Takes the next piece of the payload. `Some` once, when the stamp is complete.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Option<Stamp> {
+        let missing = self.bytes.get_mut(self.len..).unwrap_or_default();
+        if missing.is_empty() {
+            return None;
+        }
+        let len = missing.len().min(piece.len());
+        missing[..len].copy_from_slice(&piece[..len]);
+        self.len += len;
+        (self.len == STAMP).then(|| Stamp::read(&self.bytes))?
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +101,23 @@ mod tests {
             assert_eq!(Stamp::read(&payload), Some(stamp));
         }
         assert_eq!(Stamp::read(&[0; 15]), None);
+    }
+
+    #[test]
+    fn a_stamp_comes_in_pieces_of_any_size() {
+        let stamp = Stamp {
+            number: 7,
+            sent: Duration::from_secs(1_764_000_000),
+        };
+        let payload = stamp.payload(40);
+        for size in 1..=40 {
+            let mut front = Front::default();
+            let found: Vec<_> = payload
+                .chunks(size)
+                .filter_map(|piece| front.push(piece))
+                .collect();
+            assert_eq!(found, [stamp], "pieces of {size}");
+        }
     }
 
     #[test]
