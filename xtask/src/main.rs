@@ -12,7 +12,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   walls    check the rules between the parts of the source tree
   corpus   write the fuzz corpus seeds from the golden vectors
   bench    put the same load on relay and floor in turns, and print what the relay costs more
-           [--rounds N] [--seconds N] [--only PART_OF_A_NAME] [--programs FOLDER]";
+           [--rounds N] [--seconds N] [--only NAME_OR_PART_OF_IT] [--programs FOLDER]";
 
 fn main() -> ExitCode {
     // Asked at run time: one build may serve several checkouts with a common target folder.

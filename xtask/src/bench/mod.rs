@@ -25,7 +25,7 @@ pub struct Options {
     pub rounds: usize,
     /// Measured seconds of each run.
     pub seconds: f64,
-    /// Only loads whose name holds this.
+    /// Only the load with this name, or all whose names hold it.
     pub only: String,
     /// Programs to measure instead of those of this checkout, built before.
     pub programs: Option<PathBuf>,
@@ -56,6 +56,13 @@ impl Options {
         }
         Ok(options)
     }
+
+    fn wants(&self, cell: &Cell) -> bool {
+        match CELLS.iter().any(|cell| cell.name == self.only) {
+            true => cell.name == self.only,
+            false => cell.name.contains(&self.only),
+        }
+    }
 }
 
 /// Builds both programs, measures, prints tables and leaves the values in `target/bench.json`.
@@ -70,7 +77,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     let mut results = Results::default();
     for round in 1..=options.rounds {
         for (at, cell) in CELLS.iter().enumerate() {
-            if !cell.name.contains(&options.only) {
+            if !options.wants(cell) {
                 continue;
             }
             for subscribers in cell.subscribers {
@@ -169,5 +176,21 @@ mod tests {
         assert_eq!((options.rounds, options.seconds), (5, 2.5));
         assert_eq!(options.only, "datagrams");
         assert!(parse("--runds 5").is_err() && parse("--rounds").is_err());
+    }
+
+    #[test]
+    fn a_whole_name_is_one_load_and_a_part_of_it_may_be_several() {
+        let wanted = |only: &str| {
+            let options = Options {
+                rounds: 1,
+                seconds: 1.0,
+                only: only.to_owned(),
+                programs: None,
+            };
+            CELLS.iter().filter(|cell| options.wants(cell)).count()
+        };
+        assert_eq!(wanted("10 kB saturating"), 1);
+        assert_eq!(wanted("isolation"), 2);
+        assert_eq!(wanted(""), CELLS.len());
     }
 }
