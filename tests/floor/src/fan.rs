@@ -82,7 +82,7 @@ pub(crate) async fn run(publisher: &Arc<Peer>, fan: &Fan) {
 }
 
 /// The priority of a stream: earlier ones first. QUIC sends streams of one priority packet by packet in turns, which costs
-/// half as much again.
+/// more.
 fn rank(stream: u64) -> i32 {
     -i32::try_from(stream).unwrap_or(i32::MAX)
 }

@@ -100,6 +100,15 @@ fn decode_subgroup(c: &mut Criterion) {
         group.bench_function("moqtail, 1200-byte pieces", |b| {
             b.iter(|| read_ours(header, &bytes, 1200));
         });
+        group.bench_function("moqtail, framing and gaps", |b| {
+            b.iter(|| {
+                let mut decoder = SubgroupDecoder::new(header, ObjectLimits::default());
+                let mut input = &bytes[..];
+                while let Some(frame) = decoder.next_frame(&mut input).unwrap() {
+                    black_box((frame.gaps().unwrap(), frame));
+                }
+            });
+        });
         let stream = StreamHeader::Subgroup(header);
         let mut head = BytesMut::new();
         moqtail::model::draft14::encode_stream_header(&stream, &mut head).unwrap();
