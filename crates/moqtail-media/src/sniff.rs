@@ -6,9 +6,12 @@ const FIRST_KINDS: [&[u8]; 14] = [
     b"uuid", b"prft", b"emsg", b"pnot",
 ];
 
+/// As many bytes as the header of a box has, so that they are there however the input is split.
+const LOOK_AT: usize = 8;
+
 /// Names what the input is, for the one error message a newcomer sees most.
 pub(crate) fn guess_format(start: &[u8]) -> &'static str {
-    match start {
+    match start.get(..LOOK_AT).unwrap_or(start) {
         [0x1a, 0x45, 0xdf, 0xa3, ..] => "Matroska or WebM",
         [0x47, ..] => "MPEG-TS",
         [b'F', b'L', b'V', ..] => "FLV",
@@ -31,4 +34,21 @@ pub(crate) fn guess_format(start: &[u8]) -> &'static str {
 /// Whether a stream of MP4 or QuickTime boxes can start with a box of this type.
 pub(crate) fn starts_mp4(kind: &[u8]) -> bool {
     FIRST_KINDS.contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_later_does_not_change_the_guess() {
+        for (start, format) in [
+            (&b"WEBVTT\n\n"[..], "text"),
+            (b"\x00\x01\x02\x03\x04\x05\x06\x07", "something unknown"),
+            (b"OggS\x00\x02\x00\x00", "Ogg"),
+        ] {
+            let more = [start, b"\xfftext"].concat();
+            assert_eq!((guess_format(start), guess_format(&more)), (format, format));
+        }
+    }
 }

@@ -32,6 +32,7 @@ mod ring;
 mod run;
 mod schedule;
 mod send;
+mod staging;
 mod stream;
 mod subscription;
 #[cfg(test)]

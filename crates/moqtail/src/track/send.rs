@@ -160,8 +160,7 @@ impl<S: Source> Delivery<S> {
             if cursor.staged_len() == 0 {
                 let taken = source.read(|log| subscription.take_out(log, run, shared));
                 if taken.is_err() {
-                    // The log moved on; reading it decides what is done about it.
-                    subscription.unqueue(run, shared);
+                    subscription.suspect(run, shared);
                     self.dirty.insert(id);
                     return Step::Progress;
                 }

@@ -109,6 +109,8 @@ pub(super) struct Subscription {
     /// Arrival up to which objects are known.
     pub(super) seen_arrivals: u64,
     pub(super) evictions: u64,
+    /// A run could not be read on: what was given back to the log may have left it meanwhile.
+    suspect: bool,
     epoch: u64,
     /// Runs that grow and are not wanted any more.
     pub(super) done: BTreeSet<RunId>,
@@ -158,6 +160,7 @@ impl Subscription {
             seen: since.map_or(log.last_change(), |_| 0),
             seen_arrivals: frontier,
             evictions: log.evictions(),
+            suspect: false,
             epoch: log.epoch(),
             done: BTreeSet::new(),
             behind: 0,
@@ -196,7 +199,7 @@ impl Subscription {
         }
         let mut lost = Vec::new();
         let mut missed = false;
-        if self.evictions != log.evictions() {
+        if std::mem::take(&mut self.suspect) || self.evictions != log.evictions() {
             self.evictions = log.evictions();
             self.done.retain(|run| log.run(*run).is_some());
             let cursors = self.cursors.iter();
@@ -350,57 +353,6 @@ impl Subscription {
         }
     }
 
-    /// Takes bytes of a run out of the log, within the session's budget. Without room it is served from the log when its
-    /// turn has come.
-    fn stage(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
-        let Shared { limits, staged, .. } = shared;
-        match self.cursors.get_mut(&run.id) {
-            Some(cursor) => stage_within(cursor, run, limits, staged),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes bytes out of the log for a run whose turn has come, room or not, and then for those that come next, so that
-    /// the log is not asked for each.
-    pub(super) fn take_out(
-        &mut self,
-        log: &TrackLog,
-        id: RunId,
-        shared: &mut Shared,
-    ) -> Result<(), Lost> {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
-            return Ok(());
-        };
-        let Some(run) = log.run(id) else {
-            return if cursor.is_lost(None) {
-                Err(Lost)
-            } else {
-                Ok(())
-            };
-        };
-        shared.staged += cursor.stage(run, shared.limits.quantum_bytes.max(1))?;
-        self.update_deadline(run, shared);
-        let Shared {
-            limits,
-            schedule,
-            staged,
-            ..
-        } = shared;
-        for rank in schedule.of(self.id).take(NEXT_RUNS) {
-            if *staged >= limits.in_flight_bytes {
-                break;
-            }
-            if let Item::Run(id) = rank.item
-                && let Some(cursor) = self.cursors.get_mut(&id)
-                && let Some(run) = log.run(id)
-            {
-                // One that is lost is found to be so when its turn has come.
-                let _ = stage_within(cursor, run, limits, staged);
-            }
-        }
-        Ok(())
-    }
-
     /// How far it is behind: what waits between the object that is handed over and the newest one. Who waits for nothing
     /// else keeps up, however large these two are.
     fn lag(&self, log: &TrackLog) -> u64 {
@@ -541,6 +493,12 @@ impl Subscription {
         }
     }
 
+    /// A run cannot be read on; looking at the log decides what is done about it.
+    pub(super) fn suspect(&mut self, id: RunId, shared: &mut Shared) {
+        self.unqueue(id, shared);
+        self.suspect = true;
+    }
+
     /// The transport takes nothing for a run now.
     pub(super) fn block(&mut self, id: RunId, shared: &mut Shared) {
         self.unqueue(id, shared);
@@ -629,24 +587,6 @@ impl Subscription {
         shared.set_deadline(Expiry::Range(self.id), self.range_over.take(), None);
         resets
     }
-}
-
-/// Runs for which bytes are taken out of the log along with the one whose turn has come.
-const NEXT_RUNS: usize = 64;
-
-/// Takes bytes of a run that is scheduled out of the log, as long as there is room.
-fn stage_within(
-    cursor: &mut Cursor,
-    run: &Run,
-    limits: &DeliveryLimits,
-    staged: &mut usize,
-) -> Result<(), Lost> {
-    let room = limits.in_flight_bytes.saturating_sub(*staged);
-    if room > 0 && cursor.lane.is_some() {
-        let most = cursor.staged_len().saturating_add(room);
-        *staged += cursor.stage(run, limits.quantum_bytes.min(most).max(1))?;
-    }
-    Ok(())
 }
 
 /// Slots are numbered anew when they leave this range.

@@ -214,6 +214,24 @@ fn a_slow_reader_ends_too_far_behind() {
     }
 }
 
+/// What was taken out of the log is given back when the transport takes nothing, and may have left the log in between.
+#[test]
+fn a_reader_blocked_on_what_has_left_is_ended() {
+    let mut world = World::with(small(), at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    world.wire.credit = 0;
+    world.wire.window = 1000;
+    for group in 0..20 {
+        world.send(header(group, 0), &[object(0, &[1; 10_000])]);
+        world.run();
+    }
+    world.give_credit(1);
+    assert_eq!(world.ended(), None);
+    world.open_window(0, usize::MAX);
+    let behind = PublishDoneCode::TOO_FAR_BEHIND;
+    assert_eq!(world.ended(), Some((behind, 1)));
+}
+
 /// What left before the session came to see it was missed, whatever left after it.
 #[test]
 fn a_reader_of_one_group_knows_that_it_missed_it() {
