@@ -200,6 +200,18 @@ impl Process {
         })
     }
 
+    /// Waits until `find` finds something in standard output and the lines of standard error.
+    ///
+    /// # Panics
+    /// If the time is over.
+    pub fn wait_output<T>(
+        &self,
+        what: &str,
+        mut find: impl FnMut(&[u8], &[String]) -> Option<T>,
+    ) -> T {
+        self.wait(what, |caught| find(&caught.stdout, &caught.stderr))
+    }
+
     fn wait<T>(&self, what: &str, mut find: impl FnMut(&Caught) -> Option<T>) -> T {
         let deadline = now() + PATIENCE;
         let mut caught = self.output.lock();
