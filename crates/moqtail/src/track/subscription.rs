@@ -365,7 +365,9 @@ impl Subscription {
             .map(|(_, waiting)| waiting)
             .max();
         let newest = newest.map_or(0, |(_, waiting)| waiting);
-        self.behind - newest - next.unwrap_or_default()
+        self.behind
+            .saturating_sub(newest)
+            .saturating_sub(next.unwrap_or_default())
     }
 
     /// Applies what is done about a subscription that is too far behind.
