@@ -62,9 +62,14 @@ pub fn every_message(id: u64, other: u64) -> Vec<Message> {
         messages::subscribe_namespace(id, space),
         messages::unsubscribe_namespace(space),
     ];
-    let ok = |name, kind| messages::about(name, kind, other);
-    let error = |name, kind| messages::refusal(name, kind, other);
-    all.extend([
+    all.extend(namespace_answers(other));
+    all
+}
+
+fn namespace_answers(id: u64) -> [Message; 4] {
+    let ok = |name, kind| messages::about(name, kind, id);
+    let error = |name, kind| messages::refusal(name, kind, id);
+    [
         ok("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK),
         error("PUBLISH_NAMESPACE_ERROR", types::PUBLISH_NAMESPACE_ERROR),
         ok("SUBSCRIBE_NAMESPACE_OK", types::SUBSCRIBE_NAMESPACE_OK),
@@ -72,8 +77,7 @@ pub fn every_message(id: u64, other: u64) -> Vec<Message> {
             "SUBSCRIBE_NAMESPACE_ERROR",
             types::SUBSCRIBE_NAMESPACE_ERROR,
         ),
-    ]);
-    all
+    ]
 }
 
 fn fetch_ok(id: u64) -> Message {
@@ -98,28 +102,22 @@ fn track_status_ok(id: u64) -> Message {
 
 /// All answers to a request `id`, and all that follows one up: first what is about SUBSCRIBE, its OK first of all.
 pub fn every_answer(id: u64) -> Vec<Message> {
-    let ok = |name, kind| messages::about(name, kind, id);
     let error = |name, kind| messages::refusal(name, kind, id);
-    vec![
+    let mut all = vec![
         messages::subscribe_ok(id, 3),
         error("SUBSCRIBE_ERROR", types::SUBSCRIBE_ERROR),
         messages::unsubscribe(id),
         messages::publish_done(id, 0),
         messages::publish_ok(id),
         error("PUBLISH_ERROR", types::PUBLISH_ERROR),
-        ok("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK),
-        error("PUBLISH_NAMESPACE_ERROR", types::PUBLISH_NAMESPACE_ERROR),
-        ok("SUBSCRIBE_NAMESPACE_OK", types::SUBSCRIBE_NAMESPACE_OK),
-        error(
-            "SUBSCRIBE_NAMESPACE_ERROR",
-            types::SUBSCRIBE_NAMESPACE_ERROR,
-        ),
         fetch_ok(id),
         error("FETCH_ERROR", types::FETCH_ERROR),
         messages::fetch_cancel(id),
         track_status_ok(id),
         error("TRACK_STATUS_ERROR", types::TRACK_STATUS_ERROR),
-    ]
+    ];
+    all.extend(namespace_answers(id));
+    all
 }
 
 #[cfg(test)]

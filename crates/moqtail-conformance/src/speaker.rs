@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    failure::{Close, Failure},
+    failure::Failure,
     message::Message,
     peer::{Frame, RawPeer},
 };
@@ -56,13 +56,20 @@ impl Speaker {
         self.peer.expect_among(answer).await
     }
 
-    /// Sends a message to which no answer is due, and finds out whether the session goes on; gives its end if it does not.
+    /// Sends a message to which no answer is due, and insists that the session goes on.
     ///
     /// # Errors
-    /// Neither could be found out.
-    pub async fn tell(&mut self, message: Message) -> Result<Option<Close>, Failure> {
+    /// It does not.
+    pub async fn tell(&mut self, message: Message) -> Result<(), Failure> {
+        let name = message.name;
         self.say(message).await?;
         let id = self.id();
-        self.peer.reaction(id).await
+        match self.peer.reaction(id).await? {
+            None => Ok(()),
+            Some(close) => Err(Failure::Ended {
+                close,
+                instead: format!("going on after {name}"),
+            }),
+        }
     }
 }

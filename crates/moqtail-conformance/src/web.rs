@@ -71,25 +71,29 @@ pub struct WebSession {
     capsules: BytesMut,
 }
 
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::transport("WebTransport", error)
+}
+
+/// Opens the HTTP/3 control stream and says its settings on it.
+async fn own_settings(connection: &quinn::Connection) -> Result<quinn::SendStream, Failure> {
+    let mut control = connection.open_uni().await.map_err(failed)?;
+    control.write_all(&settings()).await.map_err(failed)?;
+    Ok(control)
+}
+
 impl WebSession {
     /// Asks for a session and waits for the answer.
     ///
     /// # Errors
     /// It was refused.
     pub async fn open(connection: &quinn::Connection, target: &Target) -> Result<Self, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::transport("WebTransport", error);
-        let mut control = connection.open_uni().await.map_err(|e| failed(&e))?;
-        control
-            .write_all(&settings())
-            .await
-            .map_err(|e| failed(&e))?;
-        let (mut send, mut recv) = connection.open_bi().await.map_err(|e| failed(&e))?;
+        let control = own_settings(connection).await?;
+        let (mut send, mut recv) = connection.open_bi().await.map_err(failed)?;
         send.write_all(&request(&target.host, &target.path)?)
             .await
-            .map_err(|e| failed(&e))?;
-        ConnectResponse::read(&mut recv)
-            .await
-            .map_err(|e| failed(&e))?;
+            .map_err(failed)?;
+        ConnectResponse::read(&mut recv).await.map_err(failed)?;
         Ok(Self {
             request: send,
             control,
@@ -104,21 +108,14 @@ impl WebSession {
     /// # Errors
     /// None came.
     pub(crate) async fn accept(connection: &quinn::Connection) -> Result<Self, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::transport("WebTransport", error);
-        let mut control = connection.open_uni().await.map_err(|e| failed(&e))?;
-        control
-            .write_all(&settings())
-            .await
-            .map_err(|e| failed(&e))?;
-        let (mut send, mut recv) = connection.accept_bi().await.map_err(|e| failed(&e))?;
-        let request = ConnectRequest::read(&mut recv)
-            .await
-            .map_err(|e| failed(&e))?;
+        let control = own_settings(connection).await?;
+        let (mut send, mut recv) = connection.accept_bi().await.map_err(failed)?;
+        let request = ConnectRequest::read(&mut recv).await.map_err(failed)?;
         let mut answer = ConnectResponse::OK;
         if let Some(protocol) = request.protocols.into_iter().next() {
             answer = answer.with_protocol(protocol);
         }
-        answer.write(&mut send).await.map_err(|e| failed(&e))?;
+        answer.write(&mut send).await.map_err(failed)?;
         Ok(Self {
             request: send,
             control,

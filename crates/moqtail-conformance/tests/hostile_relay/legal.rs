@@ -6,9 +6,7 @@ use moqtail::{
     client::{Broadcast, PublishError, SubscribeError, SubscribeOptions, TrackOptions},
     model::PublishNamespaceErrorCode,
 };
-use moqtail_conformance::{
-    Carrier, Failure, Message, RawListener, Speaker, every_message, messages, types,
-};
+use moqtail_conformance::{Carrier, RawListener, Speaker, every_message, messages, types};
 use tokio::time::timeout;
 
 use crate::{
@@ -28,23 +26,14 @@ const NOT_ASKED_FOR: [u64; 8] = [
     types::TRACK_STATUS_ERROR,
 ];
 
-/// Sends a message to which no answer is due, and insists that the session goes on.
-async fn tell(speaker: &mut Speaker, message: Message) -> Result<(), Failure> {
-    let name = message.name;
-    match speaker.tell(message).await? {
-        None => Ok(()),
-        Some(close) => panic!("{name}: session {close}"),
-    }
-}
-
 over_both_carriers! {
     /// Each message of draft 14 that a relay may send, at a place where it may stand, in one session.
     async fn no_legal_message_meets_silence_or_ends_the_session(carrier: Carrier) {
         let listener = RawListener::bind(carrier)?;
         let (client, relay) = met(&listener, trusting()).await?;
         let mut relay = Speaker::new(relay, 1);
-        tell(&mut relay, messages::max_request_id(messages::GENEROUS + 2)).await?;
-        tell(&mut relay, messages::requests_blocked(1 << 20)).await?;
+        relay.tell(messages::max_request_id(messages::GENEROUS + 2)).await?;
+        relay.tell(messages::requests_blocked(1 << 20)).await?;
 
         // What the client asks for.
         let asked = asking(&client, &mut relay.peer).await?;
@@ -75,9 +64,9 @@ over_both_carriers! {
         let id = relay.id();
         relay.ask(messages::subscribe(id, &["own"], "t"), types::SUBSCRIBE_OK).await?;
         let update = relay.id();
-        tell(&mut relay, messages::subscribe_update(update, id, (0, 0), 7)).await?;
-        tell(&mut relay, messages::unsubscribe(id)).await?;
-        tell(&mut relay, messages::publish_namespace_cancel(&["own"])).await?;
+        relay.tell(messages::subscribe_update(update, id, (0, 0), 7)).await?;
+        relay.tell(messages::unsubscribe(id)).await?;
+        relay.tell(messages::publish_namespace_cancel(&["own"])).await?;
         let second = broadcast.beside("second".parse().unwrap());
         let (publication, answered) = tokio::join!(client.publish(&second), async {
             let request = relay.peer.expect_among(types::PUBLISH_NAMESPACE).await?;
@@ -93,19 +82,19 @@ over_both_carriers! {
         let space = &["hostile"][..];
         let id = relay.id();
         relay.ask(messages::publish(id, space, "t", 9), types::PUBLISH_ERROR).await?;
-        tell(&mut relay, messages::publish_done(id, 0)).await?;
+        relay.tell(messages::publish_done(id, 0)).await?;
         let id = relay.id();
         relay.ask(messages::publish_namespace(id, space), types::PUBLISH_NAMESPACE_ERROR).await?;
-        tell(&mut relay, messages::publish_namespace_done(space)).await?;
+        relay.tell(messages::publish_namespace_done(space)).await?;
         let id = relay.id();
         relay.ask(messages::fetch(id, space, "t", (0, 0), (1, 0)), types::FETCH_ERROR).await?;
-        tell(&mut relay, messages::fetch_cancel(id)).await?;
+        relay.tell(messages::fetch_cancel(id)).await?;
         let id = relay.id();
         relay.ask(messages::track_status(id, space, "t"), types::TRACK_STATUS_ERROR).await?;
         let id = relay.id();
         let asked = messages::subscribe_namespace(id, space);
         relay.ask(asked, types::SUBSCRIBE_NAMESPACE_ERROR).await?;
-        tell(&mut relay, messages::unsubscribe_namespace(space)).await?;
+        relay.tell(messages::unsubscribe_namespace(space)).await?;
 
         assert_eq!(client.blame(), None);
         relay.say(messages::goaway("moqt://elsewhere:1/")).await?;

@@ -16,40 +16,11 @@ mod malformed;
 mod programs;
 mod publisher;
 mod setup;
+#[path = "../hostile/story.rs"]
+mod story;
 mod streams;
 #[path = "../hostile/vitals.rs"]
 mod vitals;
 mod world;
 
-/// What a story gives.
-type Story = Result<(), moqtail_conformance::Failure>;
-
-/// Runs each story over raw QUIC and over WebTransport, as tests of their own.
-macro_rules! over_both_carriers {
-    ($($(#[$doc:meta])* async fn $name:ident($carrier:ident: $type:ty) $body:block)*) => {
-        $(
-            mod $name {
-                use super::*;
-
-                async fn story($carrier: $type) -> crate::Story $body
-
-                $(#[$doc])*
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn over_quic() {
-                    if let Err(failure) = story(moqtail_conformance::Carrier::Quic).await {
-                        panic!("{failure}");
-                    }
-                }
-
-                $(#[$doc])*
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn over_webtransport() {
-                    if let Err(failure) = story(moqtail_conformance::Carrier::WebTransport).await {
-                        panic!("{failure}");
-                    }
-                }
-            }
-        )*
-    };
-}
-pub(crate) use over_both_carriers;
+pub(crate) use story::over_both_carriers;
