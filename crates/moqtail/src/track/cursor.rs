@@ -5,9 +5,10 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::{
+    SubscriptionId,
     outlet::StreamKey,
     run::{ObjectEntry, Run, RunState},
-    schedule::{Lane, Rank},
+    schedule::{Lane, Rank, Schedule},
 };
 use crate::model::StreamCode;
 
@@ -26,7 +27,7 @@ pub(super) struct Cursor {
     pub(super) stream: Option<StreamKey>,
     /// The transport takes nothing now.
     pub(super) blocked: bool,
-    /// The outlet tells when the peer stops the stream.
+    /// The outlet tells when the peer stops the stream, or will be asked to.
     pub(super) watched: bool,
     /// Where it stands in the schedule.
     pub(super) lane: Option<Lane>,
@@ -203,6 +204,33 @@ impl Cursor {
         }
     }
 
+    /// Puts it into the schedule if there is something to do for it.
+    pub(super) fn queue(&mut self, subscription: SubscriptionId, schedule: &mut Schedule) {
+        if self.lane.is_some() || self.blocked || !self.is_ready() {
+            return;
+        }
+        let lane = match self.stream {
+            Some(_) => Lane::Open,
+            None => Lane::Unopened,
+        };
+        self.lane = Some(lane);
+        schedule.insert(subscription, lane, self.rank);
+    }
+
+    /// Takes it out of the schedule.
+    pub(super) fn unqueue(&mut self, subscription: SubscriptionId, schedule: &mut Schedule) {
+        if let Some(lane) = self.lane.take() {
+            schedule.remove(subscription, lane, self.rank);
+        }
+    }
+
+    /// The transport takes nothing for it now; returns how many staged bytes it gave back.
+    pub(super) fn block(&mut self, subscription: SubscriptionId, schedule: &mut Schedule) -> usize {
+        self.unqueue(subscription, schedule);
+        self.blocked = true;
+        self.unstage()
+    }
+
     /// Takes bytes out of the log until `max` are staged; returns how many it took.
     pub(super) fn stage(&mut self, run: &Run, max: usize) -> Result<usize, Lost> {
         if self.next < run.base() {
@@ -256,13 +284,15 @@ impl Cursor {
         self.staged_len
     }
 
-    /// `taken` bytes were taken from the front of the chunks.
-    pub(super) fn advance(&mut self, taken: usize) {
+    /// `taken` bytes were taken from the front of the chunks; returns how many of them are from the run.
+    pub(super) fn advance(&mut self, taken: usize) -> usize {
         while self.staged.front().is_some_and(Bytes::is_empty) {
             self.staged.pop_front();
         }
+        let before = self.staged_len - self.head_len;
         self.staged_len = self.staged_len.saturating_sub(taken);
         self.head_len = self.head_len.saturating_sub(taken);
+        before - (self.staged_len - self.head_len)
     }
 
     /// Gives back what is staged from the run: it can be taken out again; returns how much.

@@ -9,6 +9,7 @@ use super::{
     Admission, AttachError, DeliveryLimits, StartInfo, SubscriptionId, SubscriptionParams,
     UpdateError, UpdateParams,
     filter::Range,
+    idle::Idle,
     ids::RunId,
     outlet::{Outlet, Source, StreamKey, Watched},
     owners::{Owner, Owners},
@@ -54,6 +55,7 @@ pub struct Delivery<S> {
     /// A subscription has ended but for its streams.
     closing: bool,
     pub(super) dirty: BTreeSet<SubscriptionId>,
+    pub(super) idle: Idle,
     pub(super) events: VecDeque<DeliveryEvent>,
     pub(super) credit: bool,
     pub(super) probe_at: Option<Instant>,
@@ -69,6 +71,7 @@ impl<S: Source> Delivery<S> {
             streams: Owners::default(),
             closing: false,
             dirty: BTreeSet::new(),
+            idle: Idle::default(),
             events: VecDeque::new(),
             credit: true,
             probe_at: None,
@@ -257,7 +260,8 @@ impl<S: Source> Delivery<S> {
     /// When [`Delivery::service`] is to be called without a wake-up.
     pub fn deadline(&self) -> Option<Instant> {
         let expiry = self.shared.deadlines.first().map(|(at, _)| *at);
-        [expiry, self.probe_at].into_iter().flatten().min()
+        let idle = self.idle.deadline().filter(|_| !self.streams.is_empty());
+        [expiry, self.probe_at, idle].into_iter().flatten().min()
     }
 
     /// A stream can be written again, or was stopped, or was received whole.
@@ -278,11 +282,16 @@ impl<S: Source> Delivery<S> {
                 }
             }
             Some(Owner::Finished(..)) if outlet.watch(stream) != Watched::Pending => {
-                outlet.release(stream);
-                self.closed(stream);
+                self.over(stream, outlet);
             }
             _ => {}
         }
+    }
+
+    /// A stream that was finished is over.
+    pub fn over(&mut self, stream: StreamKey, outlet: &mut impl Outlet) {
+        outlet.release(stream);
+        self.closed(stream);
     }
 
     /// Looks at the log of a subscription.

@@ -62,6 +62,8 @@ struct Head {
     subscription: SubscriptionId,
 }
 
+const LANES: [Lane; 2] = [Lane::Open, Lane::Unopened];
+
 /// One of something for each lane.
 #[derive(Debug, Default)]
 struct Lanes<T> {
@@ -87,19 +89,20 @@ struct Entry {
 }
 
 impl Entry {
-    fn heads(&self, subscription: SubscriptionId) -> Lanes<Option<Head>> {
-        let head = |ranks: &BTreeSet<Rank>| {
-            Some(Head {
-                subscriber_priority: self.priority,
-                publisher_priority: ranks.first()?.publisher_priority,
-                turn: self.turn,
-                subscription,
-            })
-        };
-        Lanes {
-            open: head(&self.ranks.open),
-            unopened: head(&self.ranks.unopened),
-        }
+    fn head(&mut self, subscription: SubscriptionId, lane: Lane) -> Option<Head> {
+        Some(Head {
+            subscriber_priority: self.priority,
+            publisher_priority: self.ranks.of(lane).first()?.publisher_priority,
+            turn: self.turn,
+            subscription,
+        })
+    }
+}
+
+fn replace(heads: &mut BTreeSet<Head>, before: Option<Head>, after: Option<Head>) {
+    if before != after {
+        before.map(|head| heads.remove(&head));
+        after.map(|head| heads.insert(head));
     }
 }
 
@@ -112,52 +115,66 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Changes what a subscription has to send, or how it stands.
-    fn change(&mut self, subscription: SubscriptionId, f: impl FnOnce(&mut Entry)) {
+    /// Changes what a subscription has to send in a lane.
+    fn change(
+        &mut self,
+        subscription: SubscriptionId,
+        lane: Lane,
+        f: impl FnOnce(&mut BTreeSet<Rank>),
+    ) {
         let Some(entry) = self.entries.get_mut(&subscription) else {
             return;
         };
-        let mut before = entry.heads(subscription);
+        let before = entry.head(subscription, lane);
+        f(entry.ranks.of(lane));
+        let after = entry.head(subscription, lane);
+        replace(self.heads.of(lane), before, after);
+    }
+
+    /// Changes how a subscription stands among the others.
+    fn restate(&mut self, subscription: SubscriptionId, f: impl FnOnce(&mut Entry)) {
+        let Some(entry) = self.entries.get_mut(&subscription) else {
+            return;
+        };
+        let before = LANES.map(|lane| entry.head(subscription, lane));
         f(entry);
-        let mut after = entry.heads(subscription);
-        for lane in [Lane::Open, Lane::Unopened] {
-            let (before, after) = (before.of(lane).take(), after.of(lane).take());
-            if before != after {
-                let heads = self.heads.of(lane);
-                before.map(|head| heads.remove(&head));
-                after.map(|head| heads.insert(head));
-            }
+        for (lane, before) in LANES.into_iter().zip(before) {
+            let after = entry.head(subscription, lane);
+            replace(self.heads.of(lane), before, after);
         }
     }
 
     /// Adds a subscription, or changes its priority.
     pub(super) fn set_priority(&mut self, subscription: SubscriptionId, priority: u8) {
         self.entries.entry(subscription).or_default();
-        self.change(subscription, |entry| entry.priority = priority);
+        self.restate(subscription, |entry| entry.priority = priority);
     }
 
     /// The subscription had its turn.
     pub(super) fn served(&mut self, subscription: SubscriptionId) {
-        self.turns += 1;
-        let turn = self.turns;
-        self.change(subscription, |entry| entry.turn = turn);
+        // Who is alone has every turn.
+        if self.entries.len() > 1 {
+            self.turns += 1;
+            let turn = self.turns;
+            self.restate(subscription, |entry| entry.turn = turn);
+        }
     }
 
     pub(super) fn insert(&mut self, subscription: SubscriptionId, lane: Lane, rank: Rank) {
-        self.change(subscription, |entry| {
-            entry.ranks.of(lane).insert(rank);
+        self.change(subscription, lane, |ranks| {
+            ranks.insert(rank);
         });
     }
 
     pub(super) fn remove(&mut self, subscription: SubscriptionId, lane: Lane, rank: Rank) {
-        self.change(subscription, |entry| {
-            entry.ranks.of(lane).remove(&rank);
+        self.change(subscription, lane, |ranks| {
+            ranks.remove(&rank);
         });
     }
 
     /// Forgets a subscription.
     pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId) {
-        self.change(subscription, |entry| entry.ranks = Lanes::default());
+        self.restate(subscription, |entry| entry.ranks = Lanes::default());
         self.entries.remove(&subscription);
     }
 
@@ -197,28 +214,6 @@ impl Schedule {
             .copied()
     }
 }
-
-/// The transport's priority for a stream: by subscriber and publisher priority, then by `slot`, where smaller slots go
-/// first. Streams of neighbouring subscriptions never have the same one: where equals are waiting, QUIC slices every
-/// packet between them.
-pub(super) fn transport_priority(
-    subscription: SubscriptionId,
-    subscriber: u8,
-    publisher: u8,
-    slot: i32,
-) -> i32 {
-    let urgency = i32::from(i16::MAX) - i32::from(u16::from_be_bytes([subscriber, publisher]));
-    let slot = slot.clamp(-HALF_SLOTS, HALF_SLOTS) + HALF_SLOTS;
-    let place = slot * NEIGHBOURS + (subscription.0 % NEIGHBOURS as u64) as i32;
-    // One less than the most, which is the control stream's.
-    (urgency << u16::BITS) + (i32::from(u16::MAX) - 1 - place)
-}
-
-/// Slots go from minus this to this.
-pub(super) const HALF_SLOTS: i32 = 2000;
-
-/// Subscriptions whose streams are told from each other in one slot.
-const NEIGHBOURS: i32 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -314,27 +309,5 @@ mod tests {
         assert_eq!(schedule.first(true), None);
         assert!(schedule.entries.is_empty());
         assert!(schedule.heads.open.is_empty() && schedule.heads.unopened.is_empty());
-    }
-
-    /// S7.1-01: 0 is the most urgent, and larger numbers go first in the transport.
-    #[test]
-    fn transport_priorities_keep_the_order() {
-        let order = [
-            transport_priority(SubscriptionId(0), 0, 0, i32::MIN),
-            transport_priority(A, 0, 0, i32::MIN),
-            transport_priority(A, 0, 0, 0),
-            transport_priority(B, 0, 0, 0),
-            transport_priority(A, 0, 0, 1),
-            transport_priority(B, 0, 0, i32::MAX),
-            transport_priority(A, 0, 1, i32::MIN),
-            transport_priority(A, 1, 0, 0),
-            transport_priority(A, 127, 255, 0),
-            transport_priority(A, 128, 0, 0),
-            transport_priority(A, 255, 255, 0),
-            transport_priority(B, 255, 255, i32::MAX),
-        ];
-        assert!(order.is_sorted_by(|a, b| a > b), "{order:?}");
-        // The control stream goes before all.
-        assert!(order[0] < i32::MAX);
     }
 }

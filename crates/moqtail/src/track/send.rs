@@ -29,8 +29,9 @@ impl<S: Source> Delivery<S> {
         for id in std::mem::take(&mut self.dirty) {
             self.sync(id, now, outlet);
         }
-        // After the logs were read: what is too old already is not begun.
+        // After the logs were read: what is too old already is not begun, and what has ended is not watched.
         self.expire(now, outlet);
+        self.watch_idle(now, outlet);
         let mut blocked = 0;
         for _ in 0..self.shared.limits.turn_steps.max(1) {
             let Some((id, lane, rank)) = self.shared.schedule.first(self.credit) else {
@@ -51,6 +52,20 @@ impl<S: Source> Delivery<S> {
         true
     }
 
+    /// Has the outlet tell when the peer stops a stream that has nothing to send for some time.
+    fn watch_idle(&mut self, now: Instant, outlet: &mut impl Outlet) {
+        for (id, run) in self.idle.due(now) {
+            let cursors = self.subscriptions.get(&id);
+            let stream =
+                cursors.and_then(|(subscription, _)| subscription.cursors.get(&run)?.stream);
+            if let Some(stream) = stream
+                && outlet.watch(stream) == Watched::Stopped
+            {
+                self.stopped(id, run, outlet);
+            }
+        }
+    }
+
     /// Sends some of one item.
     fn step(
         &mut self,
@@ -67,9 +82,8 @@ impl<S: Source> Delivery<S> {
             }
             Item::Run(run) => run,
         };
-        let stream = self
-            .subscriptions
-            .get(&id)
+        let subscription = self.subscriptions.get(&id);
+        let stream = subscription
             .and_then(|(subscription, _)| subscription.cursors.get(&run))
             .map(|cursor| cursor.stream);
         let stream = match stream {
@@ -99,24 +113,24 @@ impl<S: Source> Delivery<S> {
         let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
             return Err(Step::Progress);
         };
-        let renumbered = subscription.choose_slot(rank);
-        let stream = match outlet.open(subscription.transport_priority(rank)) {
+        let placed = subscription.slots.insert(rank);
+        let stream = match outlet.open(subscription.transport_priority(rank, placed.slot)) {
             Opened::Stream(stream) => stream,
             refused => {
-                subscription.forget_slot(rank);
+                subscription.slots.remove(rank);
                 return Err(match refused {
                     Opened::NoCredit => Step::NoCredit,
                     _ => Step::Gone,
                 });
             }
         };
-        subscription.unqueue(run, &mut self.shared);
         if let Some(cursor) = subscription.cursors.get_mut(&run) {
+            cursor.unqueue(id, &mut self.shared.schedule);
             cursor.stream = Some(stream);
         }
         subscription.opened += 1;
         subscription.open += 1;
-        if renumbered {
+        if placed.renumbered {
             for (stream, priority) in subscription.transport_priorities() {
                 outlet.set_priority(stream, priority);
             }
@@ -137,7 +151,7 @@ impl<S: Source> Delivery<S> {
     ) -> Step {
         let quantum = self.shared.limits.quantum_bytes.max(1);
         let mut sent = 0;
-        while sent < quantum {
+        loop {
             let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
                 return Step::Progress;
             };
@@ -145,51 +159,53 @@ impl<S: Source> Delivery<S> {
             let Some(cursor) = subscription.cursors.get_mut(&run) else {
                 return Step::Progress;
             };
+            while cursor.staged_len() > 0 && sent < quantum {
+                match outlet.write(stream, cursor.chunks()) {
+                    Written::Taken(taken) => {
+                        let from_run = cursor.advance(taken);
+                        subscription.behind = subscription.behind.saturating_sub(from_run as u64);
+                        shared.staged = shared.staged.saturating_sub(from_run);
+                        sent += taken;
+                    }
+                    Written::Blocked => {
+                        let back = cursor.block(id, &mut shared.schedule);
+                        shared.staged = shared.staged.saturating_sub(back);
+                        return if sent > 0 {
+                            Step::Progress
+                        } else {
+                            Step::Blocked
+                        };
+                    }
+                    Written::Stopped => {
+                        self.stopped(id, run, outlet);
+                        return Step::Progress;
+                    }
+                    Written::Gone => return Step::Gone,
+                }
+            }
             if let Some(end) = cursor.done() {
                 self.end_run(id, run, stream, end, now, outlet);
                 return Step::Progress;
             }
             if !cursor.is_ready() {
-                let watched = std::mem::replace(&mut cursor.watched, true);
-                subscription.unqueue(run, shared);
-                if !watched && outlet.watch(stream) == Watched::Stopped {
-                    self.stopped(id, run, outlet);
+                let known = std::mem::replace(&mut cursor.watched, true);
+                cursor.unqueue(id, &mut shared.schedule);
+                if !known {
+                    self.idle.add((id, run), now);
                 }
                 return Step::Progress;
             }
-            if cursor.staged_len() == 0 {
-                let taken = source.read(|log| subscription.take_out(log, run, shared));
-                if taken.is_err() {
-                    subscription.suspect(run, shared);
-                    self.dirty.insert(id);
-                    return Step::Progress;
-                }
-                continue;
+            if sent >= quantum {
+                cursor.queue(id, &mut shared.schedule);
+                return Step::Progress;
             }
-            match outlet.write(stream, cursor.chunks()) {
-                Written::Taken(taken) => {
-                    subscription.advance(run, taken, shared);
-                    sent += taken;
-                }
-                Written::Blocked => {
-                    subscription.block(run, shared);
-                    return if sent > 0 {
-                        Step::Progress
-                    } else {
-                        Step::Blocked
-                    };
-                }
-                Written::Stopped => {
-                    self.stopped(id, run, outlet);
-                    return Step::Progress;
-                }
-                Written::Gone => return Step::Gone,
+            let taken = source.read(|log| subscription.take_out(log, run, shared));
+            if taken.is_err() {
+                subscription.suspect(run, shared);
+                self.dirty.insert(id);
+                return Step::Progress;
             }
         }
-        if let Some((subscription, _)) = self.subscriptions.get_mut(&id) {
-            subscription.queue(run, &mut self.shared);
-        }
-        Step::Progress
     }
 
     /// Everything of a run is handed over.

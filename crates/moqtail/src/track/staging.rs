@@ -10,16 +10,6 @@ use super::{
 };
 
 impl Subscription {
-    /// Takes bytes of a run out of the log, within the session's budget. Without room it is served from the log when its
-    /// turn has come.
-    pub(super) fn stage(&mut self, run: &Run, shared: &mut Shared) -> Result<(), Lost> {
-        let Shared { limits, staged, .. } = shared;
-        match self.cursors.get_mut(&run.id) {
-            Some(cursor) => stage_within(cursor, run, limits, staged),
-            None => Ok(()),
-        }
-    }
-
     /// Takes bytes out of the log for a run whose turn has come, room or not, and then for those that come next, so that
     /// the log is not asked for each.
     pub(super) fn take_out(
@@ -55,26 +45,29 @@ impl Subscription {
                 && let Some(run) = log.run(id)
             {
                 // One that is lost is found to be so when its turn has come.
-                let _ = stage_within(cursor, run, limits, staged);
+                let _ = cursor.stage_within(run, limits, staged);
             }
         }
         Ok(())
     }
 }
 
-/// Takes bytes of a run that is scheduled out of the log, as long as there is room.
-fn stage_within(
-    cursor: &mut Cursor,
-    run: &Run,
-    limits: &DeliveryLimits,
-    staged: &mut usize,
-) -> Result<(), Lost> {
-    let room = limits.in_flight_bytes.saturating_sub(*staged);
-    if room > 0 && cursor.lane.is_some() {
-        let most = cursor.staged_len().saturating_add(room);
-        *staged += cursor.stage(run, limits.quantum_bytes.min(most).max(1))?;
+impl Cursor {
+    /// Takes bytes of its run out of the log if it is scheduled, as long as the session's budget has room. Without room it
+    /// is served from the log when its turn has come.
+    pub(super) fn stage_within(
+        &mut self,
+        run: &Run,
+        limits: &DeliveryLimits,
+        staged: &mut usize,
+    ) -> Result<(), Lost> {
+        let room = limits.in_flight_bytes.saturating_sub(*staged);
+        if room > 0 && self.lane.is_some() {
+            let most = self.staged_len().saturating_add(room);
+            *staged += self.stage(run, limits.quantum_bytes.min(most).max(1))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Runs for which bytes are taken out of the log along with the one whose turn has come.

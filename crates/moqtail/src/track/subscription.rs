@@ -14,7 +14,8 @@ use super::{
     ids::RunId,
     outlet::StreamKey,
     run::{ObjectEntry, Run},
-    schedule::{HALF_SLOTS, Item, Lane, Rank, Schedule, transport_priority},
+    schedule::{Item, Lane, Rank, Schedule},
+    slots::{Slots, transport_priority},
 };
 use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode};
 
@@ -99,7 +100,7 @@ pub(super) struct Subscription {
     pub(super) cursors: BTreeMap<RunId, Box<Cursor>>,
     pub(super) datagrams: BTreeMap<u64, PendingDatagram>,
     /// Open streams in order, with their slots in the transport's priorities.
-    slots: BTreeMap<Rank, i32>,
+    pub(super) slots: Slots,
     /// Objects count from this arrival on.
     pub(super) frontier: u64,
     /// The same when the subscription began.
@@ -114,7 +115,8 @@ pub(super) struct Subscription {
     epoch: u64,
     /// Runs that grow and are not wanted any more.
     pub(super) done: BTreeSet<RunId>,
-    behind: u64,
+    /// Bytes that its cursors know and have not handed over.
+    pub(super) behind: u64,
     range_over: Option<Instant>,
     /// When it was last looked at, the log had ended or was past the range: nothing but what is on its way will come.
     last_lap: bool,
@@ -154,7 +156,7 @@ impl Subscription {
             started: false,
             cursors: BTreeMap::new(),
             datagrams: BTreeMap::new(),
-            slots: BTreeMap::new(),
+            slots: Slots::default(),
             frontier,
             first_frontier: frontier,
             seen: since.map_or(log.last_change(), |_| 0),
@@ -251,14 +253,14 @@ impl Subscription {
             self.behind += cursor.behind();
             if cursor.is_void() {
                 self.remove_cursor(run.id, shared);
-            } else {
-                if cursor.deadline.is_none() {
-                    self.update_deadline(run, shared);
-                }
-                self.queue(run.id, shared);
-                self.stage(run, shared)?;
+                return Ok(());
             }
-            return Ok(());
+            cursor.queue(self.id, &mut shared.schedule);
+            let staged = cursor.stage_within(run, &shared.limits, &mut shared.staged);
+            if cursor.deadline.is_none() {
+                self.update_deadline(run, shared);
+            }
+            return staged;
         }
         if self.done.contains(&run.id) {
             if !run.is_open() {
@@ -291,13 +293,14 @@ impl Subscription {
             run.subgroup,
             Item::Run(run.id),
         );
-        let mut cursor = Cursor::new(run, first, least, rank, !missing);
+        let mut cursor = Box::new(Cursor::new(run, first, least, rank, !missing));
         cursor.observe(run);
         self.behind += cursor.behind();
-        self.cursors.insert(run.id, Box::new(cursor));
+        cursor.queue(self.id, &mut shared.schedule);
+        let staged = cursor.stage_within(run, &shared.limits, &mut shared.staged);
+        self.cursors.insert(run.id, cursor);
         self.update_deadline(run, shared);
-        self.queue(run.id, shared);
-        self.stage(run, shared)
+        staged
     }
 
     fn note_datagrams(&mut self, log: &TrackLog, shared: &mut Shared) {
@@ -325,31 +328,6 @@ impl Subscription {
                     received: entry.received,
                 },
             );
-        }
-    }
-
-    /// Puts a run into the schedule if there is something to do for it.
-    pub(super) fn queue(&mut self, id: RunId, shared: &mut Shared) {
-        let Some(cursor) = self.cursors.get_mut(&id) else {
-            return;
-        };
-        if cursor.lane.is_some() || cursor.blocked || !cursor.is_ready() {
-            return;
-        }
-        let lane = match cursor.stream {
-            Some(_) => Lane::Open,
-            None => Lane::Unopened,
-        };
-        cursor.lane = Some(lane);
-        shared.schedule.insert(self.id, lane, cursor.rank);
-    }
-
-    /// Takes a run out of the schedule.
-    pub(super) fn unqueue(&mut self, id: RunId, shared: &mut Shared) {
-        if let Some(cursor) = self.cursors.get_mut(&id)
-            && let Some(lane) = cursor.lane.take()
-        {
-            shared.schedule.remove(self.id, lane, cursor.rank);
         }
     }
 
@@ -457,26 +435,15 @@ impl Subscription {
 
     /// Forgets a cursor.
     pub(super) fn remove_cursor(&mut self, id: RunId, shared: &mut Shared) -> Option<Box<Cursor>> {
-        self.unqueue(id, shared);
         let mut cursor = self.cursors.remove(&id)?;
+        cursor.unqueue(self.id, &mut shared.schedule);
         self.behind = self.behind.saturating_sub(cursor.behind());
         shared.staged = shared.staged.saturating_sub(cursor.unstage());
         shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline, None);
         let lingers = cursor.lingers.map(|(at, _)| at);
         shared.set_deadline(Expiry::Linger(self.id, id), lingers, None);
-        self.slots.remove(&cursor.rank);
+        self.slots.remove(cursor.rank);
         Some(cursor)
-    }
-
-    /// `taken` bytes of a run were handed over.
-    pub(super) fn advance(&mut self, id: RunId, taken: usize, shared: &mut Shared) {
-        if let Some(cursor) = self.cursors.get_mut(&id) {
-            let before = (cursor.behind(), cursor.unsent());
-            cursor.advance(taken);
-            self.behind = self.behind.saturating_sub(before.0 - cursor.behind());
-            let from_run = (cursor.unsent() - before.1) as usize;
-            shared.staged = shared.staged.saturating_sub(from_run);
-        }
     }
 
     /// Everything of a run is handed over: its stream has until then to arrive before it is reset with `code`.
@@ -487,8 +454,8 @@ impl Subscription {
         code: StreamCode,
         shared: &mut Shared,
     ) {
-        self.unqueue(id, shared);
         if let Some(cursor) = self.cursors.get_mut(&id) {
+            cursor.unqueue(self.id, &mut shared.schedule);
             shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
             cursor.lingers = Some((until, code));
             shared.set_deadline(Expiry::Linger(self.id, id), None, Some(until));
@@ -497,72 +464,33 @@ impl Subscription {
 
     /// A run cannot be read on; looking at the log decides what is done about it.
     pub(super) fn suspect(&mut self, id: RunId, shared: &mut Shared) {
-        self.unqueue(id, shared);
-        self.suspect = true;
-    }
-
-    /// The transport takes nothing for a run now.
-    pub(super) fn block(&mut self, id: RunId, shared: &mut Shared) {
-        self.unqueue(id, shared);
         if let Some(cursor) = self.cursors.get_mut(&id) {
-            cursor.blocked = true;
-            shared.staged = shared.staged.saturating_sub(cursor.unstage());
+            cursor.unqueue(self.id, &mut shared.schedule);
         }
+        self.suspect = true;
     }
 
     /// The transport may take something for a run again.
     pub(super) fn unblock(&mut self, id: RunId, shared: &mut Shared) {
         if let Some(cursor) = self.cursors.get_mut(&id) {
             cursor.blocked = false;
+            cursor.queue(self.id, &mut shared.schedule);
         }
-        self.queue(id, shared);
     }
 
-    /// Chooses a place in the transport's order for a stream that is to be opened. True: all are to be told anew.
-    pub(super) fn choose_slot(&mut self, rank: Rank) -> bool {
-        let last = self
-            .slots
-            .last_key_value()
-            .filter(|(last, _)| **last < rank);
-        let (before, after) = match last {
-            Some((_, slot)) => (Some(slot + 1), None),
-            None => {
-                let before = self.slots.range(..rank).next_back();
-                let after = self.slots.range(rank..).next();
-                (
-                    before.map(|(_, slot)| slot + 1),
-                    after.map(|(_, slot)| slot - 1),
-                )
-            }
-        };
-        let slot = after.or(before).unwrap_or_default();
-        self.slots.insert(rank, slot);
-        // draft-14 §7.2: between two neighbours there may be no room.
-        let taken = before.is_some_and(|before| slot < before);
-        let crowded = taken || slot.abs() > RENUMBER_AT.min(HALF_SLOTS);
-        if crowded {
-            for (slot, at) in self.slots.values_mut().zip(0..) {
-                *slot = at;
-            }
-        }
-        crowded
-    }
-
-    /// The transport's priority of a stream.
-    pub(super) fn transport_priority(&self, rank: Rank) -> i32 {
-        let slot = self.slots.get(&rank).copied().unwrap_or_default();
+    /// The transport's priority of a stream in a slot.
+    pub(super) fn transport_priority(&self, rank: Rank, slot: i32) -> i32 {
         transport_priority(self.id, self.priority, rank.publisher_priority, slot)
-    }
-
-    pub(super) fn forget_slot(&mut self, rank: Rank) {
-        self.slots.remove(&rank);
     }
 
     /// Priorities of all open streams.
     pub(super) fn transport_priorities(&self) -> VecDeque<(StreamKey, i32)> {
         self.cursors
             .values()
-            .filter_map(|cursor| Some((cursor.stream?, self.transport_priority(cursor.rank))))
+            .filter_map(|cursor| {
+                let slot = self.slots.get(cursor.rank);
+                Some((cursor.stream?, self.transport_priority(cursor.rank, slot)))
+            })
             .collect()
     }
 
@@ -590,9 +518,6 @@ impl Subscription {
         resets
     }
 }
-
-/// Slots are numbered anew when they leave this range.
-const RENUMBER_AT: i32 = 64;
 
 /// draft-14 §9.2.1.2: the smaller one, if there are two.
 pub(super) fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {

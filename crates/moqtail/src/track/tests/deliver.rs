@@ -447,6 +447,22 @@ fn a_stopped_stream_is_reset_alone() {
     }
 }
 
+/// S10.4.3-13: nobody tells of a stream that was stopped before the transport was asked to.
+#[test]
+fn a_stream_that_stays_idle_is_found_stopped_without_a_wake_up() {
+    let mut world = World::subscribed();
+    let mut upstream = world.publish(header(0, 0));
+    upstream.object(0, b"x");
+    world.run();
+    world.wire.streams[0].stopped = true;
+    world.run();
+    assert_eq!(world.stream(0).state, State::Open);
+    assert!(world.delivery.deadline().is_some());
+    world.pass(Duration::from_millis(50));
+    assert_eq!(world.stream(0).state, CANCELLED);
+    assert_eq!(world.delivery.deadline(), None);
+}
+
 /// S9.12-15, S10.4.3-09: a range that was delivered ends by itself, after a time for late ones.
 #[test]
 fn a_delivered_range_ends() {
