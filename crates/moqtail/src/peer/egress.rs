@@ -321,7 +321,7 @@ fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
         false => Ask::Oldest,
     };
     while let Some(stream) = streams.next_closed(ask) {
-        delivery.woken(stream, streams);
+        delivery.over(stream, streams);
     }
     if shared.wake.take_credit() {
         delivery.credit();

@@ -32,7 +32,12 @@ pub(super) struct Streams<C: Connection> {
     /// Finished streams of which the transport was not asked yet whether they are over, in the order of their ends.
     /// Bounded by `max_closing`: beyond it the oldest are released.
     unasked: VecDeque<StreamKey>,
+    /// In how many turns the oldest of them was not received.
+    waited: u32,
 }
+
+/// A finished stream that is not received in so many turns may have been stopped: then it is asked properly.
+const PATIENCE: u32 = 64;
 
 struct Slot<S> {
     stream: Option<S>,
@@ -51,6 +56,7 @@ impl<C: Connection> Streams<C> {
             slots: Vec::new(),
             free: Vec::new(),
             unasked: VecDeque::new(),
+            waited: 0,
         }
     }
 
@@ -61,16 +67,22 @@ impl<C: Connection> Streams<C> {
         }
     }
 
-    /// A finished stream that is over, asking for the oldest first. Asking costs more than most streams have left to
-    /// live, so it ends at the first one that is not over; `all` asks for each, so that each end is told.
+    /// A finished stream that is over, asking for the oldest first. To be told of an end costs more than most streams have
+    /// left to live, so it ends at the first one that is not received; `all` asks for each, so that each end is told.
     pub(super) fn next_closed(&mut self, all: Ask) -> Option<StreamKey> {
         while let Some(stream) = self.unasked.front().copied() {
-            let unasked = self.slots.get(stream.0).is_some_and(|slot| slot.unasked);
-            let over = unasked && self.ask(stream) != Watched::Pending;
-            if unasked && !over && all == Ask::Oldest {
+            let slot = self.slots.get(stream.0).filter(|slot| slot.unasked);
+            let received = slot.map(|slot| slot.stream.as_ref().is_some_and(C::Send::is_received));
+            if received == Some(false) && all == Ask::Oldest && self.waited < PATIENCE {
+                self.waited += 1;
                 return None;
             }
+            self.waited = 0;
             self.unasked.pop_front();
+            let over = match received {
+                Some(received) => received || self.ask(stream) != Watched::Pending,
+                None => false,
+            };
             if let Some(slot) = self.slots.get_mut(stream.0) {
                 slot.unasked = false;
             }

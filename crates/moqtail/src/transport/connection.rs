@@ -101,6 +101,9 @@ pub trait SendStream: Send + 'static {
     /// where it ends retransmission.
     fn reset(&mut self, code: u32);
 
+    /// Whether the peer has all bytes and the FIN. Cheaper than [`SendStream::poll_closed`], and nobody is woken later.
+    fn is_received(&self) -> bool;
+
     /// Ready when the peer has all bytes and the FIN (`Ok(())`), or stopped the stream.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>>;
 }

@@ -31,6 +31,32 @@ async fn leaving_resets_open_streams_and_finishes_none() {
     assert_eq!(decode(&bytes).1, [(1, b"y".to_vec())]);
 }
 
+/// S10.4.3-13: nobody is woken for a finished stream, and still one that was stopped does not hold up the ends of others.
+#[tokio::test]
+async fn a_finished_stream_that_was_stopped_is_found_to_be_over() {
+    let local = LocalTrack::new(track());
+    let session = subscribed(local.track());
+    let none = Extensions::default();
+    for group in 0..100 {
+        let mut subgroup = local.subgroup(options(group)).unwrap();
+        let payload = Bytes::from_static(b"payload");
+        subgroup.object(0, &none, payload).unwrap();
+        subgroup.finish().unwrap();
+        let mut stream = session.subscriber.accept_uni().await.unwrap();
+        match group {
+            0 => stream.stop(0),
+            _ => assert_eq!(read_all(&mut stream).await.1, Ok(())),
+        }
+    }
+    let closed = || {
+        let told = session.told.all();
+        told.iter()
+            .filter(|what| what.starts_with("closed"))
+            .count()
+    };
+    until("the end of the first streams", || closed() > 1).await;
+}
+
 /// Forward and its OR over all subscriptions, for upstreams that came by PUBLISH.
 #[tokio::test]
 async fn interest_follows_forward() {

@@ -120,6 +120,12 @@ impl Pipe {
         self.written == Written::Finished && self.held == 0
     }
 
+    /// The peer has all of it, as far as this side knows: while the link is `open`, at once.
+    pub(super) fn is_received(&self, open: bool) -> bool {
+        let known = self.acknowledged || open && self.has_arrived();
+        known && self.stopped.is_none() && !matches!(self.written, Written::Reset(_))
+    }
+
     pub(super) fn clear(&mut self) {
         self.chunks.clear();
         self.held = 0;

@@ -83,6 +83,13 @@ impl SendStream for MemorySend {
         self.end(Written::Reset(code));
     }
 
+    fn is_received(&self) -> bool {
+        let state = self.link.lock();
+        let open = state.check_open(self.side).is_ok();
+        let pipe = state.pipes.get(&self.id);
+        pipe.is_some_and(|pipe| pipe.is_received(open))
+    }
+
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         let mut state = self.link.lock();
         let open = state.check_open(self.side);
@@ -91,9 +98,7 @@ impl SendStream for MemorySend {
         };
         match (pipe.written, pipe.stopped) {
             (Written::Reset(_), _) => Poll::Ready(Err(StreamError::Closed)),
-            (_, None) if pipe.acknowledged || open.is_ok() && pipe.has_arrived() => {
-                Poll::Ready(Ok(()))
-            }
+            _ if pipe.is_received(open.is_ok()) => Poll::Ready(Ok(())),
             (_, Some(code)) => Poll::Ready(Err(StreamError::Stopped(code))),
             _ => {
                 open?;

@@ -160,6 +160,11 @@ impl SendStream for QuicSend {
         let _ = self.stream.reset(self.shared.codes.encode(code));
     }
 
+    fn is_received(&self) -> bool {
+        // Nothing is known any more of a stream that the peer has all of.
+        self.state == Sending::Finished && self.stream.priority().is_err()
+    }
+
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         if let Some(result) = &self.closed {
             return Poll::Ready(result.clone());
@@ -167,11 +172,7 @@ impl SendStream for QuicSend {
         if self.state == Sending::Reset {
             return Poll::Ready(Err(StreamError::Closed));
         }
-        // Nothing is known any more of a stream that the peer has all of; that is cheaper to see than to wait for.
-        if self.state == Sending::Finished
-            && self.stopped.is_none()
-            && self.stream.priority().is_err()
-        {
+        if self.stopped.is_none() && self.is_received() {
             self.closed = Some(Ok(()));
             return Poll::Ready(Ok(()));
         }
