@@ -48,8 +48,8 @@ enum End {
 
 /// Reads one subgroup stream to its end and feeds `track`. `header` was already read, `rest` is what was read beyond it.
 ///
-/// Reading never waits for subscribers; the header of an object may take `header_timeout`. Dropping the future counts as a reset with CANCELLED: the run ends, nothing of
-/// a partial object stays.
+/// Reading never waits for subscribers; the header of an object may take `header_timeout`. Dropping the future counts as a
+/// reset with CANCELLED: the run ends, nothing of a partial object stays.
 pub async fn ingest_subgroup<R: RecvStream>(
     track: Arc<Track>,
     publisher: PublisherId,
@@ -72,7 +72,12 @@ pub async fn ingest_subgroup<R: RecvStream>(
         end: None,
     };
     let mut pieces = vec![rest];
-    let mut end = None;
+    // What came with the header, often all there is, is written once and wakes everybody once.
+    let mut end = poll_fn(|cx| match poll_turn(&mut stream, cx, &mut pieces) {
+        Poll::Ready(end) => Poll::Ready(end),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await;
     let mut header_due = None;
     loop {
         if let Err(error) = guard.turn(&mut pieces, end.take()) {
