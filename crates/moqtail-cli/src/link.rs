@@ -39,6 +39,9 @@ const NARROW_WINDOW: u32 = 64 << 10;
 /// A session that lasted no longer than this is not followed by the next one at once.
 const SHORT_SESSION: Duration = Duration::from_secs(2);
 
+/// How long a session that a relay asks to leave may take to end well, before the next one begins.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// How often a fetched fingerprint may fail in a row: a relay that starts anew has another certificate.
 const STALE_FINGERPRINTS: u32 = 3;
 
@@ -407,7 +410,7 @@ impl Link {
                 self.tell(format_args!("Connecting again: the relay at {} is going away.", self.authority()));
                 // An empty one means the same relay; one that cannot be used means it, too.
                 self.current().moved = uri.parse().ok();
-                client.shutdown(Duration::ZERO).await;
+                client.shutdown(FAREWELL).await;
             }
         }
         Ok(())

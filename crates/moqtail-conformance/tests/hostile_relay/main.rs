@@ -11,6 +11,7 @@
 )]
 
 mod answers;
+mod goaway;
 mod legal;
 mod malformed;
 mod programs;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     Broadcast, ClientLimits, Incoming, PublishError, SubgroupReader, SubscribeError,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{
         FullTrackName, ObjectDatagram, Parameter, Parameters, PublishErrorCode,
-        PublishNamespaceErrorCode, SessionCode, SubgroupHeader, SubscribeErrorCode,
+        PublishNamespaceErrorCode, SubgroupHeader, SubscribeErrorCode,
     },
     peer::{EgressHandle, Handler, InboundStream, PeerHandle, refusal, subscription_id},
     session::{
@@ -37,6 +37,8 @@ pub(super) struct State {
     publications: BTreeMap<RequestHandle, Published>,
     /// The URI of the peer's GOAWAY.
     pub(super) goaway: watch::Sender<Option<String>>,
+    /// After GOAWAY the last subscription of both sides has ended.
+    pub(super) drained: Arc<Notify>,
     pub(super) ended: bool,
 }
 
@@ -60,6 +62,7 @@ impl State {
             subscriptions: BTreeMap::new(),
             publications: BTreeMap::new(),
             goaway: watch::Sender::new(None),
+            drained: Arc::default(),
             ended: false,
         }
     }
@@ -107,6 +110,15 @@ impl State {
     pub(super) fn withdraw(&mut self, handle: RequestHandle) {
         self.publications.remove(&handle);
     }
+
+    /// Ends every subscription for the application; the session is to be told.
+    pub(super) fn end_subscriptions(&mut self) -> Vec<RequestHandle> {
+        let ended = std::mem::take(&mut self.subscriptions);
+        for subscribed in ended.values() {
+            set_end(&subscribed.end, SubscriptionEnd::SessionEnded);
+        }
+        ended.into_keys().collect()
+    }
 }
 
 impl Forget for Mutex<State> {
@@ -148,9 +160,7 @@ impl<C: Connection> ClientHandler<C> {
         state.ended = true;
         state.established = None;
         state.publications.clear();
-        for subscribed in std::mem::take(&mut state.subscriptions).into_values() {
-            set_end(&subscribed.end, SubscriptionEnd::SessionEnded);
-        }
+        state.end_subscriptions();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -348,9 +358,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                 self.state().goaway.send_replace(Some(uri));
             }
             // draft-14 §3.5: after GOAWAY the client leaves when nothing is open any more.
-            Event::Drained => self
-                .peer
-                .call(|session, _| session.close(SessionCode::NO_ERROR, "")),
+            Event::Drained => self.state().drained.notify_one(),
             Event::SetupRequested(_)
             | Event::PublishAccepted(_)
             | Event::PublishRejected { .. }

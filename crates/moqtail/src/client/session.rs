@@ -129,6 +129,7 @@ impl Client {
         let (ended_tx, ended) = watch::channel(None);
         let egress = Egress::new(connection.clone(), config.delivery);
         let state = Arc::new(Mutex::new(State::new(established)));
+        let drained = lock(&state).drained.clone();
         let mut handler = ClientHandler::<C>::new(
             peer.clone(),
             egress.handle(),
@@ -145,13 +146,22 @@ impl Client {
         )]
         tokio::spawn(async move {
             let reason = {
-                let driven = drive(driven, driver_peer, Side::Client, limits, &mut handler);
+                let measured = driven.clone();
+                let leave = async {
+                    drained.notified().await;
+                    tokio::time::sleep(last_words(&measured.stats())).await;
+                    driver_peer.call(|session, _| session.close(SessionCode::NO_ERROR, ""));
+                    std::future::pending().await
+                };
+                let peer = driver_peer.clone();
+                let driven = drive(driven, peer, Side::Client, limits, &mut handler);
                 let mut driven = Woken::new(driven);
                 // One task for both: what the session answers is written before data that builds on it.
                 tokio::select! {
                     biased;
                     reason = &mut driven => reason,
                     _ = egress.run(report) => driven.await,
+                    () = leave => driven.await,
                 }
             };
             handler.session_ended();
@@ -329,11 +339,13 @@ impl Client {
         }
     }
 
-    /// Ends the session well: what was published is given `grace` to be [delivered](Client::delivered), and what was
-    /// said last a few round trips of what is left of it to arrive; then the session closes with NO_ERROR. End the
-    /// tracks before, or finish the subgroups of those that another session or process goes on with. Returns when the
-    /// peer was told, so that the program may end. Dropping the future early leaves the session as it is then.
+    /// Ends the session well: subscriptions end at once with UNSUBSCRIBE (draft-14 §9.4), what was published is given
+    /// `grace` to be [delivered](Client::delivered), and what was said last a few round trips of what is left of it to
+    /// arrive; then the session closes with NO_ERROR. End the tracks before, or finish the subgroups of those that
+    /// another session or process goes on with. Returns when the peer was told, so that the program may end. Without
+    /// `grace` nothing is sure to arrive but the close. Dropping the future early leaves the session as it is then.
     pub async fn shutdown(&self, grace: Duration) {
+        self.unsubscribe_all();
         if !grace.is_zero() {
             self.see_off(Instant::now() + grace).await;
         }
@@ -351,9 +363,9 @@ impl Client {
             // Closing a connection throws away what the peer has not acknowledged, and nothing tells when it has the
             // last control message: the control stream must not be finished (draft-14 §3.3).
             Ok(Ok(())) => {
-                let arrival = self.stats().rtt * LAST_WORDS_RTTS + LAST_WORDS;
+                let arrival = Instant::now() + last_words(&self.stats());
                 tokio::select! {
-                    () = tokio::time::sleep_until(until.min(Instant::now() + arrival)) => {}
+                    () = tokio::time::sleep_until(until.min(arrival)) => {}
                     _ = self.closed() => {}
                 }
             }
@@ -362,8 +374,24 @@ impl Client {
         }
     }
 
-    /// Waits until the peer sends GOAWAY, and gives the URI to connect to; empty: the current one.
-    /// Pending forever if the session ends without.
+    fn unsubscribe_all(&self) {
+        let running = self.state().end_subscriptions();
+        self.inner.peer.call(|session, _| {
+            for handle in running {
+                if let Err(error) = session.unsubscribe(handle) {
+                    tracing::trace!(%error, "subscription ended before the session");
+                }
+            }
+        });
+    }
+
+    /// Waits until the peer sends GOAWAY, and gives the URI to connect to; empty: the current one. The URI is what the
+    /// peer said: it may be no URI at all, and one of the other scheme (`moqt`, `https`) is legal, if against a SHOULD
+    /// of draft-14 §9.4; [`Client::connect`] takes both. Pending forever if the session ends without.
+    ///
+    /// Subscriptions go on, and nothing new can be asked for here. When the new session has taken over, drop the
+    /// subscriptions here, or call [`shutdown`](Client::shutdown): each ends with UNSUBSCRIBE, and after the last one,
+    /// of both sides, the session closes with NO_ERROR. The peer may close it with GOAWAY_TIMEOUT before.
     pub async fn goaway(&self) -> String {
         let mut goaway = self.state().goaway.subscribe();
         match goaway.wait_for(Option::is_some).await {
@@ -375,6 +403,11 @@ impl Client {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.inner.state)
     }
+}
+
+/// How long the last control messages are given to arrive before the close, which overtakes them.
+fn last_words(stats: &ConnectionStats) -> Duration {
+    stats.rtt * LAST_WORDS_RTTS + LAST_WORDS
 }
 
 fn lost() -> CloseReason {
