@@ -7,7 +7,7 @@ use moqtail::{
         ControlMessage, Filter, Goaway, MaxRequestId, Parameters, PublishDoneCode, RequestError,
         RequestId, SessionCode, SubscribeErrorCode,
     },
-    session::{Blame, CallError, Event, RequestFailure, Session, SubscriptionUpdate},
+    session::{Blame, CallError, Carrier, Event, RequestFailure, Session, SubscriptionUpdate},
 };
 use moqtail_sim::{
     Pair, Scripted, Side,
@@ -182,6 +182,35 @@ fn a_long_uri_is_refused_on_both_sides() {
     ));
     // It was not sent, so it can still be.
     assert_eq!(send_goaway(&mut peer, &uri[..8192]), Ok(()));
+}
+
+/// S9.4-08
+#[test]
+fn the_new_uri_has_the_scheme_of_the_session() {
+    let established = |carrier| {
+        let mut config = Scripted::server_config();
+        config.carrier = carrier;
+        Scripted::server(config)
+    };
+    for (carrier, scheme, other) in [
+        (Carrier::Raw, "moqt", "https"),
+        (Carrier::WebTransport, "https", "moqt"),
+    ] {
+        for uri in [
+            &format!("{other}://b.example:1/"),
+            "b.example:1",
+            ":",
+            scheme,
+        ] {
+            let refused = send_goaway(&mut established(carrier), uri);
+            assert_eq!(refused, Err(CallError::GoawayScheme { scheme }), "{uri}");
+        }
+        for uri in ["", &format!("{scheme}://b.example:1/")] {
+            assert_eq!(send_goaway(&mut established(carrier), uri), Ok(()), "{uri}");
+        }
+        let upper = format!("{}://b.example:1/", scheme.to_uppercase());
+        assert_eq!(send_goaway(&mut established(carrier), &upper), Ok(()));
+    }
 }
 
 /// S9.4-05: requests that waited for credit are not sent any more.

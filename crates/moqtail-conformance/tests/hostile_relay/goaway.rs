@@ -19,7 +19,10 @@ async fn leaves(client: &Client, relay: &mut RawPeer) -> Result<(), Failure> {
     assert_eq!(unsubscribe.first_number(), Some(0));
     relay.expect_close(0).await?;
     let reason = timeout(PATIENCE, client.closed()).await.unwrap();
-    assert!(matches!(reason, CloseReason::Local { code: 0, .. }), "{reason:?}");
+    assert!(
+        matches!(reason, CloseReason::Local { code: 0, .. }),
+        "{reason:?}"
+    );
     Ok(())
 }
 

@@ -52,13 +52,14 @@ impl Session {
     }
 
     /// Sends GOAWAY. If subscriptions are left at `deadline`, the session closes with GOAWAY_TIMEOUT, else with
-    /// NO_ERROR (draft-14 §3.5). `uri` is empty for the current URI and on a client.
+    /// NO_ERROR (draft-14 §3.5). `uri` is empty for the current URI and on a client, else at most 8192 bytes long.
     ///
     /// # Errors
-    /// Not established, GOAWAY was sent, or a client gives a URI.
+    /// Not established, GOAWAY was sent, a client gives a URI, or it has another scheme than this session or is too long.
     pub fn goaway(&mut self, uri: &str, deadline: Instant) -> Result<(), CallError> {
         self.open_session()?;
-        self.goaway.check_send(self.client, uri)?;
+        self.goaway
+            .check_send(self.client, uri, self.carrier.scheme())?;
         let goaway = Goaway {
             new_session_uri: uri.to_owned(),
         };

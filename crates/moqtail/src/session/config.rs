@@ -30,6 +30,16 @@ pub enum Carrier {
     WebTransport,
 }
 
+impl Carrier {
+    /// The scheme of URIs of such sessions (draft-14 §3.1.1, §3.1.2).
+    pub(super) fn scheme(self) -> &'static str {
+        match self {
+            Self::Raw => "moqt",
+            Self::WebTransport => "https",
+        }
+    }
+}
+
 /// An authorization token with its value at hand (draft-14 §9.2.1.1).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {

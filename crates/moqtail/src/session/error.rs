@@ -409,6 +409,12 @@ pub enum CallError {
     /// Only servers tell a New Session URI (draft-14 §9.4).
     #[error("only a server can tell a New Session URI")]
     GoawayUri,
+    /// The New Session URI has another scheme than the session (draft-14 §9.4).
+    #[error("the New Session URI has another scheme than this session: give one of {scheme}:")]
+    GoawayScheme {
+        /// The scheme of the session.
+        scheme: &'static str,
+    },
     /// PATH or AUTHORITY of the own configuration breaks URI syntax.
     #[error("{0} breaks URI syntax")]
     TargetSyntax(TargetParameter),

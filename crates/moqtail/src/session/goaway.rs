@@ -25,16 +25,28 @@ impl Goaway {
         Ok(())
     }
 
-    /// Checks an own GOAWAY; `from_client`: this side is a client.
-    pub(super) fn check_send(&self, from_client: bool, uri: &str) -> Result<(), CallError> {
+    /// Checks an own GOAWAY in a session of this scheme; `from_client`: this side is a client.
+    pub(super) fn check_send(
+        &self,
+        from_client: bool,
+        uri: &str,
+        scheme: &'static str,
+    ) -> Result<(), CallError> {
         if self.sent {
             return Err(CallError::GoawaySent);
         }
+        if uri.is_empty() {
+            return Ok(());
+        }
         // draft-14 §9.4
-        if from_client && !uri.is_empty() {
+        if from_client {
             return Err(CallError::GoawayUri);
         }
-        Ok(())
+        // draft-14 §9.4: a client may have no way to a URI of another scheme
+        match uri.split_once(':') {
+            Some((of_uri, _)) if of_uri.eq_ignore_ascii_case(scheme) => Ok(()),
+            _ => Err(CallError::GoawayScheme { scheme }),
+        }
     }
 
     pub(super) fn sent(&mut self) {
