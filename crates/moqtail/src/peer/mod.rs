@@ -1,6 +1,7 @@
 //! Shell: drives one session and its data over one connection.
 
 mod budget;
+mod claims;
 mod driver;
 mod egress;
 mod handle;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::Track;
+use super::{
+    Track,
+    claims::{Claim, OpenSubgroups},
+};
 use crate::model::{
     Extensions, ObjectDatagram, ObjectHeader, ObjectStatus, PublishDoneCode, StreamCode,
 };
@@ -19,13 +22,18 @@ use crate::track::{PublisherId, SubgroupOptions, SubgroupWriter, TrackLog, Write
 pub struct LocalTrack {
     track: Arc<Track>,
     publisher: PublisherId,
+    open: Arc<OpenSubgroups>,
 }
 
 impl LocalTrack {
     /// Becomes a publisher of `track`.
     pub fn new(track: Arc<Track>) -> Self {
         let publisher = track.add_publisher();
-        Self { track, publisher }
+        Self {
+            track,
+            publisher,
+            open: Arc::default(),
+        }
     }
 
     /// The track.
@@ -33,17 +41,21 @@ impl LocalTrack {
         &self.track
     }
 
-    /// Opens a subgroup.
+    /// Opens a subgroup. Each has one stream (draft-14 §2.2): to write it from several tasks, share this one. Subgroups
+    /// that are named by their first object and are otherwise alike look alike on the wire, and are written one after the
+    /// other as well (§10.4).
     ///
     /// # Errors
-    /// The track has ended or has too many open subgroups.
+    /// The track has ended or has too many open subgroups, or this one is open already.
     pub fn subgroup(&self, options: SubgroupOptions) -> Result<LocalSubgroup, WriteError> {
+        let claim = Claim::new(&self.open, &options)?;
         let writer = self
             .track
             .with_log(|log| SubgroupWriter::new(log, self.publisher, options))?;
         Ok(LocalSubgroup {
             track: self.track.clone(),
             writer: Some(writer),
+            claim,
         })
     }
 
@@ -76,13 +88,15 @@ impl Drop for LocalTrack {
 pub struct LocalSubgroup {
     track: Arc<Track>,
     writer: Option<SubgroupWriter>,
+    claim: Claim,
 }
 
 impl LocalSubgroup {
     /// Publishes a whole object.
     ///
     /// # Errors
-    /// Nothing was published; the subgroup stays usable unless the track has ended.
+    /// Nothing was published; the subgroup stays usable unless the track has ended. The object may not name a subgroup
+    /// that is open already.
     pub fn object(
         &mut self,
         object: u64,
@@ -142,7 +156,12 @@ impl LocalSubgroup {
             status,
             payload_len,
         };
-        self.with(|writer, log, now| writer.object(log, &header, payload, now))
+        let names_it = self.claim.first_object(object)?;
+        let result = self.with(|writer, log, now| writer.object(log, &header, payload, now));
+        if result.is_err() && names_it {
+            self.claim.no_first_object();
+        }
+        result
     }
 
     fn with(

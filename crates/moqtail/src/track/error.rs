@@ -152,6 +152,12 @@ pub enum WriteError {
     /// The track has ended.
     #[error("the track has ended")]
     Ended,
+    /// The subgroup, or one whose stream header is the same, is open (draft-14 §2.2, §10.4).
+    #[error("a subgroup with this header is open in group {group}: finish or reset it first")]
+    SubgroupOpen {
+        /// Its group.
+        group: u64,
+    },
     /// Over [`TrackLimits::max_streams`](super::TrackLimits::max_streams).
     #[error("over the limit of {0} open subgroups")]
     TooManyStreams(usize),

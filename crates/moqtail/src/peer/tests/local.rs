@@ -131,3 +131,48 @@ async fn an_ended_track_takes_nothing() {
     let late = LocalTrack::new(shared);
     assert!(matches!(late.subgroup(options(1)), Err(WriteError::Ended)));
 }
+
+/// S10.4-03, S2.2-03: one stream at a time, whoever writes it.
+#[tokio::test]
+async fn a_subgroup_that_is_open_is_not_opened_again() {
+    let local = LocalTrack::new(track());
+    let of = |group, subgroup| SubgroupOptions {
+        subgroup,
+        ..options(group)
+    };
+    let refused = |options: SubgroupOptions| {
+        let error = local.subgroup(options).unwrap_err();
+        assert_eq!(error, WriteError::SubgroupOpen { group: 4 }, "{options:?}");
+    };
+    let zero = local.subgroup(of(4, SubgroupId::Zero)).unwrap();
+    refused(of(4, SubgroupId::Zero));
+    refused(of(4, SubgroupId::Explicit(0)));
+    let _other_group = local.subgroup(of(5, SubgroupId::Zero)).unwrap();
+    let _other_subgroup = local.subgroup(of(4, SubgroupId::Explicit(1))).unwrap();
+
+    // Named by its first object, it takes any name but those.
+    let mut first = local.subgroup(of(4, SubgroupId::FirstObject)).unwrap();
+    refused(of(4, SubgroupId::FirstObject));
+    for taken in [0, 1] {
+        let object = first.object(taken, &none(), Bytes::new());
+        assert_eq!(object, Err(WriteError::SubgroupOpen { group: 4 }));
+    }
+    let pair = KeyValuePair::Varint { key: 2, value: 1 };
+    let extensions = Extensions::from_pairs(&[pair]).unwrap();
+    let failed = first.object(2, &extensions, Bytes::new());
+    assert_eq!(failed, Err(WriteError::Encode(EncodeError::Extensions)));
+    drop(local.subgroup(of(4, SubgroupId::Explicit(2))).unwrap());
+    first.object(3, &none(), Bytes::new()).unwrap();
+    refused(of(4, SubgroupId::Explicit(3)));
+    first.object(4, &none(), Bytes::new()).unwrap();
+
+    // What has ended makes room.
+    zero.reset(StreamCode::CANCELLED);
+    local.subgroup(of(4, SubgroupId::Zero)).unwrap();
+    first.finish().unwrap();
+    let next = local.subgroup(of(4, SubgroupId::FirstObject)).unwrap();
+    drop((
+        next,
+        local.subgroup(of(4, SubgroupId::Explicit(3))).unwrap(),
+    ));
+}

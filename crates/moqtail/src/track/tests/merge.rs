@@ -15,7 +15,7 @@ fn objects(ids: std::ops::Range<u64>) -> Vec<Object> {
         .collect()
 }
 
-/// S8.2-01, S8.2-02.
+/// S8.2-01, S8.2-02, S10.4-03: two streams with one header in, one out.
 #[test]
 fn copies_of_a_second_publisher_are_dropped() {
     let mut world = World::subscribed();
