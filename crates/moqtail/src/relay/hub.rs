@@ -243,8 +243,7 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        track.answer_by.get_or_insert(until);
-        track.wait(subscriber, request);
+        track.wait(subscriber, request, until);
         self.downstreams.insert(subscriber, id);
         if let Some(member) = self.sessions.get_mut(&subscriber.0) {
             member.subscriptions += 1;

@@ -44,15 +44,15 @@ pub(super) struct Track {
     pub(super) name: FullTrackName,
     pub(super) upstreams: Vec<UpstreamId>,
     /// Subscribers without an answer.
-    waiting: BTreeMap<Downstream, DownstreamRequest>,
+    waiting: BTreeMap<Downstream, Waiting>,
+    /// Until when each of them gets one.
+    answer_by: BTreeSet<(Instant, Downstream)>,
     /// Accepted subscribers with their Forward State.
     served: BTreeMap<Downstream, bool>,
     /// How many of both have Forward State 1.
     forwarding: usize,
     /// Out of the directory; subscribers get what is left.
     pub(super) ended: bool,
-    /// Until when waiting subscribers get an answer.
-    pub(super) answer_by: Option<Instant>,
     /// Until when served subscribers stay without a publisher.
     pub(super) linger_until: Option<Instant>,
     /// The deadline that the hub knows of.
@@ -69,10 +69,10 @@ impl Track {
             name,
             upstreams: Vec::new(),
             waiting: BTreeMap::new(),
+            answer_by: BTreeSet::new(),
             served: BTreeMap::new(),
             forwarding: 0,
             ended: false,
-            answer_by: None,
             linger_until: None,
             armed: None,
             refusal: None,
@@ -80,9 +80,15 @@ impl Track {
         }
     }
 
-    pub(super) fn wait(&mut self, subscriber: Downstream, request: DownstreamRequest) {
+    pub(super) fn wait(
+        &mut self,
+        subscriber: Downstream,
+        request: DownstreamRequest,
+        until: Instant,
+    ) {
         self.forwarding += usize::from(request.forward);
-        self.waiting.insert(subscriber, request);
+        self.waiting.insert(subscriber, Waiting { request, until });
+        self.answer_by.insert((until, subscriber));
     }
 
     pub(super) fn serve(&mut self, subscriber: Downstream, forward: bool) {
@@ -91,16 +97,32 @@ impl Track {
     }
 
     /// Takes out everybody who waits.
-    pub(super) fn take_waiting(&mut self) -> BTreeMap<Downstream, DownstreamRequest> {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.forwarding -= waiting.values().filter(|request| request.forward).count();
+    pub(super) fn take_waiting(&mut self) -> Vec<(Downstream, DownstreamRequest)> {
+        self.answer_by.clear();
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let waiting: Vec<_> = waiting.map(|(who, of)| (who, of.request)).collect();
+        self.forwarding -= waiting
+            .iter()
+            .filter(|(_, request)| request.forward)
+            .count();
         waiting
+    }
+
+    /// Takes out everybody who has waited long enough.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<Downstream> {
+        let overdue = self.answer_by.iter().take_while(|(until, _)| *until <= now);
+        let overdue: Vec<_> = overdue.map(|(_, subscriber)| *subscriber).collect();
+        for subscriber in &overdue {
+            self.remove(*subscriber);
+        }
+        overdue
     }
 
     /// Takes out one subscriber; tells whether it waited.
     pub(super) fn remove(&mut self, subscriber: Downstream) -> Option<Place> {
-        let (place, forward) = if let Some(request) = self.waiting.remove(&subscriber) {
-            (Place::Waiting, request.forward)
+        let (place, forward) = if let Some(of) = self.waiting.remove(&subscriber) {
+            self.answer_by.remove(&(of.until, subscriber));
+            (Place::Waiting, of.request.forward)
         } else {
             (Place::Served, self.served.remove(&subscriber)?)
         };
@@ -110,7 +132,7 @@ impl Track {
 
     pub(super) fn set_forward(&mut self, subscriber: Downstream, forward: bool) {
         let state = match self.waiting.get_mut(&subscriber) {
-            Some(request) => &mut request.forward,
+            Some(of) => &mut of.request.forward,
             None => match self.served.get_mut(&subscriber) {
                 Some(state) => state,
                 None => return,
@@ -140,11 +162,16 @@ impl Track {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.answer_by, self.linger_until]
-            .into_iter()
-            .flatten()
-            .min()
+        let answer_by = self.answer_by.first().map(|(until, _)| *until);
+        answer_by.into_iter().chain(self.linger_until).min()
     }
+}
+
+/// A subscriber without an answer.
+#[derive(Debug)]
+struct Waiting {
+    request: DownstreamRequest,
+    until: Instant,
 }
 
 /// Where a subscriber stood.

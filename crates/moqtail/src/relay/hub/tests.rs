@@ -456,6 +456,28 @@ fn a_deadline_goes_with_the_last_who_waits() {
     assert!(relay.hub.deadlines.is_empty());
 }
 
+/// Who comes late must not lose its wait to who came early.
+#[test]
+fn everybody_waits_for_a_publisher_as_long_as_the_first() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    let part = Duration::from_millis(400);
+    relay.subscribe(VIEWER, handle(5), "live#a");
+    relay.pass(part);
+    relay.subscribe(OTHER, handle(6), "live#a");
+    let timeout = SubscribeErrorCode::TIMEOUT;
+    let first = relay.pass(Duration::from_secs(1) - part);
+    assert_eq!(first.len(), 1, "the publisher is still asked: {first:?}");
+    assert_eq!(rejected(&first), [(VIEWER, timeout)]);
+    // It may wait again, beside the one that does.
+    relay.subscribe(VIEWER, handle(7), "live#a");
+    assert_eq!(rejected(&relay.pass(part)), [(OTHER, timeout)]);
+    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    let served = accepted(&relay.actions());
+    assert_eq!(served, [(VIEWER, LargestSource::Upstream(LARGEST))]);
+    assert_eq!(relay.hub.deadline(), None);
+}
+
 #[test]
 fn nothing_is_left_of_a_session_that_ends() {
     let mut relay = Relay::live();

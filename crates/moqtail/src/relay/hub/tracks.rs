@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Hub, LargestSource, Track, TrackId};
+use super::{Action, Downstream, Hub, LargestSource, Track, TrackId};
 use crate::model::{FullTrackName, Location, PublishDoneCode, SubscribeErrorCode, TrackAlias};
 
 impl Hub {
@@ -23,8 +23,9 @@ impl Hub {
                 let reason = "the publisher is gone and did not come back";
                 self.end_track(id, PublishDoneCode::INTERNAL_ERROR, reason);
             } else {
+                let overdue = track.take_overdue(now);
                 let reason = "no publisher answered in time";
-                self.refuse_waiting(id, SubscribeErrorCode::TIMEOUT, reason);
+                self.refuse(id, overdue, SubscribeErrorCode::TIMEOUT, reason);
                 self.release(id);
             }
         }
@@ -76,7 +77,6 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        track.answer_by = None;
         track.linger_until = None;
         track.refusal = None;
         track.ended_by_one = None;
@@ -106,8 +106,20 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        track.answer_by = None;
-        for subscriber in track.take_waiting().into_keys() {
+        let waiting = track.take_waiting().into_iter();
+        let waiting = waiting.map(|(subscriber, _)| subscriber).collect();
+        self.refuse(id, waiting, code, reason);
+    }
+
+    /// Refuses subscribers that waited, and were taken out of the track.
+    fn refuse(
+        &mut self,
+        id: TrackId,
+        subscribers: Vec<Downstream>,
+        code: SubscribeErrorCode,
+        reason: &'static str,
+    ) {
+        for subscriber in subscribers {
             self.downstreams.remove(&subscriber);
             if let Some(member) = self.sessions.get_mut(&subscriber.0) {
                 member.subscriptions -= 1;
@@ -161,8 +173,7 @@ impl Hub {
             .iter()
             .partition(|u| self.upstreams.get(u).is_some_and(|u| u.published));
         track.upstreams = kept;
-        // Nobody is left to wait or linger for.
-        track.answer_by = None;
+        // Nobody is left to linger for.
         track.linger_until = None;
         let gone = track.upstreams.is_empty();
         self.arm(id);
