@@ -1,10 +1,13 @@
 //! More than one session may have: refused, and no other session is the worse for it.
 
+use std::time::Duration;
+
 use moqtail::{
     relay::{RelayConfig, RelayLimits},
     transport::TransportLimits,
 };
 use moqtail_conformance::{Carrier, Failure, Message, RawPeer, codes, messages, types};
+use tokio::time::sleep;
 
 use crate::{
     carrier::{INTERNAL_ERROR, TIMEOUT, publisher, refusal, viewer},
@@ -103,6 +106,38 @@ over_both_carriers! {
             assert_eq!(asked.first_number(), Some(2 * number + 1));
         }
         drop((publishing, peer));
+        world.end().await;
+        Ok(())
+    }
+
+    /// `max_lookups_per_second`: who announces faster is refused, and may go on later.
+    async fn a_session_announces_no_faster_than_it_may(carrier: Carrier) {
+        let world = small(|limits, room| limits.max_lookups_per_second = room).await;
+        let mut peer = RawPeer::established(&world.target, carrier).await?;
+        let announce = |id: u64| messages::publish_namespace(id, &["hostile", &id.to_string()]);
+        // More than in half a minute.
+        let count = 30 * ROOM;
+        let batch: Vec<u8> = (0..count).flat_map(|number| announce(2 * number).encode()).collect();
+        peer.send(batch).await?;
+        let mut refused = 0;
+        for _ in 0..count {
+            let answer = peer.next_frame("an answer").await?;
+            refused += u64::from(answer.kind == types::PUBLISH_NAMESPACE_ERROR);
+        }
+        assert!((1..=count - ROOM).contains(&refused), "{refused} of {count}");
+        let mut other = RawPeer::established(&world.target, carrier).await?;
+        other.send(announce(0)).await?;
+        other.expect(types::PUBLISH_NAMESPACE_OK).await?;
+        let mut id = 2 * count;
+        loop {
+            peer.send(announce(id)).await?;
+            if peer.next_frame("an answer").await?.kind == types::PUBLISH_NAMESPACE_OK {
+                break;
+            }
+            id += 2;
+            sleep(Duration::from_millis(50)).await;
+        }
+        drop((peer, other));
         world.end().await;
         Ok(())
     }

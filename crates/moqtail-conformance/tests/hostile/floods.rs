@@ -73,8 +73,10 @@ over_both_carriers! {
             };
             // One that is withdrawn before it was answered is refused.
             let answers = [types::PUBLISH_NAMESPACE_OK, types::PUBLISH_NAMESPACE_ERROR];
-            let next = make_requests(&mut peer, 0, FLOOD, &answers, brief).await?;
-            // 32 fields each, and as large as they may be.
+            make_requests(&mut peer, 0, FLOOD, &answers, brief).await?;
+            // Another session, since this one announced as many as it may in a second. 32 fields each, and as large as
+            // they may be.
+            let mut peer = RawPeer::established(&world.target, carrier).await?;
             let large = |id: u64| {
                 let mut fields = vec!["x".repeat(120); 31];
                 fields.push(id.to_string());
@@ -83,10 +85,10 @@ over_both_carriers! {
             };
             let kept = NAMESPACES;
             for number in 0..kept {
-                peer.send(large(next + 2 * number)).await?;
+                peer.send(large(2 * number)).await?;
                 peer.expect(types::PUBLISH_NAMESPACE_OK).await?;
             }
-            let mut id = next + 2 * kept;
+            let mut id = 2 * kept;
             for _ in 0..kept {
                 peer.send(large(id)).await?;
                 peer.expect(types::PUBLISH_NAMESPACE_ERROR).await?;

@@ -37,6 +37,7 @@ fn limits() -> RelayLimits {
         max_tracks: 4,
         max_publishers_per_track: 2,
         max_namespaces_per_session: 3,
+        max_lookups_per_second: 5,
         max_published_per_session: 2,
         max_subscriptions_per_session: 4,
         max_waiting_per_session: 3,
@@ -225,8 +226,9 @@ impl World {
             }
             (12 | 13, _) => {
                 self.now += Duration::from_millis(u64::from(b) * 50);
-                while hub.deadline().is_some_and(|at| at <= self.now) {
-                    hub.timeout(self.now);
+                while self.hub.deadline().is_some_and(|at| at <= self.now) {
+                    self.hub.timeout(self.now);
+                    self.drain(b);
                 }
             }
             _ => {}

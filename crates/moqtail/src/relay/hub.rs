@@ -25,7 +25,7 @@ use std::{
 use super::{
     Action, DownstreamRequest, LargestSource, RelayLimits, SessionId, TrackId, UpstreamId,
     routes::Routes,
-    state::{Downstream, Member, Place, Track, Upstream},
+    state::{Announced, Downstream, Member, Place, Takeover, Track, Upstream},
 };
 use crate::{
     model::{FullTrackName, PublishNamespaceErrorCode, SubscribeErrorCode, TrackNamespace},
@@ -44,10 +44,10 @@ pub(crate) struct Hub {
     downstreams: BTreeMap<Downstream, TrackId>,
     /// The deadline of each track that has one.
     deadlines: BTreeSet<(Instant, TrackId)>,
-    /// Announcements whose tracks were not all looked at, and where to go on; at most one for each.
-    takeovers: BTreeMap<(SessionId, RequestHandle), FullTrackName>,
-    /// Since when there are some.
-    takeover_at: Option<Instant>,
+    /// Announcements whose tracks were not all looked at.
+    takeovers: BTreeMap<Announced, Takeover>,
+    /// The same by the time to go on.
+    takeovers_due: BTreeSet<(Instant, Announced)>,
     next_track: u64,
     next_upstream: u64,
     actions: VecDeque<Action>,
@@ -66,7 +66,7 @@ impl Hub {
             downstreams: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             takeovers: BTreeMap::new(),
-            takeover_at: None,
+            takeovers_due: BTreeSet::new(),
             next_track: 0,
             next_upstream: 0,
             actions: VecDeque::new(),
@@ -81,7 +81,7 @@ impl Hub {
     /// When [`Hub::timeout`] wants to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let first = self.deadlines.first().map(|(at, _)| *at);
-        first.into_iter().chain(self.takeover_at).min()
+        first.into_iter().chain(self.takeover_at()).min()
     }
 
     /// Takes in a session, or refuses it when the relay is full.
@@ -100,7 +100,7 @@ impl Hub {
         };
         for (handle, (namespace, announcement)) in member.namespaces {
             self.routes.remove(&namespace, announcement);
-            self.takeovers.remove(&(session, handle));
+            self.no_takeover((session, handle));
         }
         let of_session = (session, RequestHandle(0))..=(session, RequestHandle(u64::MAX));
         let left: Vec<_> = self
@@ -136,6 +136,17 @@ impl Hub {
             });
             return;
         }
+        let max = self.limits.max_lookups_per_second;
+        if member.lookups.left(max, now).is_err() {
+            self.actions.push_back(Action::RejectNamespace {
+                session,
+                handle,
+                code: PublishNamespaceErrorCode::INTERNAL_ERROR,
+                reason: "the session announces faster than the relay looks for tracks; try again in a second",
+            });
+            return;
+        }
+        member.lookups.spend(1);
         let announcement = self.routes.insert(&namespace, session);
         member
             .namespaces
@@ -151,7 +162,7 @@ impl Hub {
         let member = self.sessions.get_mut(&session);
         if let Some((namespace, announcement)) = member.and_then(|m| m.namespaces.remove(&handle)) {
             self.routes.remove(&namespace, announcement);
-            self.takeovers.remove(&(session, handle));
+            self.no_takeover((session, handle));
         }
     }
 }

@@ -23,6 +23,11 @@ pub struct RelayLimits {
     /// Namespaces that one session may have announced at once; over it PUBLISH_NAMESPACE is answered INTERNAL_ERROR.
     /// Default 512.
     pub max_namespaces_per_session: usize,
+    /// Tracks that the announcements of one session may make the relay look at in a second, one more for each
+    /// announcement: a publisher of a namespace is asked for the tracks under it that somebody watches. With more under
+    /// it the relay goes on in the next second; who has used it up is answered INTERNAL_ERROR to PUBLISH_NAMESPACE.
+    /// Default 10,000.
+    pub max_lookups_per_second: usize,
     /// Tracks that one session may offer by PUBLISH at once; over it PUBLISH is answered INTERNAL_ERROR. Default 512.
     pub max_published_per_session: usize,
     /// Subscriptions that one session may have at once, waiting ones included; over it SUBSCRIBE is answered
@@ -49,6 +54,7 @@ impl Default for RelayLimits {
             max_log_bytes: 512 << 20,
             max_publishers_per_track: 4,
             max_namespaces_per_session: 512,
+            max_lookups_per_second: 10_000,
             max_published_per_session: 512,
             max_subscriptions_per_session: 1000,
             max_waiting_per_session: 256,

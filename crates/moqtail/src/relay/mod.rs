@@ -12,6 +12,7 @@
 )]
 
 mod action;
+mod allowance;
 mod hooks;
 mod hub;
 mod limits;

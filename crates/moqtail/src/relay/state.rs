@@ -5,7 +5,9 @@ use std::{
     time::Instant,
 };
 
-use super::{DownstreamRequest, SessionId, TrackId, UpstreamId, routes::Announcement};
+use super::{
+    DownstreamRequest, SessionId, TrackId, UpstreamId, allowance::Allowance, routes::Announcement,
+};
 use crate::{
     model::{FullTrackName, SubscribeErrorCode, TrackNamespace},
     session::RequestHandle,
@@ -13,6 +15,18 @@ use crate::{
 
 /// A subscriber: its session and its request there.
 pub(super) type Downstream = (SessionId, RequestHandle);
+
+/// An announcement: its session and its request there.
+pub(super) type Announced = (SessionId, RequestHandle);
+
+/// An announcement whose tracks were not all looked at.
+#[derive(Debug)]
+pub(super) struct Takeover {
+    /// Where to go on.
+    pub(super) next: FullTrackName,
+    /// When.
+    pub(super) at: Instant,
+}
 
 /// A session with what it takes up of the relay.
 #[derive(Debug, Default)]
@@ -25,6 +39,8 @@ pub(super) struct Member {
     pub(super) subscriptions: usize,
     /// Those among them that wait for a publisher.
     pub(super) waiting: usize,
+    /// Tracks that its announcements made the relay look at.
+    pub(super) lookups: Allowance,
 }
 
 /// A subscription of the relay at a publisher.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{FullTrackName, Hub, SessionId, TrackId, TrackNamespace};
+use super::{Announced, FullTrackName, Hub, SessionId, Takeover, TrackId, TrackNamespace};
 use crate::session::RequestHandle;
 
 /// Tracks looked at in one go.
@@ -22,42 +22,58 @@ impl Hub {
     ) {
         // Names are sorted by their namespaces, so what a prefix matches lies together.
         if let Ok(first) = FullTrackName::new(namespace, Bytes::new()) {
-            self.takeovers.insert((session, handle), first);
-            self.go_on_with((session, handle));
-            self.takeover_at = (!self.takeovers.is_empty()).then_some(now);
+            self.go_on_with((session, handle), first, now);
         }
+    }
+
+    /// Forgets an announcement that was withdrawn.
+    pub(super) fn no_takeover(&mut self, announced: Announced) {
+        if let Some(takeover) = self.takeovers.remove(&announced) {
+            self.takeovers_due.remove(&(takeover.at, announced));
+        }
+    }
+
+    /// When there is more to take over.
+    pub(super) fn takeover_at(&self) -> Option<Instant> {
+        self.takeovers_due.first().map(|(at, _)| *at)
     }
 
     /// Goes on with what is not finished, if it is time.
     pub(super) fn go_on(&mut self, now: Instant) {
-        if self.takeover_at.is_some_and(|at| at <= now) {
-            if let Some(first) = self.takeovers.first_key_value().map(|(key, _)| *key) {
-                self.go_on_with(first);
-            }
-            self.takeover_at = (!self.takeovers.is_empty()).then_some(now);
+        if let Some(&(at, announced)) = self.takeovers_due.first()
+            && at <= now
+            && let Some(takeover) = self.takeovers.remove(&announced)
+        {
+            self.takeovers_due.remove(&(at, announced));
+            self.go_on_with(announced, takeover.next, now);
         }
     }
 
-    fn go_on_with(&mut self, announcement: (SessionId, RequestHandle)) {
-        let (session, handle) = announcement;
-        let Some(next) = self.takeovers.remove(&announcement) else {
+    fn go_on_with(&mut self, announced: Announced, next: FullTrackName, now: Instant) {
+        let (session, handle) = announced;
+        let Some(member) = self.sessions.get_mut(&session) else {
             return;
         };
-        let member = self.sessions.get(&session);
-        let Some((namespace, _)) = member.and_then(|member| member.namespaces.get(&handle)) else {
+        let Some((namespace, _)) = member.namespaces.get(&handle) else {
             return;
         };
         let below = |name: &FullTrackName| namespace.as_prefix().matches(name.namespace());
         let mut names = self.names.range(next..).take_while(|(name, _)| below(name));
-        let batch: Vec<TrackId> = names.by_ref().take(BATCH).map(|(_, id)| *id).collect();
+        let max = self.limits.max_lookups_per_second;
+        let left = member.lookups.left(max, now).unwrap_or(0);
+        let count = left.min(BATCH);
+        let batch: Vec<TrackId> = names.by_ref().take(count).map(|(_, id)| *id).collect();
         let rest = names.next().map(|(name, _)| name.clone());
+        member.lookups.spend(batch.len());
+        let at = member.lookups.left(max, now).err().unwrap_or(now);
         for track in batch {
             if self.tracks.get(&track).is_some_and(|t| !t.is_unwanted()) {
                 self.ask(track, session);
             }
         }
-        if let Some(rest) = rest {
-            self.takeovers.insert(announcement, rest);
+        if let Some(next) = rest {
+            self.takeovers.insert(announced, Takeover { next, at });
+            self.takeovers_due.insert((at, announced));
         }
     }
 }

@@ -9,7 +9,6 @@ impl Hub {
     /// Ends waits that took too long, and goes on with what was left for later. To be called again as long as
     /// [`Hub::deadline`] is not after `now`.
     pub(crate) fn timeout(&mut self, now: Instant) {
-        self.go_on(now);
         while let Some(&(at, id)) = self.deadlines.first()
             && at <= now
         {
@@ -29,6 +28,8 @@ impl Hub {
                 self.release(id);
             }
         }
+        // Last, so that nothing is asked for that nobody waits for any more.
+        self.go_on(now);
     }
 
     pub(super) fn is_live(&self, id: TrackId) -> bool {

@@ -206,3 +206,58 @@ fn an_announcement_takes_running_tracks_over_bit_by_bit() {
     assert!(asked(&relay.pass(Duration::ZERO)).is_empty(), "withdrawn");
     assert_eq!(relay.hub.deadline(), None);
 }
+
+/// `max_lookups_per_second`: who announces a prefix of very many tracks again and again makes the relay look at no more of
+/// them than that, and keeps nobody else from announcing.
+#[test]
+fn what_one_session_makes_the_relay_look_at_in_a_second_is_capped() {
+    const TRACKS: u64 = 10;
+    let mut relay = capped(|limits| limits.max_lookups_per_second = 7);
+    for number in 0..TRACKS {
+        let name = format!("live/{number}#x").parse().unwrap();
+        relay
+            .hub
+            .publish_requested(PUBLISHER, handle(number), name, None);
+        relay.subscribe(VIEWER, handle(number), &format!("live/{number}#x"));
+    }
+    // One for the announcement.
+    assert_eq!(asked(&relay.announce(BACKUP, "live")).len(), 6);
+    let second = Duration::from_secs(1);
+    assert_eq!(relay.hub.deadline(), Some(relay.now + second));
+    assert!(asked(&relay.pass(second / 2)).is_empty());
+    relay.hub.namespace_done(BACKUP, handle(0));
+    let again = relay.announce(BACKUP, "live");
+    assert!(
+        matches!(
+            again[..],
+            [Action::RejectNamespace {
+                code: PublishNamespaceErrorCode::INTERNAL_ERROR,
+                ..
+            }]
+        ),
+        "{again:?}"
+    );
+    assert_eq!(asked(&relay.announce(OTHER, "live")).len(), 6);
+
+    relay.pass(second / 2);
+    assert_eq!(asked(&relay.announce(BACKUP, "live")).len(), 0, "asked");
+    relay.hub.session_closed(OTHER, relay.now);
+    relay.actions();
+    assert_eq!(relay.hub.deadline(), Some(relay.now + second));
+    let later = relay.pass(second);
+    assert_eq!(asked(&later).len(), 4, "the rest");
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+/// What waits for its time must not be asked for at the moment at which nobody wants it any more.
+#[test]
+fn a_lookup_that_is_due_with_the_end_of_a_wait_asks_nobody() {
+    let mut relay = capped(|limits| limits.max_lookups_per_second = 1);
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live#a");
+    assert!(asked(&relay.announce(BACKUP, "live")).is_empty());
+    let both = relay.pass(Duration::from_secs(1));
+    assert_eq!(rejected(&both), [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
+    assert!(asked(&both).is_empty(), "{both:?}");
+    assert_eq!(relay.hub.deadline(), None);
+}
