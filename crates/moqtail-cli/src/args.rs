@@ -6,10 +6,7 @@ use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::ValueParser,
 };
-use moqtail::{
-    model::{DecodeOptions, TrackNamespace},
-    transport,
-};
+use moqtail::{model::TrackNamespace, session::Tolerances, transport};
 use serde::Deserialize;
 
 use crate::{
@@ -183,15 +180,21 @@ impl From<Congestion> for transport::Congestion {
 pub(crate) enum Tolerance {
     /// SUBSCRIBE_NAMESPACE with an empty prefix
     EmptyNamespacePrefix,
+    /// Requests in another order than they are numbered
+    RequestIdOrder,
 }
 
 impl Tolerance {
     /// What the library calls all of these together.
-    pub(crate) fn all(tolerated: Option<&[Self]>) -> DecodeOptions {
-        let tolerated = tolerated.unwrap_or_default();
-        let mut options = DecodeOptions::default();
-        options.allow_empty_namespace_prefix = tolerated.contains(&Self::EmptyNamespacePrefix);
-        options
+    pub(crate) fn all(tolerated: Option<&[Self]>) -> Tolerances {
+        let mut all = Tolerances::default();
+        for tolerance in tolerated.unwrap_or_default() {
+            match tolerance {
+                Self::EmptyNamespacePrefix => all.decode.allow_empty_namespace_prefix = true,
+                Self::RequestIdOrder => all.allow_any_request_id_order = true,
+            }
+        }
+        all
     }
 }
 
@@ -494,11 +497,17 @@ mod tests {
 
     #[test]
     fn a_tolerance_is_called_as_the_log_calls_it() {
-        let name = Tolerance::EmptyNamespacePrefix.to_possible_value();
-        assert_eq!(
-            name.unwrap().get_name(),
-            moqtail::model::Tolerance::EmptyNamespacePrefix.to_string()
-        );
+        use moqtail::model::Tolerance as Logged;
+        for (tolerance, logged) in [
+            (
+                Tolerance::EmptyNamespacePrefix,
+                Logged::EmptyNamespacePrefix,
+            ),
+            (Tolerance::RequestIdOrder, Logged::RequestIdOrder),
+        ] {
+            let name = tolerance.to_possible_value();
+            assert_eq!(name.unwrap().get_name(), logged.to_string());
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::{
 
 use moqtail::{
     client::{Object, SubscribeOptions},
-    model::{DecodeOptions, Filter, TrackNamespace},
+    model::{Filter, TrackNamespace},
     relay::Relay,
+    session::Tolerances,
     transport::TransportLimits,
 };
 use tokio::sync::{mpsc, watch};
@@ -136,7 +137,7 @@ async fn listen(wanted: Option<ListenAddr>) -> Result<RelayServer, CliError> {
     let bind = async |address: &ListenAddr| {
         let listen = std::slice::from_ref(address);
         let source = CertificateSource::Generated(Vec::new());
-        let (tolerances, transport) = (DecodeOptions::default(), TransportLimits::default());
+        let (tolerances, transport) = (Tolerances::default(), TransportLimits::default());
         RelayServer::bind(listen, None, source, tolerances, transport).await
     };
     match wanted {

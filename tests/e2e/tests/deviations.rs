@@ -26,6 +26,9 @@ const LINE: &str = "`--tolerate empty-namespace-prefix` lets such peers in.";
 /// PROTOCOL_VIOLATION (draft-14 §3.4).
 const PROTOCOL_VIOLATION: u32 = 0x3;
 
+/// INVALID_REQUEST_ID (draft-14 §3.4).
+const INVALID_REQUEST_ID: u32 = 0x4;
+
 /// A peer that writes what it likes on its control stream.
 struct Peer {
     connection: QuicConnection,
@@ -177,6 +180,54 @@ fn a_tolerant_relay_answers_an_empty_prefix() {
     );
     let finished = relay.stop();
     assert!(finished.stderr.is_empty(), "{:#?}", finished.stderr);
+}
+
+/// A client that announces two namespaces in another order than it numbers them, and what comes of the second.
+fn announce_out_of_order(relay: &Relay) -> Result<ControlMessage, CloseReason> {
+    play(async {
+        let mut peer = Peer::client_of(relay).await;
+        let mut answer = None;
+        for id in [2, 0] {
+            let announcement = PublishNamespace {
+                request_id: RequestId(id),
+                namespace: format!("a/{id}").parse().expect("a namespace"),
+                parameters: Parameters::default(),
+            };
+            peer.say(&ControlMessage::PublishNamespace(announcement))
+                .await;
+            answer = Some(peer.hear().await?);
+        }
+        Ok(answer.expect("two answers"))
+    })
+}
+
+/// S9.1-04
+#[test]
+fn a_relay_takes_requests_out_of_order_if_told_so_and_else_names_the_tolerance() {
+    let relay = Relay::start();
+    let reason = announce_out_of_order(&relay).expect_err("the end of the session");
+    assert!(
+        matches!(
+            reason,
+            CloseReason::Peer {
+                code: INVALID_REQUEST_ID,
+                ..
+            }
+        ),
+        "{reason:?}"
+    );
+    relay
+        .process()
+        .wait_stderr("`--tolerate request-id-order` lets such peers in.");
+
+    let arguments = ["--listen", "localhost:0", "--tolerate", "request-id-order"];
+    let relay = Relay::start_with(arguments);
+    let answer = announce_out_of_order(&relay);
+    assert!(
+        matches!(answer, Ok(ControlMessage::PublishNamespaceOk(RequestId(0)))),
+        "{answer:?}"
+    );
+    assert!(relay.stop().stderr.is_empty());
 }
 
 /// A server that subscribes to all namespaces, and a publisher that meets it with these options. Returns what the server

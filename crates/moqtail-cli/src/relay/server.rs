@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use moqtail::{
-    model::DecodeOptions,
     relay::{Relay, RelayConfig},
+    session::Tolerances,
     transport::{Identity, ListenConfig, ListenError, Listener, TransportLimits},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
@@ -42,7 +42,7 @@ impl RelayServer {
         listen: &[ListenAddr],
         http: Option<&HttpAddr>,
         source: CertificateSource,
-        tolerances: DecodeOptions,
+        tolerances: Tolerances,
         transport: TransportLimits,
     ) -> Result<Self, CliError> {
         let certificate = source.load()?;

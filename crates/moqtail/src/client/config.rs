@@ -2,9 +2,8 @@
 
 use super::ClientLimits;
 use crate::{
-    model::DecodeOptions,
     peer::PeerLimits,
-    session::{SessionConfig, SessionLimits, Token},
+    session::{SessionConfig, SessionLimits, Token, Tolerances},
     track::DeliveryLimits,
     transport::{ConnectConfig, MoqtUrl, TransportLimits, Trust},
 };
@@ -18,7 +17,7 @@ pub struct ClientConfig {
     /// Tokens for CLIENT_SETUP.
     pub tokens: Vec<Token>,
     /// Deviations of the peer that are tolerated; none by default.
-    pub tolerances: DecodeOptions,
+    pub tolerances: Tolerances,
     /// Caps of what is held for the application.
     pub limits: ClientLimits,
     /// Caps and times of the session.
@@ -36,7 +35,7 @@ impl Default for ClientConfig {
         Self {
             trust: Trust::System,
             tokens: Vec::new(),
-            tolerances: DecodeOptions::default(),
+            tolerances: Tolerances::default(),
             limits: ClientLimits::default(),
             session: SessionLimits::default(),
             peer: PeerLimits::default(),

@@ -97,20 +97,24 @@ impl DecodeError {
     }
 }
 
-/// A deviation from draft 14 that widely used peers show and that [`DecodeOptions`](super::DecodeOptions) can let pass.
-/// `Display` is its name, as the command line takes it.
+/// A deviation from draft 14 that widely used peers show and that can be let pass. `Display` is its name, as the command line
+/// takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tolerance {
     /// SUBSCRIBE_NAMESPACE and UNSUBSCRIBE_NAMESPACE with a prefix without fields (draft-14 §9.28 forbids it, later drafts
     /// allow it): [`allow_empty_namespace_prefix`](super::DecodeOptions::allow_empty_namespace_prefix).
     EmptyNamespacePrefix,
+    /// Requests whose Request IDs are not in order (draft-14 §9.1):
+    /// [`allow_any_request_id_order`](crate::session::Tolerances::allow_any_request_id_order).
+    RequestIdOrder,
 }
 
 impl fmt::Display for Tolerance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::EmptyNamespacePrefix => "empty-namespace-prefix",
+            Self::RequestIdOrder => "request-id-order",
         })
     }
 }

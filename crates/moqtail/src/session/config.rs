@@ -69,6 +69,19 @@ impl From<Token> for AuthToken {
     }
 }
 
+/// Deviations of the peer from draft 14 that are tolerated; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tolerances {
+    /// Those that decoding lets pass.
+    pub decode: DecodeOptions,
+    /// Accept requests in another order than that of their Request IDs, for which draft-14 §9.1 closes the session. Each ID
+    /// still has the peer's parity, is below MAX_REQUEST_ID and is used once. An ID that never comes costs the peer credit:
+    /// MAX_REQUEST_ID rises with the requests that are finished and have none missing before them, so what is
+    /// remembered is no more than [`max_peer_requests`](SessionLimits::max_peer_requests).
+    pub allow_any_request_id_order: bool,
+}
+
 /// Everything a session is told at its start.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
@@ -83,7 +96,7 @@ pub struct SessionConfig {
     /// Caps and times.
     pub limits: SessionLimits,
     /// Tolerated deviations of the peer; none by default.
-    pub tolerances: DecodeOptions,
+    pub tolerances: Tolerances,
 }
 
 impl SessionConfig {
@@ -95,7 +108,7 @@ impl SessionConfig {
             implementation: concat!("moqtail/", env!("CARGO_PKG_VERSION")).to_owned(),
             tokens: Vec::new(),
             limits: SessionLimits::default(),
-            tolerances: DecodeOptions::default(),
+            tolerances: Tolerances::default(),
         }
     }
 }

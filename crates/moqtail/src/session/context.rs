@@ -38,6 +38,7 @@ impl Context {
                 limits.max_peer_requests,
                 limits.max_queued_requests,
                 limits.max_finished_requests,
+                config.tolerances.allow_any_request_id_order,
             ),
             timers: Timers::default(),
             aliases: Aliases::new(limits.max_retired_aliases),

@@ -74,6 +74,14 @@ pub enum SessionError {
         /// More for people.
         reason: String,
     },
+    /// A new request has the Request ID of another one.
+    #[error("{message} with Request ID {id}, which was used before")]
+    RequestIdReused {
+        /// The request.
+        message: &'static str,
+        /// What came.
+        id: RequestId,
+    },
     /// A new request does not have the next Request ID.
     #[error("{message} with Request ID {got}, expected {expected}")]
     RequestIdOrder {
@@ -284,9 +292,9 @@ impl SessionError {
                 SetupRefusal::MalformedToken => SessionCode::MALFORMED_AUTH_TOKEN,
                 SetupRefusal::ExpiredToken => SessionCode::EXPIRED_AUTH_TOKEN,
             },
-            Self::RequestIdOrder { .. } | Self::UnknownRequestId { .. } => {
-                SessionCode::INVALID_REQUEST_ID
-            }
+            Self::RequestIdOrder { .. }
+            | Self::RequestIdReused { .. }
+            | Self::UnknownRequestId { .. } => SessionCode::INVALID_REQUEST_ID,
             Self::TooManyRequests { .. } => SessionCode::TOO_MANY_REQUESTS,
             Self::DuplicateTrackAlias(_) => SessionCode::DUPLICATE_TRACK_ALIAS,
             Self::TokenCacheOverflow(_) => SessionCode::AUTH_TOKEN_CACHE_OVERFLOW,
@@ -317,6 +325,7 @@ impl SessionError {
             }
             Self::Refused { .. } => "§9.3.2",
             Self::RequestIdOrder { .. }
+            | Self::RequestIdReused { .. }
             | Self::UnknownRequestId { .. }
             | Self::WrongRequestKind { .. } => "§9.1",
             Self::TooManyRequests { .. } | Self::LimitNotRaised { .. } => "§9.5",
@@ -350,6 +359,11 @@ impl SessionError {
     pub fn tolerance(&self) -> Option<Tolerance> {
         match self {
             Self::Decode(error) => error.tolerance(),
+            Self::RequestIdOrder { got, expected, .. }
+                if got > expected && got.0 % 2 == expected.0 % 2 =>
+            {
+                Some(Tolerance::RequestIdOrder)
+            }
             _ => None,
         }
     }

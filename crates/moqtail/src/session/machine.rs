@@ -105,7 +105,7 @@ impl Session {
             carrier: config.carrier,
             phase: Phase::AwaitSetup,
             own_setup,
-            decoder: ControlDecoder::new(config.tolerances),
+            decoder: ControlDecoder::new(config.tolerances.decode),
             cx,
             subscriptions: Subscriptions::default(),
             publications: Publications::default(),

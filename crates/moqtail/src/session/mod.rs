@@ -32,7 +32,7 @@ mod token;
 mod uri;
 
 pub use blame::Blame;
-pub use config::{Carrier, Role, SessionConfig, Token};
+pub use config::{Carrier, Role, SessionConfig, Token, Tolerances};
 pub use error::{CallError, RangeFault, SessionError, SetupRefusal, TargetParameter};
 pub use event::{
     Close, Event, Output, PeerSetup, PublishAccepted, PublishAnswer, PublishOptions,

@@ -3,7 +3,7 @@
 //! Own requests wait in a queue until the peer's MAX_REQUEST_ID lets them out. Requests of the peer are counted; as
 //! they finish, the peer is given the same credit again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     error::{CallError, SessionError},
@@ -75,8 +75,12 @@ pub(super) struct Requests {
     own: BTreeMap<RequestId, Own>,
     finished_own: VecDeque<RequestId>,
     max_finished: usize,
-    /// Requests that the peer sent.
-    peer_issued: u64,
+    /// The peer has made all requests with lower numbers.
+    peer_next: u64,
+    /// Numbers above of requests that it made. [`Requests::grant`] bounds it by `max_peer`.
+    peer_early: BTreeSet<u64>,
+    /// There may be such.
+    any_order: bool,
     /// Exclusive limit that the peer has.
     peer_limit: u64,
     peer: BTreeMap<RequestId, OfPeer>,
@@ -84,7 +88,13 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(client: bool, max_peer: u32, max_queued: usize, max_finished: usize) -> Self {
+    pub(super) fn new(
+        client: bool,
+        max_peer: u32,
+        max_queued: usize,
+        max_finished: usize,
+        any_order: bool,
+    ) -> Self {
         let max_peer = u64::from(max_peer);
         Self {
             own_parity: u64::from(!client),
@@ -96,7 +106,9 @@ impl Requests {
             own: BTreeMap::new(),
             finished_own: VecDeque::new(),
             max_finished,
-            peer_issued: 0,
+            peer_next: 0,
+            peer_early: BTreeSet::new(),
+            any_order,
             peer_limit: 2 * max_peer,
             peer: BTreeMap::new(),
             max_peer,
@@ -286,7 +298,7 @@ impl Requests {
         handle: RequestHandle,
     ) -> Result<(), SessionError> {
         let message = kind.name();
-        let expected = self.peer_id(self.peer_issued);
+        let expected = self.peer_id(self.peer_next);
         // draft-14 §9.5, checked before the order
         if !self.is_own(id) && id.0 >= self.peer_limit {
             return Err(SessionError::TooManyRequests {
@@ -296,16 +308,31 @@ impl Requests {
             });
         }
         // draft-14 §9.1
-        if id != expected {
+        if id != expected && (self.is_own(id) || !self.any_order) {
             return Err(SessionError::RequestIdOrder {
                 message,
                 got: id,
                 expected,
             });
         }
-        self.peer_issued += 1;
+        if self.was_made(id) {
+            return Err(SessionError::RequestIdReused { message, id });
+        }
+        if id == expected {
+            self.peer_next += 1;
+            while self.peer_early.remove(&self.peer_next) {
+                self.peer_next += 1;
+            }
+        } else {
+            self.peer_early.insert(id.0 / 2);
+        }
         self.peer.insert(id, OfPeer { kind, handle });
         Ok(())
+    }
+
+    /// Whether the peer has made the request.
+    fn was_made(&self, id: RequestId) -> bool {
+        !self.is_own(id) && (id.0 / 2 < self.peer_next || self.peer_early.contains(&(id.0 / 2)))
     }
 
     pub(super) fn finish_peer(&mut self, id: RequestId) {
@@ -315,13 +342,14 @@ impl Requests {
     /// The limit to tell with MAX_REQUEST_ID, if it is worth a message: a quarter of the window has become free, or
     /// no less than what the peer has left.
     pub(super) fn grant(&mut self) -> Option<u64> {
-        let finished = self.peer_issued.saturating_sub(self.peer.len() as u64);
+        let finished = self.peer_next.saturating_sub(self.peer.len() as u64);
         let target = finished
             .saturating_add(self.max_peer)
             .saturating_mul(2)
             .min(MAX_VARINT);
         let free = target.saturating_sub(self.peer_limit) / 2;
-        let left = (self.peer_limit / 2).saturating_sub(self.peer_issued);
+        let made = self.peer_next + self.peer_early.len() as u64;
+        let left = (self.peer_limit / 2).saturating_sub(made);
         if free == 0 || free < left.min(self.max_peer / 4) {
             return None;
         }
@@ -337,13 +365,12 @@ impl Requests {
         own: RequestKind,
         peer: RequestKind,
     ) -> Result<Referred, SessionError> {
-        let issued = if self.is_own(id) {
-            self.own_id(self.issued)
-        } else {
-            self.peer_id(self.peer_issued)
+        let made = match self.is_own(id) {
+            true => id < self.own_id(self.issued),
+            false => self.was_made(id),
         };
         // draft-14 §9.1
-        if id >= issued {
+        if !made {
             return Err(SessionError::UnknownRequestId { message, id });
         }
         let (kind, handle, expected) = if self.is_own(id) {
@@ -374,7 +401,7 @@ impl Requests {
         message: &'static str,
     ) -> Result<(), SessionError> {
         // draft-14 §9.1
-        if self.is_own(id) || id >= self.peer_id(self.peer_issued) {
+        if !self.was_made(id) {
             return Err(SessionError::UnknownRequestId { message, id });
         }
         Ok(())

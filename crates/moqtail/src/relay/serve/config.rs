@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::relay::{AllowAll, Hooks, RelayLimits};
 use crate::{
-    model::DecodeOptions,
     peer::PeerLimits,
-    session::SessionLimits,
+    session::{SessionLimits, Tolerances},
     track::{DeliveryLimits, TrackLimits},
 };
 
@@ -25,7 +24,7 @@ pub struct RelayConfig {
     /// Caps of the delivery to each session.
     pub delivery: DeliveryLimits,
     /// Deviations of peers that are tolerated; none by default.
-    pub tolerances: DecodeOptions,
+    pub tolerances: Tolerances,
     /// Who may do what; everybody everything by default.
     pub hooks: Arc<dyn Hooks>,
 }
@@ -38,7 +37,7 @@ impl Default for RelayConfig {
             peer: PeerLimits::default(),
             track: TrackLimits::default(),
             delivery: DeliveryLimits::default(),
-            tolerances: DecodeOptions::default(),
+            tolerances: Tolerances::default(),
             hooks: Arc::new(AllowAll),
         }
     }
