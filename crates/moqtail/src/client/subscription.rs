@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
-    /// Which objects to deliver.
+    /// Which objects to deliver. Ranges over several groups are for tracks whose Group IDs grow with time (draft-14 §2.3.1).
     pub filter: Filter,
     /// Forward State; `false` sets the subscription up without objects.
     pub forward: bool,

@@ -55,6 +55,10 @@ pub enum GroupOrder {
 }
 
 /// Which objects a subscription delivers (draft-14 §9.7); it never delivers objects that arrived before it.
+///
+/// Group IDs are compared, so they must grow with time for a filter to mean what it says. Where they do not, a subscriber
+/// does not ask for a range over several groups (draft-14 §2.3.1), and the filters that begin after the largest object leave
+/// out what is published in lower groups later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// 0x1: from the group after the largest one.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use moqtail::client::{Incoming, LocalTrack, ReadError, SubgroupOptions};
+use moqtail::client::{
+    Broadcast, Incoming, LocalTrack, ReadError, SubgroupOptions, TrackOptions, WriteError,
+};
 use moqtail::model::{
     DatagramBody, Extensions, Filter, KeyValuePair, ObjectDatagram, ObjectStatus, StreamCode,
     SubgroupHeader, SubgroupId, TrackAlias,
@@ -11,7 +13,8 @@ use moqtail::model::{
 use moqtail::transport::StreamError;
 
 use crate::over_every_carrier;
-use crate::world::{World, live, soon, subscriptions};
+use crate::raw::subgroup_bytes;
+use crate::world::{World, live, publish_group, soon, subscriptions, text};
 
 /// The 12 subgroup types, each in a group of its own.
 pub(crate) fn all_types() -> Vec<SubgroupOptions> {
@@ -109,6 +112,24 @@ fn publish(track: &LocalTrack, options: SubgroupOptions) {
     subgroup.finish().unwrap();
 }
 
+/// Bytes without any meaning, the same in every run.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Up to `max` of them, and at least one.
+    fn bytes(&mut self, max: u64) -> Bytes {
+        let len = 1 + self.next() % max;
+        (0..len).map(|_| self.next().to_le_bytes()[3]).collect()
+    }
+}
+
 over_every_carrier! {
     /// S8.5-01, S10.2.1.2-03, S10.2.1.2-05, S11.1-04, S11.2-03, S11.3-03, S10.4.2-02, S2.1-04, S3.1-03, S7.1-04,
     /// S11.1-03, S11.2-02, S11.2-04: all 12 subgroup types with id gaps, statuses, unknown extensions and the
@@ -170,7 +191,7 @@ over_every_carrier! {
         assert_eq!(cause, StreamError::Reset(0x2));
         // S10.4.3-14: the subscription goes on.
         drop(reader);
-        crate::world::publish_group(&track, 2, 0..1);
+        publish_group(&track, 2, 0..1);
         let next = soon("the next group", viewer.subscription.next()).await;
         assert!(matches!(next, Some(Incoming::Subgroup(reader)) if reader.group() == 2));
     }
@@ -210,6 +231,80 @@ over_every_carrier! {
             got.track_alias = expected.track_alias;
             assert_eq!(got, expected);
         }
+    }
+
+    /// S10.2.1-03: what payloads look like is nobody's business but the reader's.
+    async fn payloads_are_opaque(world: World) {
+        let broadcast = Broadcast::new("live".parse().unwrap());
+        let add = |name| broadcast.track(name, TrackOptions::default()).unwrap();
+        let (streams, datagrams) = (add("streams"), add("datagrams"));
+        let _publisher = world.publisher(&broadcast).await;
+        let mut reader = world.viewer("streams", Filter::LargestObject).await.objects();
+        let mut heard = world.viewer("datagrams", Filter::LargestObject).await.objects();
+        let mut noise = Noise(0x2545_F491_4F6C_DD1D);
+        let header = SubgroupOptions::new(1);
+        let stream = |payload: Bytes| {
+            let header = SubgroupHeader {
+                track_alias: streams.track().alias(),
+                group: 1,
+                subgroup: header.subgroup,
+                publisher_priority: 0,
+                extensions: false,
+                end_of_group: true,
+            };
+            subgroup_bytes(&header, &[(0, Extensions::default(), ObjectStatus::Normal, payload)])
+        };
+        let mut payloads: Vec<Bytes> = (0..300).map(|_| noise.bytes(2000)).collect();
+        payloads.extend([0, 0x3F, 0xFF].map(|byte| Bytes::from(vec![byte; 5000])));
+        payloads.push(stream(stream(noise.bytes(100))));
+        let mut subgroup = streams.subgroup(header).unwrap();
+        for (object, payload) in payloads.iter().enumerate() {
+            subgroup.object(object as u64, &Extensions::default(), payload.clone()).unwrap();
+        }
+        subgroup.finish().unwrap();
+        for payload in &payloads {
+            assert!(reader.next().await.payload == *payload);
+        }
+        for group in 0..50 {
+            let payload = noise.bytes(900);
+            let datagram = ObjectDatagram {
+                track_alias: TrackAlias(0),
+                group,
+                object: 0,
+                object_id_absent: true,
+                publisher_priority: 3,
+                end_of_group: false,
+                extensions: Extensions::default(),
+                body: DatagramBody::Payload(payload.clone()),
+            };
+            datagrams.datagram(datagram).unwrap();
+            assert!(heard.next().await.payload == payload);
+        }
+    }
+
+    /// S11.1-05: without a gap extension a jump says nothing of the groups between, which may come later.
+    async fn a_jump_over_groups_does_not_rule_them_out(world: World) {
+        let (broadcast, track) = live("jumps");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut reader = world.viewer("jumps", Filter::LargestObject).await.objects();
+        for group in [5, 9, 7, 8] {
+            publish_group(&track, group, 0..1);
+            assert_eq!(reader.take(1).await, [((group, 0), text(group, 0))]);
+        }
+        // With it, they are: the publisher would contradict itself.
+        let gap = KeyValuePair::Varint { key: 0x3C, value: 10 };
+        let with_extensions = SubgroupOptions { extensions: true, ..SubgroupOptions::new(20) };
+        let mut subgroup = track.subgroup(with_extensions).unwrap();
+        let extensions = Extensions::from_pairs(&[gap]).unwrap();
+        subgroup.object(0, &extensions, Bytes::new()).unwrap();
+        subgroup.finish().unwrap();
+        assert_eq!(reader.take(1).await, [((20, 0), Bytes::new())]);
+        let mut within = track.subgroup(SubgroupOptions::new(15)).unwrap();
+        let refused = within.object(0, &Extensions::default(), Bytes::new());
+        assert!(matches!(refused, Err(WriteError::Malformed(_))), "{refused:?}");
+        let mut before = track.subgroup(SubgroupOptions::new(6)).unwrap();
+        before.object(0, &Extensions::default(), text(6, 0)).unwrap();
+        assert_eq!(reader.take(1).await, [((6, 0), text(6, 0))]);
     }
 
     /// S2.1-03, S2.1-01: objects of every size keep their bytes.

@@ -8,6 +8,7 @@ mod fidelity;
 mod filters;
 mod joining;
 mod lifecycle;
+mod loops;
 mod objects;
 mod patience;
 mod pieces;

@@ -124,7 +124,8 @@ impl RawPeer {
         RequestId(id)
     }
 
-    async fn ask(&mut self, track: &str, filter: Filter) -> (RequestId, ControlMessage) {
+    /// Asks for a track; the next message, which need not be the answer.
+    pub(crate) async fn ask(&mut self, track: &str, filter: Filter) -> (RequestId, ControlMessage) {
         let request_id = self.request_id();
         self.say(ControlMessage::Subscribe(Subscribe {
             request_id,

@@ -178,6 +178,19 @@ fn all_matching_publishers_are_asked_and_the_last_refusal_counts() {
     assert!(relay.hub.tracks.is_empty() && relay.hub.names.is_empty());
 }
 
+/// S6.2-08: only senders of a PUBLISH_NAMESPACE that matches are asked. A relay asks all of those (A39), not only the ones
+/// that match exactly: draft-14 §8.4 says it must.
+#[test]
+fn who_did_not_announce_the_namespace_is_not_asked() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live/cam");
+    relay.announce(BACKUP, "live/other");
+    assert_eq!(
+        asked(&relay.subscribe(VIEWER, handle(5), "live/cam#video")),
+        [PUBLISHER]
+    );
+}
+
 #[test]
 fn a_silent_publisher_ends_the_wait_with_timeout() {
     let mut relay = Relay::new();
