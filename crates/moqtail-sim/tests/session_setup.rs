@@ -324,7 +324,7 @@ fn a_registration_in_server_setup_overflows() {
     peer.assert_closed(SessionCode::AUTH_TOKEN_CACHE_OVERFLOW);
 }
 
-/// S9.3.2.5-01
+/// S9.3.2.5-01, S9.3.2.5-03: no alias is registered, so none has to be dropped when the server cannot keep it.
 #[test]
 fn own_tokens_are_sent_by_value() {
     let token = Token {

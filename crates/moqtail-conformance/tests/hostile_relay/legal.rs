@@ -27,7 +27,7 @@ const NOT_ASKED_FOR: [u64; 8] = [
 ];
 
 over_both_carriers! {
-    /// Each message of draft 14 that a relay may send, at a place where it may stand, in one session.
+    /// S4-01: each message of draft 14 that a relay may send, at a place where it may stand, in one session.
     async fn no_legal_message_meets_silence_or_ends_the_session(carrier: Carrier) {
         let listener = RawListener::bind(carrier)?;
         let (client, relay) = met(&listener, trusting()).await?;

@@ -132,7 +132,7 @@ impl Noise {
 
 over_every_carrier! {
     /// S8.5-01, S10.2.1.2-03, S10.2.1.2-05, S11.1-04, S11.2-03, S11.3-03, S10.4.2-02, S2.1-04, S3.1-03, S7.1-04,
-    /// S11.1-03, S11.2-02, S11.2-04: all 12 subgroup types with id gaps, statuses, unknown extensions and the
+    /// S11.1-03, S11.2-02, S11.2-04, S10.2.1.2-06: all 12 subgroup types with id gaps, statuses, unknown extensions and the
     /// end-of-group bit pass the relay unchanged.
     async fn every_subgroup_type_passes_unchanged(world: World) {
         let (broadcast, track) = live("types");

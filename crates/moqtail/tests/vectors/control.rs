@@ -30,7 +30,7 @@ pub(crate) fn encode(message: &M) -> Vec<u8> {
     out.to_vec()
 }
 
-/// S9.2.1.2-01, S9.2.1.3-01
+/// S9.2.1.2-01, S9.2.1.3-01, S9.12-01, S2.4.1-01, S1.4.2-04, S1.4.2-05, S1.4.3-02
 #[test]
 fn control_messages_agree_with_the_vectors() {
     check(parse(VECTORS), expected(), decode, encode);

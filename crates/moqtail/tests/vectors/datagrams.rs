@@ -8,7 +8,7 @@ use super::{check, extensions, number, parse};
 
 const VECTORS: &str = include_str!("datagrams.txt");
 
-/// S10-02
+/// S10-02, S10.3.1-01, S10.3.1-03, S10.3.1-06, S10.2.1.1-01, S10.2.1.1-04, S1.4.2-04
 #[test]
 fn datagrams_agree_with_the_vectors() {
     check(

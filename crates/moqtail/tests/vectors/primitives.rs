@@ -27,7 +27,7 @@ fn check_in(
     check(vectors, expected, decode, encode);
 }
 
-/// In MAX_REQUEST_ID.
+/// S1.4-01, S1.4-02, S1.4-03: in MAX_REQUEST_ID.
 #[test]
 fn varints_agree_with_the_vectors() {
     let values = [
@@ -56,7 +56,7 @@ fn varints_agree_with_the_vectors() {
     check_in("varint", 0x15, <[u8]>::to_vec, expected);
 }
 
-/// As End Location of FETCH_OK.
+/// S1.4.1-01: as End Location of FETCH_OK.
 #[test]
 fn locations_agree_with_the_vectors() {
     let expected = [
@@ -78,7 +78,7 @@ fn locations_agree_with_the_vectors() {
     check_in("location", 0x18, payload, expected.into());
 }
 
-/// In PUBLISH_NAMESPACE_DONE.
+/// S1.4-04, S2.4.1-01: in PUBLISH_NAMESPACE_DONE.
 #[test]
 fn namespaces_agree_with_the_vectors() {
     let expected = [
@@ -92,7 +92,7 @@ fn namespaces_agree_with_the_vectors() {
     check_in("namespace", 0x09, <[u8]>::to_vec, expected.into());
 }
 
-/// In SUBSCRIBE_ERROR.
+/// S1.4.3-01, S1.4.3-02: in SUBSCRIBE_ERROR.
 #[test]
 fn reasons_agree_with_the_vectors() {
     let longest = "a".repeat(1024);
@@ -120,7 +120,7 @@ fn server_setup(parameters: Vec<SetupParameter>) -> M {
     })
 }
 
-/// As the parameters of SERVER_SETUP.
+/// S1.4.2-01, S1.4.2-02, S1.4.2-03, S1.4.2-06: as the parameters of SERVER_SETUP.
 #[test]
 fn pairs_agree_with_the_vectors() {
     let path = |path: &'static [u8]| SetupParameter::Path(Bytes::from_static(path));

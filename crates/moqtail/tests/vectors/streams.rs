@@ -115,7 +115,7 @@ fn encode(stream: &Stream) -> Vec<u8> {
     out.to_vec()
 }
 
-/// S10.4.2-05
+/// S10.4.2-05, S10.4.2-01, S10.4.2-06, S10.2.1.1-01, S1.4.2-04, S1.4.2-06, S1.4-03
 #[test]
 fn data_streams_agree_with_the_vectors() {
     check(parse(VECTORS), expected(), decode, encode);

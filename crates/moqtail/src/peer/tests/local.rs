@@ -176,3 +176,35 @@ async fn a_subgroup_that_is_open_is_not_opened_again() {
         local.subgroup(of(4, SubgroupId::Explicit(3))).unwrap(),
     ));
 }
+
+/// S2.1-02: what was published stays what it is.
+#[tokio::test]
+async fn an_object_is_not_published_a_second_time() {
+    let local = LocalTrack::new(track());
+    let session = subscribed(local.track());
+    let of = |subgroup| SubgroupOptions {
+        subgroup: SubgroupId::Explicit(subgroup),
+        ..options(4)
+    };
+    let mut first = local.subgroup(of(0)).unwrap();
+    let text = Bytes::from_static(b"as it is");
+    first.object(3, &none(), text.clone()).unwrap();
+    let at = Location::new(4, 3);
+    let refused = |options, payload: &'static [u8]| {
+        let mut again = local.subgroup(options).unwrap();
+        let refused = again.object(3, &none(), Bytes::from_static(payload));
+        assert!(
+            matches!(refused, Err(WriteError::Malformed(_))),
+            "{refused:?}"
+        );
+    };
+    refused(of(1), b"as it is");
+    first.finish().unwrap();
+    refused(of(0), b"another");
+    refused(of(2), b"another");
+    assert_eq!(local.track().malformed(), None);
+    assert_eq!(local.track().largest(), Some(at));
+    let mut stream = session.subscriber.accept_uni().await.unwrap();
+    let (bytes, end) = read_all(&mut stream).await;
+    assert_eq!((decode(&bytes).1, end), (vec![(3, text.to_vec())], Ok(())));
+}
