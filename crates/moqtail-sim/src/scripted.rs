@@ -155,7 +155,7 @@ impl Scripted {
         let (mut this, handle) = Self::requested(filter);
         let accept = this
             .endpoint
-            .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)));
+            .call(|s, now| s.accept_subscribe(handle, subscribe_answer(1), now));
         assert_eq!(accept, Ok(()));
         assert!(matches!(
             this.received_one(),

@@ -213,7 +213,7 @@ fn a_subscribe_supersedes_an_offer_that_was_not_sent() {
     let served = request.handle;
     assert_eq!(
         peer.endpoint
-            .call(|s, _| s.accept_subscribe(served, subscribe_answer(1))),
+            .call(|s, now| s.accept_subscribe(served, subscribe_answer(1), now)),
         Ok(())
     );
     peer.received();

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use moqtail::{
     model::{
-        ControlMessage, Filter, Parameter, Parameters, PublishDone, PublishDoneCode, RequestId,
-        SessionCode, UNKNOWN_STREAM_COUNT,
+        ControlMessage, Filter, MAX_VARINT, Parameter, Parameters, PublishDone, PublishDoneCode,
+        RequestId, SessionCode, UNKNOWN_STREAM_COUNT,
     },
     session::{CallError, Event, StreamVerdict, SubscriptionUpdate},
 };
 use moqtail_sim::{
     Scripted,
-    messages::{publish_done, subgroup, subscribe_ok, subscribe_options, subscribe_update},
+    messages::{
+        publish_done, subgroup, subscribe_answer, subscribe_ok, subscribe_options, subscribe_update,
+    },
 };
 
 fn done(peer: &mut Scripted) -> PublishDone {
@@ -55,6 +57,62 @@ fn publish_done_waits_for_the_streams_and_counts_them() {
     );
     assert_eq!(done.reason.as_str(), "over");
     assert_eq!(peer.endpoint.session.load().publications, 0);
+}
+
+/// S9.12-17: the time counts from the answer, is told once, and not of a subscription that has ended.
+#[test]
+fn a_subscription_that_was_told_a_time_expires_then() {
+    let told = |time| {
+        let (mut peer, handle) = Scripted::requested(Filter::LargestObject);
+        peer.advance(Duration::from_secs(9));
+        let mut answer = subscribe_answer(1);
+        answer.expires = Some(time);
+        let accepted = peer
+            .endpoint
+            .call(|s, now| s.accept_subscribe(handle, answer, now));
+        assert_eq!(accepted, Ok(()));
+        let ControlMessage::SubscribeOk(ok) = peer.received_one() else {
+            panic!()
+        };
+        (peer, handle, ok.expires_ms)
+    };
+    let second = Duration::from_secs(1);
+    let millisecond = Duration::from_millis(1);
+    let (mut peer, handle, expires) = told(second);
+    assert_eq!(expires, 1000);
+    peer.advance(second - millisecond);
+    assert_eq!(peer.endpoint.events(), []);
+    peer.advance(millisecond);
+    assert_eq!(peer.event(), Event::SubscriptionExpired { handle });
+    let expired = PublishDoneCode::EXPIRED;
+    peer.endpoint
+        .call(|s, _| s.finish_publish(handle, expired, ""))
+        .unwrap();
+    assert_eq!(done(&mut peer).status, expired);
+    peer.advance(10 * second);
+    assert_eq!(peer.endpoint.events(), []);
+
+    for by_peer in [true, false] {
+        let (mut peer, handle, _) = told(second);
+        if by_peer {
+            peer.send(&ControlMessage::Unsubscribe(RequestId(0)));
+            assert_eq!(peer.event(), Event::Unsubscribed { handle });
+        } else {
+            let ended = PublishDoneCode::TRACK_ENDED;
+            peer.endpoint
+                .call(|s, _| s.outbound_stream_opened(handle))
+                .unwrap();
+            peer.endpoint
+                .call(|s, _| s.finish_publish(handle, ended, ""))
+                .unwrap();
+        }
+        peer.advance(10 * second);
+        assert_eq!(peer.endpoint.events(), []);
+    }
+
+    // 0 would mean that it never ends, and not every time can be written.
+    assert_eq!(told(Duration::from_nanos(1)).2, 1);
+    assert_eq!(told(Duration::MAX).2, MAX_VARINT);
 }
 
 /// S9.7-19, S9.12-08

@@ -39,8 +39,8 @@ fn a_client_that_is_asked_to_go_drains_and_closes() {
         panic!()
     };
     let theirs = request.handle;
-    pair.call(Side::Server, |s, _| {
-        s.accept_subscribe(theirs, subscribe_answer(1))
+    pair.call(Side::Server, |s, now| {
+        s.accept_subscribe(theirs, subscribe_answer(1), now)
     })
     .unwrap();
     let uri = "moqt://other.example:1/";
@@ -260,7 +260,7 @@ fn answers_cross_goaway() {
     let (mut peer, handle) = Scripted::requested(Filter::LargestObject);
     peer.send(&goaway(""));
     peer.endpoint
-        .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)))
+        .call(|s, now| s.accept_subscribe(handle, subscribe_answer(1), now))
         .unwrap();
     assert!(matches!(
         peer.received_one(),

@@ -130,9 +130,9 @@ impl Story {
                 Event::SubscribeRequested(request) => {
                     let (handle, alias) = (request.handle, self.alias());
                     let answer = subscribe_answer(alias);
-                    let accept = self
-                        .pair
-                        .call(Side::Server, |s, _| s.accept_subscribe(handle, answer));
+                    let accept = self.pair.call(Side::Server, |s, now| {
+                        s.accept_subscribe(handle, answer, now)
+                    });
                     // UNSUBSCRIBE may have come in the same breath.
                     if accept.is_ok() {
                         self.served.push((handle, TrackAlias(alias), Vec::new()));
@@ -258,8 +258,8 @@ fn streams_that_overtake_the_control_stream_are_all_delivered() {
             panic!()
         };
         let theirs = request.handle;
-        pair.call(Side::Server, |s, _| {
-            s.accept_subscribe(theirs, subscribe_answer(1))
+        pair.call(Side::Server, |s, now| {
+            s.accept_subscribe(theirs, subscribe_answer(1), now)
         })
         .unwrap();
         let streams = [(); 4].map(|()| pair.open_stream(Side::Server, theirs, subgroup(1)));

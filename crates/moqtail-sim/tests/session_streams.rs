@@ -38,8 +38,10 @@ fn streams_find_their_subscription_by_alias() {
             panic!()
         };
         let (theirs, answer) = (request.handle, subscribe_answer(alias));
-        pair.call(Side::Server, |s, _| s.accept_subscribe(theirs, answer))
-            .unwrap();
+        pair.call(Side::Server, |s, now| {
+            s.accept_subscribe(theirs, answer, now)
+        })
+        .unwrap();
         handles.push((ours, theirs, alias));
     }
     for (ours, theirs, alias) in handles {

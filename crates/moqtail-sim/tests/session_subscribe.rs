@@ -40,8 +40,8 @@ fn a_subscription_is_asked_for_answered_and_left() {
     answer.group_order = GroupOrder::Descending;
     answer.expires = Some(Duration::from_secs(60));
     answer.parameters = Parameters(vec![Parameter::MaxCacheDuration(5000)]);
-    pair.call(Side::Server, |s, _| {
-        s.accept_subscribe(request.handle, answer.clone())
+    pair.call(Side::Server, |s, now| {
+        s.accept_subscribe(request.handle, answer.clone(), now)
     })
     .unwrap();
     pair.settle();
@@ -208,7 +208,7 @@ fn a_track_can_be_subscribed_again_after_unsubscribe_and_publish_done() {
     };
     let handle = second.handle;
     peer.endpoint
-        .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)))
+        .call(|s, now| s.accept_subscribe(handle, subscribe_answer(1), now))
         .unwrap();
     let status = PublishDoneCode::TRACK_ENDED;
     peer.endpoint
@@ -273,7 +273,7 @@ fn an_alias_stands_for_one_track_at_a_time() {
     };
     let call = |peer: &mut Scripted| {
         peer.endpoint
-            .call(|s, _| s.accept_subscribe(second.handle, subscribe_answer(1)))
+            .call(|s, now| s.accept_subscribe(second.handle, subscribe_answer(1), now))
     };
     assert_eq!(call(&mut peer), Err(CallError::AliasInUse(TrackAlias(1))));
     peer.send(&ControlMessage::Unsubscribe(RequestId(0)));
@@ -329,7 +329,7 @@ fn unsubscribing_before_the_answer_ends_both_sides() {
     // The application's own answer comes too late, which harms nothing.
     let late = peer
         .endpoint
-        .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)));
+        .call(|s, now| s.accept_subscribe(handle, subscribe_answer(1), now));
     assert_eq!(late, Err(CallError::NoSuchRequest(handle)));
 
     for answer in [

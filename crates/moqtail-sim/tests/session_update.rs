@@ -266,7 +266,7 @@ fn updates_of_the_peer_before_the_answer_are_folded_into_one() {
     peer.send(&ControlMessage::SubscribeUpdate(second));
     assert_eq!(peer.endpoint.events(), []);
     peer.endpoint
-        .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)))
+        .call(|s, now| s.accept_subscribe(handle, subscribe_answer(1), now))
         .unwrap();
     let Event::SubscriptionUpdated(change) = peer.event() else {
         panic!()
@@ -292,7 +292,7 @@ fn an_update_that_has_to_wait_keeps_few_parameters() {
     update.parameters = Parameters(parameters);
     peer.send(&ControlMessage::SubscribeUpdate(update));
     peer.endpoint
-        .call(|s, _| s.accept_subscribe(handle, subscribe_answer(1)))
+        .call(|s, now| s.accept_subscribe(handle, subscribe_answer(1), now))
         .unwrap();
     let Event::SubscriptionUpdated(change) = peer.event() else {
         panic!()

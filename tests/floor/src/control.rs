@@ -84,7 +84,7 @@ impl State {
                 parameters: Parameters::default(),
             };
             if peer
-                .call(|session| session.accept_subscribe(handle, answer))
+                .call(|session| session.accept_subscribe(handle, answer, now()))
                 .is_some()
             {
                 self.fan.add(peer, handle);

@@ -22,6 +22,10 @@ pub struct TrackOptions {
     pub group_order: GroupOrder,
     /// Objects older than this need not be delivered to anybody. Default: all are.
     pub delivery_timeout: Option<Duration>,
+    /// Each subscription ends after this time with EXPIRED (draft-14 §9.8, §9.12), whatever was not sent by then; the
+    /// subscriber is told so at its start, and may subscribe anew. A relay counts as one subscriber: those behind it end
+    /// with it. Default: it lasts as long as the track.
+    pub expires: Option<Duration>,
     /// Caps of the log that the track keeps for its subscribers.
     pub limits: TrackLimits,
 }
@@ -59,6 +63,7 @@ pub(super) struct Offered {
     pub(super) track: Arc<Track>,
     pub(super) group_order: GroupOrder,
     pub(super) delivery_timeout: Option<Duration>,
+    pub(super) expires: Option<Duration>,
 }
 
 impl Broadcast {
@@ -115,6 +120,7 @@ impl Broadcast {
             track: track.clone(),
             group_order: options.group_order,
             delivery_timeout: options.delivery_timeout,
+            expires: options.expires,
         };
         tracks.insert(full.name().clone(), Arc::new(offered));
         Ok(LocalTrack::new(track))

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{
-        FullTrackName, ObjectDatagram, Parameter, Parameters, PublishErrorCode,
+        FullTrackName, ObjectDatagram, Parameter, Parameters, PublishDoneCode, PublishErrorCode,
         PublishNamespaceErrorCode, SubgroupHeader, SubscribeErrorCode,
     },
     peer::{EgressHandle, Handler, InboundStream, PeerHandle, refusal, subscription_id},
@@ -243,7 +243,7 @@ impl<C: Connection> ClientHandler<C> {
                 });
                 let answer = SubscribeAnswer {
                     alias: start.alias,
-                    expires: None,
+                    expires: offered.expires,
                     group_order: params.group_order,
                     largest: start.largest,
                     parameters: Parameters(timeout.into_iter().collect()),
@@ -322,6 +322,11 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                 if let Err(error) = self.egress.update(subscription_id(change.handle), update) {
                     tracing::debug!(handle = %change.handle, %error, "update without effect");
                 }
+            }
+            Event::SubscriptionExpired { handle } => {
+                let reason = "the time told in SUBSCRIBE_OK is over";
+                let code = PublishDoneCode::EXPIRED;
+                self.egress.finish(subscription_id(handle), code, reason);
             }
             Event::Unsubscribed { handle } => self.egress.detach(subscription_id(handle)),
             Event::NamespaceAccepted { handle } => self.publish_answered(handle, Ok(())),

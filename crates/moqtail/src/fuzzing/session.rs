@@ -223,7 +223,7 @@ impl Side {
                     largest,
                     parameters,
                 };
-                if s.accept_subscribe(handle, answer).is_ok() {
+                if s.accept_subscribe(handle, answer, now).is_ok() {
                     self.aliases.insert(handle, alias);
                 }
             }

@@ -66,7 +66,7 @@ impl PeerHandle {
         answer: SubscribeAnswer,
     ) -> Result<(), CallError> {
         let mut state = self.lock();
-        state.session.accept_subscribe(handle, answer)?;
+        state.session.accept_subscribe(handle, answer, now())?;
         state.starting.push(handle);
         drop(state);
         self.0.called.notify_one();

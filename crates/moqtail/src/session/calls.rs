@@ -264,7 +264,8 @@ impl Session {
     }
 
     /// Accepts a SUBSCRIBE of the peer. The answer stands before any data of the subscription if the shell takes outputs
-    /// in order and then opens streams.
+    /// in order and then opens streams. With [`SubscribeAnswer::expires`],
+    /// [`Event::SubscriptionExpired`](super::Event::SubscriptionExpired) follows unless the subscription ends before.
     ///
     /// # Errors
     /// It was answered already or has ended, or the alias is in use for another track.
@@ -272,9 +273,11 @@ impl Session {
         &mut self,
         handle: RequestHandle,
         answer: SubscribeAnswer,
+        now: Instant,
     ) -> Result<(), CallError> {
+        self.at(now);
         self.open_session()?;
-        let result = self.publications.accept(&mut self.cx, handle, answer);
+        let result = self.publications.accept(&mut self.cx, handle, answer, now);
         self.settle(Ok(()));
         result
     }

@@ -121,6 +121,12 @@ pub enum Event {
     SubscribeRequested(SubscribeRequest),
     /// The peer changed a subscription that is served here.
     SubscriptionUpdated(SubscriptionChange),
+    /// The time is over after which a subscription that is served here was to end. End it with
+    /// [`Session::finish_publish`](super::Session::finish_publish) and EXPIRED.
+    SubscriptionExpired {
+        /// The subscription.
+        handle: RequestHandle,
+    },
     /// The peer left a subscription that is served here: reset its streams. No call about it is needed.
     Unsubscribed {
         /// The subscription, ended by this.
@@ -284,7 +290,8 @@ pub struct SubscribeRequest {
 pub struct SubscribeAnswer {
     /// Number of the track; not in use for another track of this session.
     pub alias: TrackAlias,
-    /// When the subscription will end; `None`: never or unknown. Sent in milliseconds.
+    /// After this time the subscription ends: [`Event::SubscriptionExpired`] tells when. `None`: it does not end by itself.
+    /// Sent in milliseconds, at least 1.
     pub expires: Option<Duration>,
     /// Order in force.
     pub group_order: GroupOrder,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     error::SessionError,
-    event::{RequestHandle, StreamKey, StreamVerdict},
+    event::{Event, RequestHandle, StreamKey, StreamVerdict},
     machine::Session,
     request::RequestKind,
     timer::Timer,
@@ -79,6 +79,7 @@ impl Session {
                 self.publications.unanswered(cx, handle)?;
                 self.namespaces.unanswered(cx, handle)?;
             }
+            Timer::Expires(handle) => cx.out.event(Event::SubscriptionExpired { handle }),
             Timer::Parked(stream) => {
                 cx.streams.remove(stream, &mut cx.timers);
                 cx.out.stop(stream);

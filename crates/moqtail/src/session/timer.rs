@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Goaway,
     /// The answer to an own request.
     Answer(RequestHandle),
+    /// The end of a subscription of the peer, as it was told.
+    Expires(RequestHandle),
     /// The header of a stream.
     Header(StreamKey),
     /// The Track Alias of a parked stream.

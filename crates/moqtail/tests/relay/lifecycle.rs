@@ -71,6 +71,26 @@ over_every_carrier! {
         assert_eq!(end, Some(SubscriptionEnd::Done { status: PublishDoneCode::TRACK_ENDED, reason }));
     }
 
+    /// S9.12-17
+    async fn a_subscription_ends_when_its_time_is_over(world: World) {
+        let broadcast = Broadcast::new("live".parse().unwrap());
+        let mut options = TrackOptions::default();
+        options.expires = Some(Duration::from_millis(300));
+        let track = broadcast.track("video", options).unwrap();
+        let _publisher = world.publisher(&broadcast).await;
+        for _ in 0..2 {
+            let mut reader = world.viewer("video", Filter::LargestObject).await.objects();
+            publish_group(&track, 1 + track.track().largest().map_or(0, |at| at.group), 0..1);
+            reader.take(1).await;
+            assert!(soon("the end", reader.objects.next()).await.is_none());
+            let end = reader.objects.subscription().end();
+            assert!(
+                matches!(end, Some(SubscriptionEnd::Done { status: PublishDoneCode::EXPIRED, .. })),
+                "{end:?}"
+            );
+        }
+    }
+
     async fn viewers_go_on_with_a_publisher_that_restarts(world: World) {
         let (broadcast, track) = live("video");
         let publisher = world.publisher(&broadcast).await;

@@ -204,8 +204,9 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 directory.hub.namespace_done(id, handle);
                 directory.run();
             }),
-            // The relay makes no such requests, and a client's GOAWAY asks nothing of it but patience.
-            Event::PublishAccepted(_)
+            // The relay tells no time, makes no such requests, and a client's GOAWAY asks nothing of it but patience.
+            Event::SubscriptionExpired { .. }
+            | Event::PublishAccepted(_)
             | Event::PublishRejected { .. }
             | Event::NamespaceAccepted { .. }
             | Event::NamespaceRejected { .. }

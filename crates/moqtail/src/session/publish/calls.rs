@@ -1,10 +1,12 @@
 //! What the application asks of the subscriptions that it serves.
 
+use std::time::Instant;
+
 use super::{Publication, Publications, State};
 use crate::{
     model::{
-        ControlMessage, Filter, Publish, PublishDoneCode, ReasonPhrase, RequestError, RequestId,
-        SubscribeErrorCode, SubscribeOk, TrackAlias,
+        ControlMessage, Filter, MAX_VARINT, Publish, PublishDoneCode, ReasonPhrase, RequestError,
+        RequestId, SubscribeErrorCode, SubscribeOk, TrackAlias,
     },
     session::{
         context::{Context, NO_ID, check_encodable},
@@ -66,19 +68,24 @@ impl Publications {
         cx: &mut Context,
         handle: RequestHandle,
         answer: SubscribeAnswer,
+        now: Instant,
     ) -> Result<(), CallError> {
         let id = self.requested(handle)?;
         self.check_alias(answer.alias)?;
         token::check_sent(&answer.parameters)?;
-        let expires = answer.expires.map_or(0, |time| time.as_millis());
+        let expires = answer.expires.map_or(0, |time| time.as_millis().max(1));
+        let expires = u64::try_from(expires).unwrap_or(MAX_VARINT);
         cx.out.send(&ControlMessage::SubscribeOk(SubscribeOk {
             request_id: id,
             track_alias: answer.alias,
-            expires_ms: u64::try_from(expires).unwrap_or(u64::MAX),
+            expires_ms: expires.min(MAX_VARINT),
             group_order: answer.group_order,
             largest: answer.largest,
             parameters: answer.parameters,
         }))?;
+        if let Some(at) = answer.expires.and_then(|time| now.checked_add(time)) {
+            cx.timers.set(Timer::Expires(handle), at);
+        }
         self.aliases.insert(answer.alias, handle);
         let publication = self
             .all
@@ -136,6 +143,7 @@ impl Publications {
         }
         publication.state = State::Finishing(status, reason);
         cx.timers.cancel(Timer::Answer(handle));
+        cx.timers.cancel(Timer::Expires(handle));
         match self.finish_if_closed(cx, handle) {
             Err(SessionError::Encode(error)) => Err(CallError::Encode(error)),
             _ => Ok(()),

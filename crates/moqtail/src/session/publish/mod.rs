@@ -177,6 +177,7 @@ impl Publications {
             self.aliases.remove(&alias);
         }
         cx.timers.cancel(Timer::Answer(handle));
+        cx.timers.cancel(Timer::Expires(handle));
         cx.requests.dequeue(handle);
         if let Some(id) = publication.id {
             if publication.own {
