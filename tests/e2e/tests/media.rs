@@ -4,8 +4,10 @@
 
 use std::path::Path;
 
+use moqtail::client::SubscribeOptions;
 use moqtail_e2e::{
-    Chunk, Codecs, FRAME_RATE, Live, Process, Relay, Scratch, chunks, playable, test_media,
+    Carrier, Chunk, Codecs, FRAME_RATE, Live, Process, Relay, Scratch, chunks, playable, soon,
+    test_media,
 };
 
 fn media_of(chunks: &[Chunk], track: u32) -> Vec<&[u8]> {
@@ -241,5 +243,29 @@ fn viewers_join_at_any_time_and_after_all_others_left() {
             video >= 2 * FRAME_RATE,
             "viewer {number} got {video} frames"
         );
+    }
+}
+
+/// S10.2.1.2-07: all that a player needs stands in payloads, and nothing that relays would have to carry beside them.
+#[tokio::test]
+async fn no_object_of_a_film_has_extension_headers() {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    let film = scratch.write("film.mp4", moqtail_media::sample());
+    let publisher = Process::moqtail(["publish", &relay.web(), "live/film", text(&film), "--loop"]);
+    publisher.wait_stderr("Publishing live/film");
+    let client = Carrier::Quic.connect(relay.addr()).await;
+    for (track, count) in [("catalog", 2), ("video0", FRAME_RATE), ("audio0", 30)] {
+        let name = format!("live/film#{track}").parse().expect("a name");
+        let subscribed = soon(
+            "an answer",
+            client.subscribe(name, SubscribeOptions::default()),
+        );
+        let mut objects = subscribed.await.expect("the track").into_objects();
+        for _ in 0..count {
+            let object = soon("an object", objects.next()).await;
+            let object = object.expect("the track goes on").expect("an object");
+            assert!(object.extensions.is_empty(), "{track}: {object:?}");
+        }
     }
 }
