@@ -10,7 +10,8 @@ use super::{
     claims::{Claim, OpenSubgroups},
 };
 use crate::model::{
-    Extensions, ObjectDatagram, ObjectHeader, ObjectStatus, PublishDoneCode, StreamCode,
+    DatagramBody, Extensions, Location, ObjectDatagram, ObjectHeader, ObjectStatus,
+    PublishDoneCode, StreamCode,
 };
 use crate::track::{PublisherId, SubgroupOptions, SubgroupWriter, TrackLog, WriteError};
 
@@ -65,7 +66,12 @@ impl LocalTrack {
     /// Nothing was published.
     pub fn datagram(&self, datagram: ObjectDatagram) -> Result<(), WriteError> {
         let now = Instant::now().into_std();
-        self.track.write(|log| log.publish_datagram(datagram, now))
+        self.track.write(|log| {
+            if let DatagramBody::Status(status) = datagram.body {
+                log.check_end(Location::new(datagram.group, datagram.object), status)?;
+            }
+            log.publish_datagram(datagram, now)
+        })
     }
 
     /// Ends the track: subscriptions end with `code` when they have delivered what is there. Subgroups that are open are
@@ -129,7 +135,9 @@ impl LocalSubgroup {
         self.with(|writer, log, now| writer.payload(log, piece, now))
     }
 
-    /// Publishes a status instead of an object: End of Group, End of Track, or that an object does not exist.
+    /// Publishes a status instead of an object: that an object does not exist, End of Group, which has the id after the
+    /// largest object of the group, 0 if there is none, or End of Track, which has that of the largest group or is object
+    /// 0 of the next one (draft-14 §10.2.1.1).
     ///
     /// # Errors
     /// As [`LocalSubgroup::object`].

@@ -149,6 +149,14 @@ pub enum WriteError {
         /// Bytes too many.
         excess: u64,
     },
+    /// The end of a group or track stands where its next object would (draft-14 §10.2.1.1).
+    #[error("End of Group or End of Track at {at}, expected at {expected}")]
+    EndElsewhere {
+        /// Where it was to be published.
+        at: Location,
+        /// Where it may be.
+        expected: Location,
+    },
     /// The track has ended.
     #[error("the track has ended")]
     Ended,

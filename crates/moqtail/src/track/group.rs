@@ -98,6 +98,12 @@ impl Held {
 }
 
 impl Group {
+    /// The id after the largest object, those included that were told not to exist.
+    pub(super) fn next_object(&self) -> u64 {
+        let largest = self.present.max().max(self.nonexistent.max());
+        largest.map_or(0, |largest| largest.saturating_add(1))
+    }
+
     /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.
     fn knowledge(&self) -> usize {
         let ranges = [&self.present, &self.gaps, &self.nonexistent];

@@ -105,6 +105,7 @@ impl SubgroupWriter {
             gaps,
         };
         let subgroup = self.subgroup.unwrap_or(object.object);
+        log.check_end(at, object.status)?;
         log.check(at, ForwardingPreference::Subgroup, Some(subgroup), &mark)?;
         let header = self.header_bytes.clone();
         let pieces = vec![head.freeze(), payload];
@@ -179,6 +180,37 @@ impl SubgroupWriter {
     /// Gives the subgroup up.
     pub fn reset(self, log: &mut TrackLog, code: StreamCode) {
         log.reset_stream(self.stream, code);
+    }
+}
+
+impl TrackLog {
+    /// Whether a local publisher may publish this status there: the end of a group or track has the next Object ID of its
+    /// group, or of the next group.
+    pub(crate) fn check_end(&self, at: Location, status: ObjectStatus) -> Result<(), WriteError> {
+        let largest = self.largest();
+        let next = |group| {
+            let object = match self.groups.get(&group) {
+                Some(known) => known.next_object(),
+                None if largest.is_none_or(|largest| largest.group < group) => 0,
+                // Of an old group nothing may be known any more.
+                None => at.object,
+            };
+            Location::new(group, object)
+        };
+        // draft-14 §10.2.1.1
+        let expected = match (status, largest) {
+            (ObjectStatus::EndOfGroup, _) => next(at.group),
+            (ObjectStatus::EndOfTrack, Some(largest)) if at.group > largest.group => {
+                Location::new(largest.group.saturating_add(1), 0)
+            }
+            (ObjectStatus::EndOfTrack, Some(largest)) => next(largest.group),
+            (ObjectStatus::EndOfTrack, None) => Location::new(at.group, 0),
+            (ObjectStatus::Normal | ObjectStatus::DoesNotExist, _) => return Ok(()),
+        };
+        match at == expected {
+            true => Ok(()),
+            false => Err(WriteError::EndElsewhere { at, expected }),
+        }
     }
 }
 

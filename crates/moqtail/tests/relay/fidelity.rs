@@ -221,8 +221,8 @@ over_every_carrier! {
                 sent.push(datagram(group + 50, 2, end_of_group, with_extensions, payload()));
             }
         }
-        sent.push(datagram(90, 5, false, false, DatagramBody::Status(ObjectStatus::EndOfGroup)));
-        sent.push(datagram(91, 5, false, true, DatagramBody::Status(ObjectStatus::EndOfGroup)));
+        sent.push(datagram(90, 0, false, false, DatagramBody::Status(ObjectStatus::EndOfGroup)));
+        sent.push(datagram(91, 0, false, true, DatagramBody::Status(ObjectStatus::EndOfGroup)));
         for expected in sent {
             track.datagram(expected.clone()).unwrap();
             let Some(Incoming::Datagram(mut got)) = soon("a datagram", viewer.subscription.next()).await else {

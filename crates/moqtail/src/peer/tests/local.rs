@@ -78,15 +78,15 @@ async fn what_may_not_be_published_is_refused() {
         let extensions = Extensions::from_pairs(&[pair])?;
         let refused = subgroup.object(4, &extensions, text());
         assert_eq!(refused, Err(WriteError::Encode(EncodeError::Extensions)));
-        subgroup.status(5, &none(), ObjectStatus::EndOfTrack)?;
+        subgroup.status(4, &none(), ObjectStatus::EndOfTrack)?;
         // S10.2.1.1-08
-        let refused = subgroup.object(6, &none(), text());
+        let refused = subgroup.object(5, &none(), text());
         assert!(matches!(refused, Err(WriteError::Malformed(_))));
         Ok(())
     })
     .await;
     assert_eq!(end, Ok(()));
-    assert_eq!(decode(&bytes).1, [(3, b"ok".to_vec()), (5, Vec::new())]);
+    assert_eq!(decode(&bytes).1, [(3, b"ok".to_vec()), (4, Vec::new())]);
 }
 
 /// S10.4.3-15: a subgroup that is given up, dropped or finished too early is reset, and the track is not malformed.
@@ -207,4 +207,79 @@ async fn an_object_is_not_published_a_second_time() {
     let mut stream = session.subscriber.accept_uni().await.unwrap();
     let (bytes, end) = read_all(&mut stream).await;
     assert_eq!((decode(&bytes).1, end), (vec![(3, text.to_vec())], Ok(())));
+}
+
+/// S10.2.1.1-05, S10.2.1.1-07: an end says how much there is, so it stands after that and nowhere else.
+#[tokio::test]
+async fn an_end_has_the_next_object_id() {
+    use ObjectStatus::{DoesNotExist, EndOfGroup, EndOfTrack};
+    let local = LocalTrack::new(track());
+    let of = |group, subgroup| {
+        let subgroup = SubgroupId::Explicit(subgroup);
+        local
+            .subgroup(SubgroupOptions {
+                subgroup,
+                ..options(group)
+            })
+            .unwrap()
+    };
+    let at = Location::new;
+    let elsewhere = |at, expected| Err(WriteError::EndElsewhere { at, expected });
+    let end =
+        |subgroup: &mut LocalSubgroup, object, status| subgroup.status(object, &none(), status);
+
+    let (mut one, mut other) = (of(4, 0), of(4, 1));
+    one.object(0, &none(), Bytes::new()).unwrap();
+    other.object(3, &none(), Bytes::new()).unwrap();
+    for (object, status) in [(1, EndOfGroup), (5, EndOfGroup), (5, EndOfTrack)] {
+        let refused = end(&mut one, object, status);
+        assert_eq!(refused, elsewhere(at(4, object), at(4, 4)));
+    }
+    end(&mut other, 4, DoesNotExist).unwrap();
+    assert_eq!(
+        end(&mut other, 6, EndOfGroup),
+        elsewhere(at(4, 6), at(4, 5))
+    );
+    assert_eq!(end(&mut other, 5, EndOfGroup), Ok(()));
+
+    let mut empty = of(6, 0);
+    assert_eq!(
+        end(&mut empty, 1, EndOfGroup),
+        elsewhere(at(6, 1), at(6, 0))
+    );
+    assert_eq!(end(&mut empty, 0, EndOfGroup), Ok(()));
+
+    let mut last = of(8, 0);
+    assert_eq!(end(&mut last, 0, EndOfTrack), elsewhere(at(8, 0), at(7, 0)));
+    let mut last = of(7, 0);
+    assert_eq!(end(&mut last, 1, EndOfTrack), elsewhere(at(7, 1), at(7, 0)));
+    assert_eq!(end(&mut last, 0, EndOfTrack), Ok(()));
+}
+
+/// S10.2.1.1-05
+#[tokio::test]
+async fn an_end_by_datagram_has_the_next_object_id() {
+    let local = LocalTrack::new(track());
+    let datagram = |object, body| ObjectDatagram {
+        track_alias: TrackAlias(0),
+        group: 4,
+        object,
+        object_id_absent: false,
+        publisher_priority: 0,
+        end_of_group: false,
+        extensions: none(),
+        body,
+    };
+    let end = |object| {
+        local.datagram(datagram(
+            object,
+            DatagramBody::Status(ObjectStatus::EndOfGroup),
+        ))
+    };
+    local
+        .datagram(datagram(2, DatagramBody::Payload(Bytes::new())))
+        .unwrap();
+    let (at, expected) = (Location::new(4, 4), Location::new(4, 3));
+    assert_eq!(end(4), Err(WriteError::EndElsewhere { at, expected }));
+    assert_eq!(end(3), Ok(()));
 }
