@@ -98,8 +98,8 @@ struct Side {
 }
 
 impl Side {
-    fn new(role: Role, now: Instant) -> Self {
-        let session = Session::new(config(role), now).expect("valid configuration");
+    fn new(config: SessionConfig, now: Instant) -> Self {
+        let session = Session::new(config, now).expect("valid configuration");
         Self {
             session,
             control: VecDeque::new(),
@@ -218,7 +218,7 @@ impl Side {
             4 => {
                 let answer = SubscribeAnswer {
                     alias,
-                    expires: None,
+                    expires: (c & 1 == 1).then(|| Duration::from_millis(u64::from(b))),
                     group_order,
                     largest,
                     parameters,
@@ -307,7 +307,10 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let now = start();
-        let sides = [Side::new(client_role(), now), Side::new(Role::Server, now)];
+        let sides = [
+            Side::new(config(client_role()), now),
+            Side::new(config(Role::Server), now),
+        ];
         let mut pair = Self {
             sides,
             streams: Vec::new(),
@@ -456,8 +459,13 @@ pub fn session_operations(data: &[u8]) {
 /// panic, holds no more than its limits, says nothing after its close, and answers no request twice.
 pub fn session_messages(data: &[u8]) {
     let mut now = start();
-    let mut side = Side::new(Role::Server, now);
-    let mut peer = PeerIds::default();
+    let mut config = config(Role::Server);
+    let mut peer = PeerIds {
+        swapped: u64::from(data.first().copied().unwrap_or(0) & 1),
+        ..PeerIds::default()
+    };
+    config.tolerances.allow_any_request_id_order = peer.swapped == 1;
+    let mut side = Side::new(config, now);
     let parameters = crate::model::SetupParameters::default();
     let versions = vec![crate::model::VERSION];
     let setup = ControlMessage::ClientSetup(crate::model::ClientSetup {
@@ -509,6 +517,8 @@ fn receive(side: &mut Side, message: &ControlMessage, now: Instant) {
 #[derive(Default)]
 struct PeerIds {
     issued: u64,
+    /// 1: of each two requests the second one is sent first.
+    swapped: u64,
     decoder: ControlDecoder,
     answered: BTreeSet<RequestId>,
     next_stream: u64,
@@ -518,7 +528,7 @@ impl PeerIds {
     /// Gives a request the next Request ID, and other messages one that may exist; now and then neither.
     fn plausible(&mut self, message: &mut ControlMessage, number: u8) {
         use ControlMessage as M;
-        let next = RequestId(2 * self.issued);
+        let next = RequestId(2 * (self.issued ^ self.swapped));
         let some = RequestId(u64::from(number % 16));
         let new = match message {
             M::Subscribe(m) | M::TrackStatus(m) => {
