@@ -8,7 +8,7 @@ use super::{Object, ReadError, gather::Part};
 use crate::{
     model::{
         DatagramBody, DecodeError, Location, ObjectDatagram, ObjectHeader, ObjectItem,
-        ObjectLimits, SubgroupDecoder, SubgroupHeader, SubgroupId,
+        ObjectLimits, SubgroupDecoder, SubgroupHeader,
     },
     peer::PeerHandle,
     transport::{RecvStream, StreamError},
@@ -79,15 +79,10 @@ impl SubgroupReader {
         max_object_len: u64,
         held: Part,
     ) -> Self {
-        let subgroup = match header.subgroup {
-            SubgroupId::Zero => Some(0),
-            SubgroupId::FirstObject => None,
-            SubgroupId::Explicit(id) => Some(id),
-        };
         let decoder = SubgroupDecoder::new(header, ObjectLimits::default());
         Self {
             header,
-            subgroup,
+            subgroup: header.subgroup.told(),
             decoder,
             unread: Bytes::new(),
             stream,

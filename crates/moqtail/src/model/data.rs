@@ -56,6 +56,17 @@ pub enum SubgroupId {
     Explicit(u64),
 }
 
+impl SubgroupId {
+    /// The Subgroup ID as far as the header says it; `None`: the first object does.
+    pub fn told(self) -> Option<u64> {
+        match self {
+            Self::Zero => Some(0),
+            Self::FirstObject => None,
+            Self::Explicit(id) => Some(id),
+        }
+    }
+}
+
 /// SUBGROUP_HEADER (0x10-0x15, 0x18-0x1D, draft-14 §10.4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SubgroupHeader {
@@ -122,6 +133,24 @@ pub enum DatagramBody {
     Payload(Bytes),
     /// Status instead of payload (types 0x20, 0x21).
     Status(ObjectStatus),
+}
+
+impl DatagramBody {
+    /// The status of the object; one with a payload is Normal.
+    pub fn status(&self) -> ObjectStatus {
+        match self {
+            Self::Payload(_) => ObjectStatus::Normal,
+            Self::Status(status) => *status,
+        }
+    }
+
+    /// The payload, empty where there is a status instead.
+    pub fn payload(&self) -> &[u8] {
+        match self {
+            Self::Payload(payload) => payload,
+            Self::Status(_) => &[],
+        }
+    }
 }
 
 /// OBJECT_DATAGRAM (0x00-0x07, 0x20, 0x21, draft-14 §10.3.1).

@@ -32,8 +32,7 @@ impl TrackLog {
             + self.bytes
             + self.known
             + self.held_bytes
-            + self.seen_groups.cost()
-            + self.absent_groups.cost()
+            + self.facts.cost()
             + self.runs.cost()
             + self.streams.len() * STREAM_COST
     }

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 
-use super::chunks::{Packed, Packer};
-use crate::model::{Gaps, ObjectStatus, SubgroupHeader};
+use super::{
+    chunks::{Packed, Packer},
+    claim::Claim,
+};
+use crate::model::{Gaps, Location, ObjectStatus, SubgroupHeader};
 
 /// The header of an object that begins in a batch. Offsets count from the end of the stream header.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,15 @@ impl ObjectMark {
 
     pub(super) fn end(&self) -> u64 {
         self.payload() + self.payload_len
+    }
+
+    /// What the object says in this group.
+    pub(super) fn claim(&self, group: u64) -> Claim {
+        Claim {
+            at: Location::new(group, self.id),
+            status: self.status,
+            gaps: self.gaps,
+        }
     }
 }
 

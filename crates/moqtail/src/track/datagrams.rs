@@ -4,19 +4,20 @@ use std::{collections::BTreeMap, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::claim::Properties;
 use crate::model::encode_datagram;
-use crate::model::{DatagramBody, EncodeError, Location, ObjectDatagram, TrackAlias};
+use crate::model::{EncodeError, Location, ObjectDatagram, TrackAlias};
 
 /// One object, as it goes to every subscriber.
 #[derive(Clone, Debug)]
 pub(super) struct DatagramEntry {
     pub(super) at: Location,
-    pub(super) publisher_priority: u8,
+    pub(super) properties: Properties,
     /// The datagram, with the downstream Track Alias.
     pub(super) wire: Bytes,
     pub(super) received: Instant,
     /// To know copies; shares the bytes of `wire`.
-    pub(super) body: DatagramBody,
+    pub(super) payload: Bytes,
 }
 
 /// What an entry costs besides its bytes.
@@ -36,19 +37,15 @@ impl DatagramEntry {
         let mut wire = BytesMut::new();
         encode_datagram(&downstream, &mut wire)?;
         let wire = wire.freeze();
-        let body = match &datagram.body {
-            // The payload is the end of the datagram.
-            DatagramBody::Payload(payload) => {
-                DatagramBody::Payload(wire.slice(wire.len().saturating_sub(payload.len())..))
-            }
-            DatagramBody::Status(status) => DatagramBody::Status(*status),
-        };
+        // The payload is the end of the datagram.
+        let len = datagram.body.payload().len();
+        let payload = wire.slice(wire.len().saturating_sub(len)..);
         Ok(Self {
             at: Location::new(datagram.group, datagram.object),
-            publisher_priority: datagram.publisher_priority,
+            properties: Properties::of_datagram(datagram),
             wire,
             received,
-            body,
+            payload,
         })
     }
 

@@ -181,9 +181,7 @@ impl TrackLog {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        for known in [&mut group.present, &mut group.gaps, &mut group.nonexistent] {
-            known.shrink(REMEMBERED_RANGES);
-        }
+        group.facts.shrink(REMEMBERED_RANGES);
         self.recount(id);
         self.remember(id);
     }

@@ -132,7 +132,7 @@ impl TrackLog {
                 true => Ok(false),
             };
         }
-        if group.present.contains(object) || group.nonexistent.contains(object) {
+        if group.facts.is_settled(object) {
             return Ok(self.drop_held(id, subgroup, first));
         }
         // Of several copies rather one that is whole.
@@ -157,7 +157,7 @@ impl TrackLog {
             && object > last
             && (object == last + 1
                 || held.previous == Some(last)
-                || group.nothing_between(last, object));
+                || group.facts.nothing_between(last, object));
         if joins {
             self.take_held(id, subgroup, key, run_id);
         } else if object < last || known.overflow {
@@ -263,7 +263,7 @@ impl TrackLog {
         let Some(held) = self.remove_held(group, subgroup, key) else {
             return;
         };
-        self.learn(Location::new(group, key.0), &held.mark);
+        self.learn(&held.mark.claim(group));
         let last = self.runs.get(&id).and_then(|run| run.last);
         let arrival = last.map_or(0, |last| last.arrival).max(held.arrival);
         let delta = self.put_delta(id, &held.mark, arrival, held.received);

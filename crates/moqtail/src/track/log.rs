@@ -9,19 +9,19 @@ use std::{
 
 use super::{
     ArrivalMark, MalformedTrack, PublisherId, TrackLimits, WriteError,
-    batch::ObjectMark,
+    claim::{Claim, Properties},
     datagrams::{DatagramEntry, DatagramRing},
     group::{GROUP_COST, Group, Subgroup},
+    group_facts::Seen,
     ids::{RunId, StreamId, SubgroupKey},
     left::Left,
-    ranges::RangeSet,
     ring::Ring,
     run::{RUN_COST, Run, RunState},
     stream::{Current, StreamState},
+    track_facts::{ForwardingPreference, TrackFacts},
 };
 use crate::model::{
-    DatagramBody, Location, MAX_VARINT, ObjectDatagram, ObjectStatus, PublishDoneCode, StreamCode,
-    SubgroupHeader, TrackAlias,
+    Location, MAX_VARINT, ObjectDatagram, PublishDoneCode, StreamCode, SubgroupHeader, TrackAlias,
 };
 
 /// How a track ended.
@@ -31,15 +31,6 @@ pub struct TrackEnd {
     pub code: PublishDoneCode,
     /// Why, for people.
     pub reason: String,
-}
-
-/// How the objects of a track travel (draft-14 §10.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForwardingPreference {
-    /// On streams.
-    Subgroup,
-    /// In datagrams.
-    Datagram,
 }
 
 /// What is known and kept of one track. All times are those of the caller.
@@ -62,13 +53,7 @@ pub struct TrackLog {
     pub(super) cache_duration: Option<Duration>,
     /// The time as it was last told.
     pub(super) now: Option<Instant>,
-    largest: Option<Location>,
-    end: Option<Location>,
-    preference: Option<ForwardingPreference>,
-    /// Groups of which objects were received.
-    pub(super) seen_groups: RangeSet,
-    /// Groups told to be missing by a prior Group ID gap.
-    pub(super) absent_groups: RangeSet,
+    pub(super) facts: TrackFacts,
     /// Groups that hold something by the time of their last write.
     pub(super) written: BTreeMap<u64, u64>,
     next_write: u64,
@@ -110,11 +95,7 @@ impl TrackLog {
             publishers: BTreeMap::new(),
             cache_duration: None,
             now: None,
-            largest: None,
-            end: None,
-            preference: None,
-            seen_groups: RangeSet::default(),
-            absent_groups: RangeSet::default(),
+            facts: TrackFacts::default(),
             written: BTreeMap::new(),
             next_write: 0,
             remembered: VecDeque::new(),
@@ -140,7 +121,7 @@ impl TrackLog {
 
     /// Largest location so far (draft-14 §9.7); it moves when an object begins.
     pub fn largest(&self) -> Option<Location> {
-        self.largest
+        self.facts.largest()
     }
 
     /// This moment.
@@ -150,7 +131,7 @@ impl TrackLog {
 
     /// How objects travel; `None`: none came yet.
     pub fn preference(&self) -> Option<ForwardingPreference> {
-        self.preference
+        self.facts.preference()
     }
 
     /// Bytes that the log keeps for its readers, index included.
@@ -267,45 +248,21 @@ impl TrackLog {
     /// Whether an object may exist beside all that is known.
     pub(super) fn check(
         &self,
-        at: Location,
+        claim: &Claim,
         preference: ForwardingPreference,
         subgroup: Option<u64>,
-        mark: &ObjectMark,
     ) -> Result<(), MalformedTrack> {
         if let Some(why) = &self.malformed {
             return Err(why.clone());
         }
-        if self.starts_anew(at) {
+        if self.starts_anew(claim.at) {
             return Ok(());
         }
-        // draft-14 §2.5 case 9
-        if self.preference.is_some_and(|known| known != preference) {
-            return Err(MalformedTrack::ForwardingPreference { at });
-        }
-        let is_end = mark.status == ObjectStatus::EndOfTrack;
-        // draft-14 §2.5 case 7
-        if let Some(end) = self.end
-            && (at > end || (at == end) != is_end)
-        {
-            return Err(MalformedTrack::AfterTrackEnd { at, end });
-        }
-        if let Some(largest) = self.largest.filter(|largest| is_end && *largest > at) {
-            return Err(MalformedTrack::AfterTrackEnd {
-                at: largest,
-                end: at,
-            });
-        }
-        // draft-14 §11.1
-        let covers = |missing: u64| {
-            self.seen_groups
-                .intersects(at.group.saturating_sub(missing), at.group)
-        };
-        if self.absent_groups.contains(at.group) || mark.gaps.groups.is_some_and(covers) {
-            return Err(MalformedTrack::Gap { at, what: "group" });
-        }
-        let subgroup = subgroup.and_then(|id| Some((id, self.subgroups.get(&(at.group, id))?)));
-        match self.groups.get(&at.group) {
-            Some(group) => group.check(at, subgroup, mark),
+        self.facts.check(claim, preference)?;
+        let group = claim.at.group;
+        let ended = subgroup.and_then(|id| Some((id, self.subgroups.get(&(group, id))?.last?)));
+        match self.groups.get(&group) {
+            Some(group) => group.facts.check(claim, ended),
             None => Ok(()),
         }
     }
@@ -313,7 +270,7 @@ impl TrackLog {
     /// Whether the first object after all publishers had gone belongs to a new life of the track: it does not continue
     /// above Largest.
     fn starts_anew(&self, at: Location) -> bool {
-        self.sealed && self.largest.is_some_and(|largest| at <= largest)
+        self.sealed && self.largest().is_some_and(|largest| at <= largest)
     }
 
     /// An object comes after the log was sealed.
@@ -321,41 +278,38 @@ impl TrackLog {
         if self.starts_anew(at) {
             self.clear();
             self.epoch += 1;
-            self.largest = None;
-            self.end = None;
-            self.preference = None;
-            self.seen_groups = RangeSet::default();
-            self.absent_groups = RangeSet::default();
+            self.facts = TrackFacts::default();
         }
         self.sealed = false;
     }
 
     /// Notes that an object was begun; returns its place in the order of arrival.
     pub(super) fn arrive(&mut self, at: Location, preference: ForwardingPreference) -> u64 {
-        self.preference = Some(preference);
-        self.largest = self.largest.max(Some(at));
-        self.seen_groups
-            .insert(at.group, at.group + 1, self.limits.max_ranges);
+        self.facts.arrive(at, preference, self.limits.max_ranges);
         let arrival = self.arrivals;
         self.arrivals += 1;
         arrival
     }
 
     /// Notes what a checked object tells beyond itself.
-    pub(super) fn learn(&mut self, at: Location, mark: &ObjectMark) {
-        if let Some(missing) = mark.gaps.groups {
-            self.absent_groups.insert(
-                at.group.saturating_sub(missing),
-                at.group,
-                self.limits.max_ranges,
-            );
-        }
-        if mark.status == ObjectStatus::EndOfTrack {
-            self.end = Some(at);
-        }
-        let group = self.groups.entry(at.group).or_default();
-        group.learn(mark, self.limits.max_ranges);
+    pub(super) fn learn(&mut self, claim: &Claim) {
+        let max = self.limits.max_ranges;
+        self.facts.learn(claim, max);
+        let group = self.groups.entry(claim.at.group).or_default();
+        group.facts.learn(claim, max);
         group.count(&mut self.known);
+    }
+
+    /// Whether an object that was checked has come before.
+    pub(super) fn see(&mut self, claim: &Claim) -> Seen {
+        let Some(group) = self.groups.get_mut(&claim.at.group) else {
+            return Seen::New;
+        };
+        let seen = group.facts.see(claim, self.limits.max_ranges);
+        if seen == Seen::Gone {
+            group.count(&mut self.known);
+        }
+        seen
     }
 
     pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
@@ -436,40 +390,30 @@ impl TrackLog {
             .extensions
             .gaps(at)
             .map_err(|cause| MalformedTrack::Extensions { at, cause })?;
-        let status = match &datagram.body {
-            DatagramBody::Payload(_) => ObjectStatus::Normal,
-            DatagramBody::Status(status) => *status,
-        };
-        let mark = ObjectMark {
-            id: at.object,
-            start: 0,
-            head_len: 0,
-            delta_len: 0,
-            payload_len: 0,
-            status,
-            gaps,
-        };
-        self.check(at, ForwardingPreference::Datagram, None, &mark)?;
-        let group_end = datagram.end_of_group.then_some(at.object.saturating_add(1));
+        let status = datagram.body.status();
+        let claim = Claim { at, status, gaps };
+        self.check(&claim, ForwardingPreference::Datagram, None)?;
         let anew = self.starts_anew(at);
         if let Some(group) = self.groups.get(&at.group).filter(|_| !anew) {
-            if let Some(end) = group_end {
-                group.check_end(at.group, end)?;
+            if datagram.end_of_group {
+                group.facts.check_last(at.group, at.object)?;
             }
-            if group.present.contains(at.object) || group.nonexistent.contains(at.object) {
-                return self.see_again(at, &datagram, status).map_err(Into::into);
+            match self.see(&claim) {
+                Seen::New => {}
+                Seen::Again => return self.see_again(at, &datagram).map_err(Into::into),
+                Seen::Gone => return Ok(()),
             }
         }
         let entry = DatagramEntry::new(&datagram, self.alias, now)?;
         self.unseal(at);
         let arrival = self.arrive(at, ForwardingPreference::Datagram);
-        self.learn(at, &mark);
+        self.learn(&claim);
         self.bytes += entry.cost();
         self.datagrams.insert(arrival, entry);
         let group = self.note_write(at.group);
         group.datagrams.push_back(arrival);
-        if group_end.is_some() {
-            group.end = group_end;
+        if datagram.end_of_group {
+            group.facts.set_last(at.object);
         }
         self.expire(now);
         self.keep_budget();
@@ -477,35 +421,21 @@ impl TrackLog {
     }
 
     /// A copy of a datagram object.
-    fn see_again(
-        &mut self,
-        at: Location,
-        datagram: &ObjectDatagram,
-        status: ObjectStatus,
-    ) -> Result<(), MalformedTrack> {
-        let known = self.datagrams.get(at);
-        let missing = self
-            .groups
-            .get(&at.group)
-            .is_some_and(|group| group.nonexistent.contains(at.object));
-        // draft-14 §8.1
-        if missing {
+    fn see_again(&self, at: Location, datagram: &ObjectDatagram) -> Result<(), MalformedTrack> {
+        let Some(known) = self.datagrams.get(at) else {
             return Ok(());
-        }
-        if status == ObjectStatus::DoesNotExist {
-            let max = self.limits.max_ranges;
-            if let Some(group) = self.groups.get_mut(&at.group) {
-                group.nonexistent.insert(at.object, at.object + 1, max);
-            }
-            self.recount(at.group);
-            return Ok(());
-        }
-        let what = match known {
-            Some(known) if known.body != datagram.body => "payload or status",
-            Some(known) if known.publisher_priority != datagram.publisher_priority => "priority",
-            _ => return Ok(()),
         };
-        Err(MalformedTrack::Contradiction { at, what })
+        known
+            .properties
+            .check_copy(at, &Properties::of_datagram(datagram))?;
+        // draft-14 §2.5 case 8
+        match known.payload == datagram.body.payload() {
+            true => Ok(()),
+            false => Err(MalformedTrack::Contradiction {
+                at,
+                what: "payload",
+            }),
+        }
     }
 
     /// Drops all content.
@@ -576,7 +506,7 @@ impl TrackLog {
             let group = run.group();
             if state == RunState::Finished {
                 let known = self.groups.get(&group);
-                run.gap = known.and_then(|known| known.last_unknown(run.lowest, run.first));
+                run.gap = known.and_then(|known| known.facts.last_unknown(run.lowest, run.first));
             }
             let is_empty = self
                 .runs

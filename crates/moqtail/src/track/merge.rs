@@ -11,12 +11,15 @@ use bytes::Bytes;
 use super::{
     MalformedTrack,
     batch::{Batch, ObjectMark},
+    claim::{Claim, Properties},
+    group_facts::{Seen, check_finish},
     ids::{RunId, StreamId},
-    log::{ForwardingPreference, TrackLog},
+    log::TrackLog,
     run::{ObjectEntry, RunState, delta_bytes, header_bytes},
     stream::Current,
+    track_facts::ForwardingPreference,
 };
-use crate::model::{Location, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId};
+use crate::model::{Location, StreamCode, SubgroupHeader, SubgroupId};
 
 /// Subgroups of a group that are searched for a copy of an object; a publisher that contradicts itself may go unnoticed in
 /// groups of more, which is better than a search without end.
@@ -194,24 +197,24 @@ impl TrackLog {
         turn: &mut Turn<'_>,
         mark: &ObjectMark,
     ) -> Result<(Current, u64), MalformedTrack> {
-        let at = Location::new(turn.header.group, mark.id);
-        self.enter(turn, at, mark)?;
-        if let Some(current) = self.begin_again(turn, at, mark)? {
+        let claim = mark.claim(turn.header.group);
+        self.enter(turn, &claim)?;
+        if let Some(current) = self.begin_again(turn, &claim, mark)? {
             let from = match current {
                 Current::Held(_) => mark.start,
                 _ => mark.payload(),
             };
             return Ok((current, from));
         }
-        let arrival = self.arrive(at, ForwardingPreference::Subgroup);
+        let arrival = self.arrive(claim.at, ForwardingPreference::Subgroup);
         match self.place(turn, mark) {
             Place::Append { run, raw } => {
-                self.learn(at, mark);
+                self.learn(&claim);
                 let from = self.begin_in(turn, run, raw.then_some(false), mark, arrival);
                 Ok((Current::Lead(run), from))
             }
             Place::Start => {
-                self.learn(at, mark);
+                self.learn(&claim);
                 let (run, header) = self.start_run(turn, mark);
                 let from = self.begin_in(turn, run, header, mark, arrival);
                 Ok((Current::Lead(run), from))
@@ -224,26 +227,13 @@ impl TrackLog {
     }
 
     /// Checks an object against all that is known, and the stream in at its subgroup with its first one.
-    fn enter(
-        &mut self,
-        turn: &mut Turn<'_>,
-        at: Location,
-        mark: &ObjectMark,
-    ) -> Result<(), MalformedTrack> {
+    fn enter(&mut self, turn: &mut Turn<'_>, claim: &Claim) -> Result<(), MalformedTrack> {
+        let at = claim.at;
         let first = turn.previous.is_none();
         if first {
-            turn.subgroup = match turn.header.subgroup {
-                SubgroupId::Zero => 0,
-                SubgroupId::FirstObject => mark.id,
-                SubgroupId::Explicit(id) => id,
-            };
+            turn.subgroup = turn.header.subgroup.told().unwrap_or(at.object);
         }
-        self.check(
-            at,
-            ForwardingPreference::Subgroup,
-            Some(turn.subgroup),
-            mark,
-        )?;
+        self.check(claim, ForwardingPreference::Subgroup, Some(turn.subgroup))?;
         self.unseal(at);
         let state = self.streams.get_mut(&turn.stream);
         if let Some(state) = state.filter(|state| state.subgroup.is_none()) {
@@ -258,24 +248,14 @@ impl TrackLog {
     fn begin_again(
         &mut self,
         turn: &Turn<'_>,
-        at: Location,
+        claim: &Claim,
         mark: &ObjectMark,
     ) -> Result<Option<Current>, MalformedTrack> {
-        let max = self.limits.max_ranges;
-        let Some(group) = self.groups.get_mut(&at.group) else {
-            return Ok(None);
-        };
-        // draft-14 §8.1: once missing, always missing
-        if group.nonexistent.contains(mark.id) {
-            return Ok(Some(Current::Drop));
-        }
-        if !group.present.contains(mark.id) {
-            return Ok(None);
-        }
-        if mark.status == ObjectStatus::DoesNotExist {
-            group.nonexistent.insert(mark.id, mark.id + 1, max);
-            self.recount(at.group);
-            return Ok(Some(Current::Drop));
+        let at = claim.at;
+        match self.see(claim) {
+            Seen::New => return Ok(None),
+            Seen::Gone => return Ok(Some(Current::Drop)),
+            Seen::Again => {}
         }
         let found = |subgroup: &super::group::Subgroup| {
             subgroup.runs.iter().find_map(|id| {
@@ -283,27 +263,22 @@ impl TrackLog {
                 Some((run, *run.entry(mark.id)?))
             })
         };
-        let contradiction = |what| Err(MalformedTrack::Contradiction { at, what });
         let own = self.subgroups.get(&(at.group, turn.subgroup));
-        let Some((run, entry)) = own.and_then(found) else {
-            // draft-14 §8.1
-            let others = self.subgroups.range((at.group, 0)..=(at.group, u64::MAX));
-            let mut others = others.take(SEARCHED_SUBGROUPS);
-            if others.any(|(_, other)| found(other).is_some()) {
-                return contradiction("subgroup");
-            }
+        let elsewhere = || {
+            let all = self.subgroups.range((at.group, 0)..=(at.group, u64::MAX));
+            let mut all = all.take(SEARCHED_SUBGROUPS);
+            all.find_map(|(_, other)| found(other))
+        };
+        let Some((run, entry)) = own.and_then(found).or_else(elsewhere) else {
             return Ok(Some(Current::Drop));
         };
-        // draft-14 §8.1
-        if entry.status != mark.status {
-            return contradiction("status");
-        }
-        if run.header.publisher_priority != turn.header.publisher_priority {
-            return contradiction("priority");
-        }
-        if entry.end - entry.payload != mark.payload_len {
-            return contradiction("payload");
-        }
+        let copy = Properties {
+            subgroup: Some(turn.subgroup),
+            status: mark.status,
+            publisher_priority: turn.header.publisher_priority,
+            len: mark.payload_len,
+        };
+        run.properties(&entry).check_copy(at, &copy)?;
         let id = run.id;
         if run.is_open() && !run.is_between_objects() && entry.end > run.end() {
             self.hold(turn, mark, entry.arrival);
@@ -347,7 +322,7 @@ impl TrackLog {
             && last.id < mark.id
             && (mark.id == last.id + 1
                 || turn.previous == Some(last.id)
-                || group.nothing_between(last.id, mark.id));
+                || group.facts.nothing_between(last.id, mark.id));
         if follows {
             let raw = turn.previous == Some(last.id);
             if let Some(run) = self.runs.get_mut(&id) {
@@ -480,7 +455,7 @@ impl TrackLog {
         if state.header.end_of_group
             && let Some(group) = self.groups.get_mut(&id)
         {
-            group.end.get_or_insert(last.saturating_add(1));
+            group.facts.set_last(last);
         }
         if let Some(known) = self.subgroups.get_mut(&(id, subgroup)) {
             known.last = Some(last);
@@ -519,13 +494,11 @@ impl TrackLog {
         let runs = known.runs.iter();
         let in_runs = runs.filter_map(|id| Some(self.runs.get(id)?.last?.id));
         let held = known.held.keys().map(|(object, _)| *object);
-        group.check_finish(
-            key,
-            known,
-            last,
-            in_runs.chain(held).max(),
-            state.header.end_of_group,
-        )
+        check_finish(key, known.last, in_runs.chain(held).max(), last)?;
+        match state.header.end_of_group {
+            true => group.facts.check_last(key.0, last),
+            false => Ok(()),
+        }
     }
 
     /// The stream ends early.
@@ -570,7 +543,7 @@ impl TrackLog {
         let (group, cost) = (run.group(), run.abandon_last());
         self.uncharge(cost);
         if let (Some(group), Some(partial)) = (self.groups.get_mut(&group), partial) {
-            group.present.remove(partial);
+            group.facts.unlearn(partial);
         }
         self.close_run(id, RunState::Reset(code));
     }

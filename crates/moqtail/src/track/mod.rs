@@ -11,6 +11,7 @@ mod account;
 mod age;
 mod batch;
 mod chunks;
+mod claim;
 mod cursor;
 mod datagrams;
 mod delivery;
@@ -18,6 +19,7 @@ mod error;
 mod evict;
 mod filter;
 mod group;
+mod group_facts;
 mod held;
 mod idle;
 mod ids;
@@ -39,6 +41,7 @@ mod stream;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod track_facts;
 mod update;
 mod writer;
 
@@ -49,8 +52,9 @@ pub use filter::{Admission, ArrivalMark, StartInfo, SubscriptionParams, UpdatePa
 pub use ids::{PublisherId, SubscriptionId};
 pub use ingest::{IngestError, PreparedTurn, StreamIngest};
 pub use limits::{DeliveryLimits, TrackLimits};
-pub use log::{ForwardingPreference, TrackEnd, TrackLog};
+pub use log::{TrackEnd, TrackLog};
 pub use outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written};
+pub use track_facts::ForwardingPreference;
 pub use writer::SubgroupWriter;
 
 /// What a local publisher says of a subgroup before its first object.

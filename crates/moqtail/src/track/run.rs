@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     chunks::{CHUNK_COST, ChunkList},
+    claim::Properties,
     ids::{RunId, StreamId},
 };
 use crate::model::{
@@ -102,6 +103,16 @@ impl Run {
 
     pub(super) fn group(&self) -> u64 {
         self.header.group
+    }
+
+    /// What copies of an object of the run have to have, too.
+    pub(super) fn properties(&self, entry: &ObjectEntry) -> Properties {
+        Properties {
+            subgroup: Some(self.subgroup),
+            status: entry.status,
+            publisher_priority: self.header.publisher_priority,
+            len: entry.end - entry.payload,
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {

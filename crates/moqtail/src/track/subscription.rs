@@ -312,7 +312,7 @@ impl Subscription {
                 continue;
             }
             let rank = Rank::new(
-                entry.publisher_priority,
+                entry.properties.publisher_priority,
                 self.order,
                 at.group,
                 at.object,

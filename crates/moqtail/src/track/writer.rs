@@ -9,12 +9,13 @@ use super::{
     batch::{Batch, ObjectMark},
     chunks::Packer,
     ids::StreamId,
-    log::{ForwardingPreference, TrackLog},
+    log::TrackLog,
     run::header_bytes,
+    track_facts::ForwardingPreference,
 };
 use crate::model::{
     Extensions, Location, ObjectHeader, ObjectStatus, StreamCode, SubgroupEncoder, SubgroupHeader,
-    SubgroupId, varint_len,
+    varint_len,
 };
 
 /// One subgroup of a local publisher. Ends with [`SubgroupWriter::finish`] or [`SubgroupWriter::reset`].
@@ -56,11 +57,7 @@ impl SubgroupWriter {
         Ok(Self {
             stream,
             header,
-            subgroup: match options.subgroup {
-                SubgroupId::Zero => Some(0),
-                SubgroupId::Explicit(id) => Some(id),
-                SubgroupId::FirstObject => None,
-            },
+            subgroup: options.subgroup.told(),
             header_bytes: Some(bytes),
             encoder: SubgroupEncoder::new(&header),
             packer: Packer::default(),
@@ -106,7 +103,11 @@ impl SubgroupWriter {
         };
         let subgroup = self.subgroup.unwrap_or(object.object);
         log.check_end(at, object.status)?;
-        log.check(at, ForwardingPreference::Subgroup, Some(subgroup), &mark)?;
+        log.check(
+            &mark.claim(at.group),
+            ForwardingPreference::Subgroup,
+            Some(subgroup),
+        )?;
         let header = self.header_bytes.clone();
         let pieces = vec![head.freeze(), payload];
         let batch = Batch::pack(&mut self.packer, header, pieces, self.offset, vec![mark]);
@@ -190,7 +191,7 @@ impl TrackLog {
         let largest = self.largest();
         let next = |group| {
             let object = match self.groups.get(&group) {
-                Some(known) => known.next_object(),
+                Some(known) => known.facts.next_object(),
                 None if largest.is_none_or(|largest| largest.group < group) => 0,
                 // Of an old group nothing may be known any more.
                 None => at.object,

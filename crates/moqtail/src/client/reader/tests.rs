@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{
     client::gather::Gathering,
-    model::{DecodeErrorKind, Extensions, ObjectStatus, SubgroupEncoder, TrackAlias},
+    model::{DecodeErrorKind, Extensions, ObjectStatus, SubgroupEncoder, SubgroupId, TrackAlias},
     peer::now,
     session::{Carrier, Role, Session, SessionConfig},
     transport::{Connection as _, MemoryConnection, MemorySend, SendStream as _, TransportLimits},

@@ -10,7 +10,7 @@ use super::head::ReadHead;
 use super::object::{Fields, ObjectItem, ObjectLimits, ObjectReader, read_fields, write_fields};
 use crate::model::{
     DecodeError, DecodeErrorKind, EncodeError, Gaps, Location, MAX_VARINT, MalformedExtensions,
-    ObjectHeader, ObjectStatus, SubgroupHeader, SubgroupId,
+    ObjectHeader, ObjectStatus, SubgroupHeader,
 };
 
 /// Cuts a subgroup stream, after its header, into objects. Splits of the bytes make no difference but in how payloads
@@ -100,11 +100,7 @@ impl SubgroupDecoder {
 
     /// The Subgroup ID; `None` as long as it is that of a first object that has not come.
     pub fn subgroup_id(&self) -> Option<u64> {
-        match self.header.subgroup {
-            SubgroupId::Zero => Some(0),
-            SubgroupId::FirstObject => self.first,
-            SubgroupId::Explicit(id) => Some(id),
-        }
+        self.header.subgroup.told().or(self.first)
     }
 
     /// Whether the stream may end here with FIN.
@@ -244,7 +240,9 @@ impl SubgroupEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Extensions, KeyValuePair, ObjectStatus, SessionCode, TrackAlias};
+    use crate::model::{
+        Extensions, KeyValuePair, ObjectStatus, SessionCode, SubgroupId, TrackAlias,
+    };
 
     fn header(extensions: bool) -> SubgroupHeader {
         SubgroupHeader {
