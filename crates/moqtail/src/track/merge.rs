@@ -461,13 +461,15 @@ impl TrackLog {
             known.last = Some(last);
             known.streams = known.streams.saturating_sub(1);
         }
-        for run in self.open_runs(id, subgroup) {
-            if self
-                .runs
-                .get(&run)
-                .is_some_and(|run| run.leader == Some(stream))
-            {
-                self.close_run(run, RunState::Finished);
+        for id in self.open_runs(id, subgroup) {
+            let run = self.runs.get_mut(&id);
+            let Some(run) = run.filter(|run| run.leader == Some(stream)) else {
+                continue;
+            };
+            run.leader = None;
+            // draft-14 §10.4.3: no FIN where the last objects are in another run
+            if run.last.is_some_and(|object| object.id == last) {
+                self.close_run(id, RunState::Finished);
             }
         }
         self.settle(id, subgroup)

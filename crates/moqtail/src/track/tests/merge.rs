@@ -263,7 +263,8 @@ fn publishers_that_disagree_make_the_track_malformed() {
     assert!(world.log.borrow().malformed().is_some());
 }
 
-/// What waits is bounded; then it becomes a stream of its own.
+/// What waits is bounded; then it becomes a stream of its own, and the stream that lacks it does not end as if it were
+/// complete (S10.4.3-12), which would make two ends of one subgroup (S2.5-05).
 #[test]
 fn held_objects_are_bounded() {
     let limits = TrackLimits {
@@ -286,15 +287,15 @@ fn held_objects_are_bounded() {
     a.object(1, &[2; 2000]);
     a.object(2, b"two");
     a.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(0).state, State::Open);
     b.finish().unwrap();
     world.run();
     assert_eq!(world.received().len(), 3);
-    assert!(
-        world
-            .wire
-            .streams
-            .iter()
-            .all(|stream| stream.state != State::Open)
+    let states: Vec<_> = world.wire.streams.iter().map(|one| one.state).collect();
+    assert_eq!(
+        states,
+        [State::Reset(StreamCode::CANCELLED), State::Finished]
     );
 }
 
