@@ -43,6 +43,31 @@ impl Default for TrackLimits {
     }
 }
 
+/// Caps of what a subscriber remembers of one track to notice that it is malformed. Nothing fails over them: what comes
+/// beyond makes the oldest be forgotten, and what contradicts only that is not noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntegrityLimits {
+    /// Most groups of which objects, gaps and the end are known. Default 64.
+    pub max_groups: usize,
+    /// Most subgroups of which the last object is known. Default 1024.
+    pub max_subgroups: usize,
+    /// Most objects of which subgroup, priority, status, length and a digest of the payload are known. Default 1024.
+    pub max_objects: usize,
+    /// Most separate ranges of Object IDs (or Group IDs) in one set; beyond it the lowest are forgotten. Default 64.
+    pub max_ranges: usize,
+}
+
+impl Default for IntegrityLimits {
+    fn default() -> Self {
+        Self {
+            max_groups: 64,
+            max_subgroups: 1024,
+            max_objects: 1024,
+            max_ranges: 64,
+        }
+    }
+}
+
 /// Caps of the delivery to one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryLimits {

@@ -5,7 +5,8 @@
 //! The client's publisher and the relay deliver by the same rules.
 //!
 //! [`StreamIngest`] and [`SubgroupWriter`] write the [`TrackLog`], [`Delivery`] reads it for the subscriptions of one
-//! session and sends through an [`Outlet`].
+//! session and sends through an [`Outlet`]. [`TrackIntegrity`] is for who reads a track and keeps no log of it: it tells
+//! whether what comes may be one track.
 
 mod account;
 mod age;
@@ -15,6 +16,7 @@ mod claim;
 mod cursor;
 mod datagrams;
 mod delivery;
+mod digest;
 mod error;
 mod evict;
 mod filter;
@@ -24,6 +26,7 @@ mod held;
 mod idle;
 mod ids;
 mod ingest;
+mod integrity;
 mod left;
 mod limits;
 mod log;
@@ -31,6 +34,7 @@ mod merge;
 mod outlet;
 mod owners;
 mod ranges;
+mod recent;
 mod ring;
 mod run;
 mod schedule;
@@ -51,7 +55,8 @@ pub use evict::Spared;
 pub use filter::{Admission, ArrivalMark, StartInfo, SubscriptionParams, UpdateParams};
 pub use ids::{PublisherId, SubscriptionId};
 pub use ingest::{IngestError, PreparedTurn, StreamIngest};
-pub use limits::{DeliveryLimits, TrackLimits};
+pub use integrity::{StreamIntegrity, TrackIntegrity};
+pub use limits::{DeliveryLimits, IntegrityLimits, TrackLimits};
 pub use log::{TrackEnd, TrackLog};
 pub use outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written};
 pub use track_facts::ForwardingPreference;

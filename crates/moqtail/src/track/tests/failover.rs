@@ -1,6 +1,6 @@
 //! Random publishers of the same content, of which one is reliable: whatever the others do, readers get everything once.
 
-use super::support::*;
+use super::{integrity, support::*};
 use crate::model::{Location, StreamCode, SubgroupHeader};
 use crate::track::{PublisherId, TrackLimits};
 
@@ -132,6 +132,8 @@ fn run(seed: u64) {
         }
     }
     assert_eq!(received.len(), expected, "seed {seed}");
+    let read = integrity::read_delivered(world.wire.streams.iter());
+    assert_eq!(read, Ok(()), "seed {seed}");
     for stream in &world.wire.streams {
         assert_ne!(stream.state, State::Open, "seed {seed}");
         let partial = stream.objects().iter().any(|object| !object.whole);

@@ -1,6 +1,6 @@
 //! Everything that makes a track malformed (draft-14 §2.5, §8.1, §11), and what only looks like it.
 
-use super::support::*;
+use super::{integrity, support::*};
 use crate::model::{
     DatagramBody, Extensions, KeyValuePair, Location, MalformedExtensions, ObjectDatagram,
     ObjectStatus, PublishDoneCode, StreamCode, SubgroupHeader, TrackAlias,
@@ -17,8 +17,21 @@ fn with_extensions(group: u64, subgroup: u64) -> SubgroupHeader {
     }
 }
 
-/// Sends whole subgroups and gives the first complaint.
+/// Sends whole subgroups and gives the first complaint, which is that of a log and of a subscriber that keeps nothing.
 fn complaint(world: &World, subgroups: &[(SubgroupHeader, Vec<Object>)]) -> Option<MalformedTrack> {
+    let complaint = complaint_of_log(world, subgroups);
+    let mut track = integrity::new();
+    let read = subgroups.iter().try_for_each(|(header, objects)| {
+        integrity::read(&mut track, header, objects, State::Finished)
+    });
+    assert_eq!(read.err(), complaint);
+    complaint
+}
+
+fn complaint_of_log(
+    world: &World,
+    subgroups: &[(SubgroupHeader, Vec<Object>)],
+) -> Option<MalformedTrack> {
     for (header, objects) in subgroups {
         let mut upstream = world.publish(*header);
         let result = upstream.objects(objects).and_then(|()| upstream.finish());
@@ -242,6 +255,10 @@ fn streams_and_datagrams_on_one_track() {
         .borrow_mut()
         .receive_datagram(datagram(1, 1, b"y"), world.now);
     assert_eq!(result, Err(why.clone()));
+    let mut track = integrity::new();
+    let objects = [object(0, b"x")];
+    integrity::read(&mut track, &header(1, 0), &objects, State::Open).unwrap();
+    assert_eq!(track.datagram(&datagram(1, 1, b"y")), Err(why.clone()));
     let world = World::new();
     let first = datagram(1, 0, b"x");
     world
@@ -249,8 +266,13 @@ fn streams_and_datagrams_on_one_track() {
         .borrow_mut()
         .receive_datagram(first, world.now)
         .unwrap();
-    let got = complaint(&world, &[(header(1, 0), vec![object(1, b"y")])]);
-    assert_eq!(got, Some(why));
+    let got = complaint_of_log(&world, &[(header(1, 0), vec![object(1, b"y")])]);
+    assert_eq!(got, Some(why.clone()));
+    let mut track = integrity::new();
+    track.datagram(&datagram(1, 0, b"x")).unwrap();
+    let objects = [object(1, b"y")];
+    let read = integrity::read(&mut track, &header(1, 0), &objects, State::Open);
+    assert_eq!(read, Err(why));
 }
 
 /// S2.5-06, S2.5-08, S10.3.1-04 for datagrams.
@@ -269,8 +291,12 @@ fn datagrams_that_contradict() {
         let mut log = world.log.borrow_mut();
         log.receive_datagram(last.clone(), world.now).unwrap();
         log.receive_datagram(last.clone(), world.now).unwrap();
-        let why = log.receive_datagram(second, world.now).unwrap_err();
+        let why = log.receive_datagram(second.clone(), world.now).unwrap_err();
         assert_eq!(log.malformed(), Some(&why));
+        let mut track = integrity::new();
+        track.datagram(&last).unwrap();
+        track.datagram(&last).unwrap();
+        assert_eq!(track.datagram(&second), Err(why));
     }
 }
 

@@ -4,6 +4,7 @@ mod datagrams;
 mod deliver;
 mod epochs;
 mod failover;
+mod integrity;
 mod join;
 mod malformed;
 mod memory;

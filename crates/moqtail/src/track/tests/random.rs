@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{failover::Random, support::*};
+use super::{failover::Random, integrity, support::*};
 use crate::model::{Filter, Location, StreamCode};
 use crate::track::{StreamKey, SubscriptionId, UpdateParams};
 
@@ -198,6 +198,8 @@ fn compare(world: &World, sendings: &[Sending], readers: &[Reader], seed: u64) {
     let streams = world.streams_by_subscription();
     for reader in readers {
         let own = streams.get(&reader.id).cloned().unwrap_or_default();
+        let read = integrity::read_delivered(own.iter().map(|stream| world.stream(*stream)));
+        assert_eq!(read, Ok(()), "seed {seed}");
         if reader.updated {
             compare_updated(world, sendings, reader, &own, seed);
             continue;
