@@ -250,7 +250,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             .stream_header(stream, &header, now());
         match (verdict, header) {
             (StreamVerdict::Deliver(handle), StreamHeader::Subgroup(header)) => {
-                let stream = InboundStream::new(stream, rest, recv, self.peer.clone());
+                let stream = self.inbound(stream, rest, recv);
                 self.handler.subgroup(handle, header, stream);
             }
             (StreamVerdict::Park, StreamHeader::Subgroup(header)) => {
@@ -262,6 +262,10 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 self.peer.lock().session.inbound_stream_ended(stream, now());
             }
         }
+    }
+
+    fn inbound(&self, stream: StreamKey, rest: Bytes, recv: C::Recv) -> InboundStream<C::Recv> {
+        InboundStream::new(stream, rest, recv, self.peer.clone(), &self.limits)
     }
 
     fn datagram(&mut self, bytes: Bytes) {
@@ -321,7 +325,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             Output::Event(event) => self.handler.event(event),
             Output::ResumeStream { stream, handle } => {
                 if let Some(Parked { header, rest, recv }) = self.parked.remove(&stream) {
-                    let stream = InboundStream::new(stream, rest, recv, self.peer.clone());
+                    let stream = self.inbound(stream, rest, recv);
                     self.handler.subgroup(handle, header, stream);
                 }
             }

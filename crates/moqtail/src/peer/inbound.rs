@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::handle::{PeerHandle, now};
+use super::{
+    PeerLimits,
+    handle::{PeerHandle, now},
+};
 use crate::{
     model::{DecodeError, StreamCode, StreamHeader, StreamHeaderDecoder},
     session::StreamKey,
@@ -62,11 +65,28 @@ pub(crate) struct InboundStream<R> {
     /// Bytes that came with the head.
     rest: Bytes,
     recv: R,
-    stopped: oneshot::Receiver<StreamCode>,
+    stop: Stop,
+    max_after_stop: usize,
+}
+
+/// Whether the session wants no more of a stream.
+enum Stop {
+    /// It does, unless it says so here.
+    Waiting(oneshot::Receiver<StreamCode>),
+    /// It does not. What was received may still be read, so many bytes at most, and then the peer is told.
+    Told { code: StreamCode, left: usize },
+    /// The peer was told.
+    Done,
 }
 
 impl<R: RecvStream> InboundStream<R> {
-    pub(super) fn new(stream: StreamKey, rest: Bytes, recv: R, peer: PeerHandle) -> Self {
+    pub(super) fn new(
+        stream: StreamKey,
+        rest: Bytes,
+        recv: R,
+        peer: PeerHandle,
+        limits: &PeerLimits,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
         peer.lock().reading.insert(stream, stop);
         Self {
@@ -74,8 +94,37 @@ impl<R: RecvStream> InboundStream<R> {
             peer,
             rest,
             recv,
-            stopped,
+            stop: Stop::Waiting(stopped),
+            max_after_stop: limits.max_after_stop,
         }
+    }
+
+    /// How much may be read at most, of `max` bytes.
+    fn allowed(&mut self, cx: &mut Context<'_>, max: usize) -> usize {
+        if let Stop::Waiting(stopped) = &mut self.stop
+            && let Poll::Ready(told) = Pin::new(stopped).poll(cx)
+        {
+            let left = self.max_after_stop;
+            self.stop = told.map_or(Stop::Done, |code| Stop::Told { code, left });
+        }
+        match self.stop {
+            Stop::Waiting(_) => max,
+            Stop::Told { left, .. } => max.min(left),
+            Stop::Done => 0,
+        }
+    }
+
+    /// What was received, as far as it may be read.
+    fn poll_received(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, StreamError>> {
+        if !self.rest.is_empty() {
+            let len = self.rest.len().min(max);
+            return Poll::Ready(Ok(Some(self.rest.split_to(len))));
+        }
+        self.recv.poll_read(cx, max)
     }
 }
 
@@ -85,16 +134,25 @@ impl<R: RecvStream> RecvStream for InboundStream<R> {
         cx: &mut Context<'_>,
         max: usize,
     ) -> Poll<Result<Option<Bytes>, StreamError>> {
-        if let Poll::Ready(Ok(code)) = Pin::new(&mut self.stopped).poll(cx) {
-            self.recv.stop(stream_code(code));
-            self.stopped.close();
-            return Poll::Ready(Err(StreamError::Closed));
+        let max = self.allowed(cx, max);
+        let received = match max {
+            0 => Poll::Pending,
+            max => self.poll_received(cx, max),
+        };
+        match (&mut self.stop, &received) {
+            (Stop::Waiting(_), _) => received,
+            (Stop::Told { left, .. }, Poll::Ready(read)) => {
+                let taken = read.iter().flatten().map(Bytes::len).sum::<usize>();
+                *left = left.saturating_sub(taken);
+                received
+            }
+            (Stop::Told { code, .. }, Poll::Pending) => {
+                self.recv.stop(stream_code(*code));
+                self.stop = Stop::Done;
+                Poll::Ready(Err(StreamError::Closed))
+            }
+            (Stop::Done, _) => Poll::Ready(Err(StreamError::Closed)),
         }
-        if !self.rest.is_empty() {
-            let len = self.rest.len().min(max);
-            return Poll::Ready(Ok(Some(self.rest.split_to(len))));
-        }
-        self.recv.poll_read(cx, max)
     }
 
     fn stop(&mut self, code: u32) {
@@ -113,4 +171,58 @@ impl<R> Drop for InboundStream<R> {
 /// Stream codes are 32 bits wide on every transport (draft-14 §10.4.3).
 pub(crate) fn stream_code(code: StreamCode) -> u32 {
     u32::try_from(code.0).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Carrier, Role, Session, SessionConfig};
+
+    /// A stream whose sender is never silent, and what it was stopped with.
+    struct Endless(std::sync::Arc<std::sync::Mutex<Vec<u32>>>);
+
+    impl RecvStream for Endless {
+        fn poll_read(
+            &mut self,
+            _cx: &mut Context<'_>,
+            max: usize,
+        ) -> Poll<Result<Option<Bytes>, StreamError>> {
+            Poll::Ready(Ok(Some(vec![0; max].into())))
+        }
+
+        fn stop(&mut self, code: u32) {
+            self.0.lock().unwrap().push(code);
+        }
+    }
+
+    #[test]
+    fn so_much_is_read_of_a_stream_that_is_not_wanted_any_more() {
+        let config = SessionConfig::new(Role::Server, Carrier::Raw);
+        let peer = PeerHandle::new(Session::new(config, now()).unwrap());
+        let (key, codes) = (StreamKey(1), std::sync::Arc::default());
+        let limits = PeerLimits {
+            max_after_stop: 250_000,
+            ..PeerLimits::default()
+        };
+        let recv = Endless(std::sync::Arc::clone(&codes));
+        let mut stream = InboundStream::new(key, "rest".into(), recv, peer.clone(), &limits);
+        let mut read = |max| {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            match stream.poll_read(&mut cx, max) {
+                Poll::Ready(read) => read,
+                Poll::Pending => panic!("nothing to read"),
+            }
+        };
+        assert_eq!(read(2), Ok(Some("re".into())));
+        let stop = peer.lock().reading.remove(&key).unwrap();
+        stop.send(StreamCode::CANCELLED).unwrap();
+        let mut left = 0;
+        while let Ok(piece) = read(100_000) {
+            assert!(codes.lock().unwrap().is_empty());
+            left += piece.unwrap().len();
+        }
+        assert_eq!(left, limits.max_after_stop);
+        assert_eq!(read(1), Err(StreamError::Closed));
+        assert_eq!(*codes.lock().unwrap(), [1]);
+    }
 }

@@ -14,6 +14,9 @@ pub struct PeerLimits {
     /// only subscribers, the transport's `initial_incoming_uni` holds. More wait at the peer. The transport's
     /// `max_incoming_uni` is above it all. Default 1024.
     pub publisher_streams: u32,
+    /// Most bytes that are read of a stream once the session wants no more of it, so that what was received is not lost: the
+    /// rest is dropped, and the peer told CANCELLED. Default 512 KiB, what a stream holds unread by default.
+    pub max_after_stop: usize,
     /// Longest time from the first byte of an object's header to its last; then the session closes with
     /// DATA_STREAM_TIMEOUT (draft-14 §3.4). Between objects a stream may be silent for ever. Default 30 s.
     pub object_header_timeout: Duration,
@@ -25,6 +28,7 @@ impl Default for PeerLimits {
             max_pending_heads: 128,
             control_read: 16 * 1024,
             publisher_streams: 1024,
+            max_after_stop: 512 << 10,
             object_header_timeout: Duration::from_secs(30),
         }
     }
