@@ -25,6 +25,16 @@ pub fn object(delta: u64, payload: &[u8]) -> Vec<u8> {
     [varint(delta), prefixed(payload)].concat()
 }
 
+/// An object of a subgroup with these extension headers.
+pub fn extended_object(delta: u64, extensions: &[u8], payload: &[u8]) -> Vec<u8> {
+    [varint(delta), prefixed(extensions), prefixed(payload)].concat()
+}
+
+/// A status in place of an object of a subgroup without extensions.
+pub fn status(delta: u64, status: u64) -> Vec<u8> {
+    [varint(delta), varint(0), varint(status)].concat()
+}
+
 /// The head of an object that promises so many bytes.
 pub fn object_head(delta: u64, length: u64) -> Vec<u8> {
     [varint(delta), varint(length)].concat()

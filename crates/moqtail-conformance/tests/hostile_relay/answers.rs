@@ -58,7 +58,7 @@ over_both_carriers! {
         let (client, mut relay) = met(&listener, trusting()).await?;
         let first = asking(&client, &mut relay).await?;
         relay.send(messages::subscribe_ok(0, 3)).await?;
-        let _objects = first.await.unwrap().unwrap();
+        let _subscription = first.await.unwrap().unwrap();
         let other = client.clone();
         let second = tokio::spawn(async move {
             other.subscribe("hostile#other".parse().unwrap(), SubscribeOptions::default()).await

@@ -38,9 +38,9 @@ over_both_carriers! {
         // What the client asks for.
         let asked = asking(&client, &mut relay.peer).await?;
         relay.say(messages::subscribe_ok(0, ALIAS)).await?;
-        let mut objects = asked.await.unwrap().unwrap();
+        let mut subscription = asked.await.unwrap().unwrap();
         relay.say(messages::publish_done(0, 0)).await?;
-        assert!(timeout(Duration::from_secs(20), objects.next()).await.unwrap().is_none());
+        assert!(timeout(Duration::from_secs(20), subscription.next()).await.unwrap().is_none());
         let other = client.clone();
         let refused = tokio::spawn(async move {
             let name = "hostile#refused".parse().unwrap();

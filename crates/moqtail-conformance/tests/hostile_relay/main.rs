@@ -14,6 +14,7 @@ mod answers;
 mod goaway;
 mod legal;
 mod malformed;
+mod malformed_track;
 mod programs;
 mod publisher;
 mod setup;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use moqtail::{
-    client::{Client, ClientConfig, ConnectError, Objects, SubscribeError, SubscribeOptions},
+    client::{
+        Client, ClientConfig, ConnectError, Objects, SubscribeError, SubscribeOptions, Subscription,
+    },
     session::Blame,
     transport::{CloseReason, Trust},
 };
@@ -73,11 +75,11 @@ pub(crate) async fn met(
 pub(crate) async fn asking(
     client: &Client,
     relay: &mut RawPeer,
-) -> Result<tokio::task::JoinHandle<Result<Objects, SubscribeError>>, Failure> {
+) -> Result<tokio::task::JoinHandle<Result<Subscription, SubscribeError>>, Failure> {
     let client = client.clone();
     let asked = tokio::spawn(async move {
-        let subscribed = client.subscribe(TRACK.parse().unwrap(), SubscribeOptions::default());
-        Ok(subscribed.await?.into_objects())
+        let options = SubscribeOptions::default();
+        client.subscribe(TRACK.parse().unwrap(), options).await
     });
     let request = relay.expect(types::SUBSCRIBE).await?;
     assert_eq!(request.first_number(), Some(0));
@@ -85,16 +87,25 @@ pub(crate) async fn asking(
 }
 
 /// A client that is subscribed to the track.
-pub(crate) async fn watching(
+pub(crate) async fn subscribed(
     carrier: Carrier,
     config: ClientConfig,
-) -> Result<(Client, RawPeer, Objects), Failure> {
+) -> Result<(Client, RawPeer, Subscription), Failure> {
     let listener = RawListener::bind(carrier)?;
     let (client, mut relay) = met(&listener, config).await?;
     let asked = asking(&client, &mut relay).await?;
     relay.send(messages::subscribe_ok(0, ALIAS)).await?;
-    let objects = timeout(PATIENCE, asked).await.unwrap().unwrap().unwrap();
-    Ok((client, relay, objects))
+    let subscription = timeout(PATIENCE, asked).await.unwrap().unwrap().unwrap();
+    Ok((client, relay, subscription))
+}
+
+/// One that reads the objects of the track.
+pub(crate) async fn watching(
+    carrier: Carrier,
+    config: ClientConfig,
+) -> Result<(Client, RawPeer, Objects), Failure> {
+    let (client, relay, subscription) = subscribed(carrier, config).await?;
+    Ok((client, relay, subscription.into_objects()))
 }
 
 /// Insists that the client closes its session with this code, and that it blames the relay.

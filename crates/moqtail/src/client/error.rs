@@ -3,6 +3,7 @@
 use crate::{
     model::{DecodeError, PublishNamespaceErrorCode, SessionCode},
     session::CallError,
+    track::MalformedTrack,
     transport::{self, CloseReason, StreamError},
 };
 
@@ -78,6 +79,11 @@ pub enum ReadError {
     /// The bytes are not draft 14. The session is being closed for it.
     #[error(transparent)]
     Malformed(#[from] DecodeError),
+    /// What came is no track: an object or an end contradicts what this subscription has received before (draft-14 §2.5).
+    /// The subscription has ended, the session goes on. The publisher is to blame; asking again helps only if it publishes
+    /// something else by then.
+    #[error("the track is malformed: {0}")]
+    MalformedTrack(#[from] MalformedTrack),
     /// The object is larger than [`super::ClientLimits::max_object_len`] and was asked for as a whole.
     #[error(
         "object of {len} bytes is over the limit of {max} bytes; raise max_object_len, or read it in pieces"

@@ -9,8 +9,9 @@ use super::{
     Broadcast, ClientLimits, Incoming, PublishError, SubgroupReader, SubscribeError,
     SubscriptionEnd,
     broadcast::Offered,
+    ending::{EndSlot, Forget},
     gather::Gathering,
-    subscription::{EndSlot, Forget},
+    inspection::{Inspection, StreamInspection},
 };
 use crate::{
     model::{
@@ -47,6 +48,7 @@ struct Subscribed {
     answer: Option<SubscribeAnswerSender>,
     sender: mpsc::Sender<Incoming>,
     end: EndSlot,
+    inspection: Arc<Inspection>,
 }
 
 #[derive(Debug)]
@@ -73,16 +75,15 @@ impl State {
         answer: SubscribeAnswerSender,
         sender: mpsc::Sender<Incoming>,
         end: EndSlot,
+        inspection: Arc<Inspection>,
     ) {
-        let answer = Some(answer);
-        self.subscriptions.insert(
-            handle,
-            Subscribed {
-                answer,
-                sender,
-                end,
-            },
-        );
+        let subscribed = Subscribed {
+            answer: Some(answer),
+            sender,
+            end,
+            inspection,
+        };
+        self.subscriptions.insert(handle, subscribed);
     }
 
     pub(super) fn publishing(
@@ -115,7 +116,7 @@ impl State {
     pub(super) fn end_subscriptions(&mut self) -> Vec<RequestHandle> {
         let ended = std::mem::take(&mut self.subscriptions);
         for subscribed in ended.values() {
-            set_end(&subscribed.end, SubscriptionEnd::SessionEnded);
+            subscribed.end.set(SubscriptionEnd::SessionEnded);
         }
         ended.into_keys().collect()
     }
@@ -259,13 +260,21 @@ impl<C: Connection> ClientHandler<C> {
         }
     }
 
-    fn deliver(&self, handle: RequestHandle, incoming: Incoming) {
-        let sender = self
+    /// Gives the application what `receive` makes of something that came for it.
+    fn deliver(
+        &self,
+        handle: RequestHandle,
+        receive: impl FnOnce(Arc<Inspection>) -> Option<Incoming>,
+    ) {
+        let subscribed = self
             .state()
             .subscriptions
             .get(&handle)
-            .map(|s| s.sender.clone());
-        if let Some(sender) = sender
+            .map(|s| (s.sender.clone(), s.inspection.clone()));
+        let Some((sender, inspection)) = subscribed else {
+            return;
+        };
+        if let Some(incoming) = receive(inspection)
             && sender.try_send(incoming).is_err()
         {
             tracing::debug!(%handle, "the application does not take what arrives; dropped");
@@ -304,7 +313,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
             } => {
                 if let Some(subscribed) = self.state().subscriptions.get(&handle) {
                     let reason = reason.as_str().to_owned();
-                    set_end(&subscribed.end, SubscriptionEnd::Done { status, reason });
+                    subscribed.end.set(SubscriptionEnd::Done { status, reason });
                 }
             }
             Event::SubscriptionClosed { handle } => {
@@ -382,21 +391,23 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
         stream: InboundStream<C::Recv>,
     ) {
         let stream: Box<dyn RecvStream> = Box::new(stream);
-        let reader = SubgroupReader::new(
-            header,
-            stream,
-            self.peer.clone(),
-            self.limits.max_object_len,
-            self.gathering.part(),
-        );
-        self.deliver(handle, Incoming::Subgroup(Box::new(reader)));
+        self.deliver(handle, |inspection| {
+            let reader = SubgroupReader::new(
+                header,
+                stream,
+                self.peer.clone(),
+                self.limits.max_object_len,
+                self.gathering.part(),
+                StreamInspection::new(inspection, &header),
+            );
+            Some(Incoming::Subgroup(Box::new(reader)))
+        });
     }
 
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram) {
-        self.deliver(handle, Incoming::Datagram(datagram));
+        self.deliver(handle, |inspection| {
+            inspection.datagram(&datagram).ok()?;
+            Some(Incoming::Datagram(datagram))
+        });
     }
-}
-
-fn set_end(slot: &EndSlot, end: SubscriptionEnd) {
-    lock(slot).get_or_insert(end);
 }

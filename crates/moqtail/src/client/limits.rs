@@ -1,5 +1,7 @@
 //! Caps of a client.
 
+use crate::track::IntegrityLimits;
+
 /// What a client holds at most for its application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -13,6 +15,9 @@ pub struct ClientLimits {
     /// Largest object that is handed out whole, in bytes; asking for a larger one fails, reading it in pieces
     /// ([`super::SubgroupReader::open_object`]) does not. Default 64 MiB.
     pub max_object_len: u64,
+    /// What is remembered of the track of each subscription to notice that it is malformed: by default some 100 kB, and half
+    /// a megabyte at most.
+    pub integrity: IntegrityLimits,
 }
 
 impl Default for ClientLimits {
@@ -21,6 +26,7 @@ impl Default for ClientLimits {
             max_unread: 1024,
             max_gathered: 256 * 1024 * 1024,
             max_object_len: 64 * 1024 * 1024,
+            integrity: IntegrityLimits::default(),
         }
     }
 }

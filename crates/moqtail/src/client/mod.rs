@@ -5,9 +5,11 @@
 
 mod broadcast;
 mod config;
+mod ending;
 mod error;
 mod gather;
 mod handler;
+mod inspection;
 mod limits;
 mod object;
 mod publication;
@@ -17,6 +19,7 @@ mod subscription;
 
 pub use broadcast::{Broadcast, TrackError, TrackOptions};
 pub use config::ClientConfig;
+pub use ending::SubscriptionEnd;
 pub use error::{ConnectError, PublishError, ReadError};
 pub use limits::ClientLimits;
 pub use object::Object;
@@ -24,10 +27,9 @@ pub use publication::Publication;
 pub use reader::{ObjectReader, SubgroupReader};
 pub use session::Client;
 pub use subscription::{
-    Incoming, Objects, SubscribeError, SubscribeOptions, Subscription, SubscriptionEnd,
-    SubscriptionInfo,
+    Incoming, Objects, SubscribeError, SubscribeOptions, Subscription, SubscriptionInfo,
 };
 
 pub use crate::peer::{Interest, LocalSubgroup, LocalTrack};
 pub use crate::session::SubscriptionUpdate;
-pub use crate::track::{SubgroupOptions, WriteError};
+pub use crate::track::{IntegrityLimits, MalformedTrack, SubgroupOptions, WriteError};

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Object, ReadError, gather::Part};
+use super::{Object, ReadError, gather::Part, inspection::StreamInspection};
 use crate::{
     model::{
         DatagramBody, DecodeError, Location, ObjectDatagram, ObjectHeader, ObjectItem,
@@ -32,6 +32,7 @@ pub struct SubgroupReader {
     current: Option<Current>,
     /// What is gathered of it.
     held: Part,
+    inspection: StreamInspection,
 }
 
 /// The object that the stream is in.
@@ -78,6 +79,7 @@ impl SubgroupReader {
         peer: PeerHandle,
         max_object_len: u64,
         held: Part,
+        inspection: StreamInspection,
     ) -> Self {
         let decoder = SubgroupDecoder::new(header, ObjectLimits::default());
         Self {
@@ -90,6 +92,7 @@ impl SubgroupReader {
             max_object_len,
             current: None,
             held,
+            inspection,
         }
     }
 
@@ -153,7 +156,8 @@ impl SubgroupReader {
     /// Cancel safe: dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`ReadError::Stream`], [`ReadError::Partial`] and [`ReadError::Malformed`]; after one there is nothing more.
+    /// [`ReadError::Stream`], [`ReadError::Partial`], [`ReadError::Malformed`] and [`ReadError::MalformedTrack`]; after one
+    /// there is nothing more.
     pub async fn open_object(&mut self) -> Result<Option<ObjectReader<'_>>, ReadError> {
         // What a call of `next_object` that was dropped had of its object comes first.
         while self.gathered().is_none() {
@@ -214,14 +218,12 @@ impl SubgroupReader {
 
     /// The next step through the stream; `None`: it ended between two objects. Cancel safe.
     async fn item(&mut self) -> Result<Option<ObjectItem<ObjectHeader>>, ReadError> {
+        self.inspection.check()?;
         loop {
             match self.decoder.decode(&mut self.unread) {
                 Ok(None) => {}
                 Ok(Some(item)) => {
-                    if let (ObjectItem::Payload(piece), Some(current)) = (&item, &mut self.current)
-                    {
-                        current.received += piece.len() as u64;
-                    }
+                    self.inspect(&item)?;
                     return Ok(Some(item));
                 }
                 Err(error) => return Err(self.malformed(error)),
@@ -231,7 +233,7 @@ impl SubgroupReader {
                 Ok(None) => {
                     // draft-14 §10.4: a FIN inside an object is a violation.
                     return match self.decoder.finish() {
-                        Ok(()) => Ok(None),
+                        Ok(()) => self.inspection.finish().map(|()| None),
                         Err(error) => Err(self.malformed(error)),
                     };
                 }
@@ -240,8 +242,22 @@ impl SubgroupReader {
         }
     }
 
-    fn broken_off(&self, cause: StreamError) -> ReadError {
-        match &self.current {
+    fn inspect(&mut self, item: &ObjectItem<ObjectHeader>) -> Result<(), ReadError> {
+        match item {
+            ObjectItem::Header { header, .. } => self.inspection.begin(header),
+            ObjectItem::Payload(piece) => {
+                if let Some(current) = &mut self.current {
+                    current.received += piece.len() as u64;
+                }
+                self.inspection.payload(piece);
+                Ok(())
+            }
+            ObjectItem::End => self.inspection.end(),
+        }
+    }
+
+    fn broken_off(&mut self, cause: StreamError) -> ReadError {
+        let reason = match &self.current {
             None => cause.into(),
             Some(current) => ReadError::Partial {
                 object: current.header.object,
@@ -249,7 +265,8 @@ impl SubgroupReader {
                 len: current.header.payload_len,
                 cause,
             },
-        }
+        };
+        self.inspection.break_off(reason)
     }
 
     fn object(&self, header: ObjectHeader, payload: Bytes) -> Object {
@@ -327,7 +344,8 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// [`ReadError::Partial`] when the publisher gives the object up or the connection is lost: the pieces given so far are
-    /// all there is. [`ReadError::Malformed`] when the stream ends in the middle without a reset.
+    /// all there is. [`ReadError::Malformed`] when the stream ends in the middle without a reset,
+    /// [`ReadError::MalformedTrack`] when the object came before and was another one.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
         let piece = match std::mem::take(&mut self.first) {
             none if none.is_empty() => self.read().await?,

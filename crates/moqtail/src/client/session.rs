@@ -9,10 +9,12 @@ use tokio::{
 };
 
 use super::{
-    Broadcast, ClientConfig, ConnectError, Publication, PublishError, SubscribeError,
+    Broadcast, ClientConfig, ClientLimits, ConnectError, Publication, PublishError, SubscribeError,
     SubscribeOptions, Subscription,
+    ending::EndSlot,
     handler::{ClientHandler, State},
-    subscription::{EndSlot, Request, SubscriptionInfo},
+    inspection::Inspection,
+    subscription::{Request, SubscriptionInfo},
 };
 use crate::{
     model::{FullTrackName, Parameter, Parameters, SessionCode},
@@ -42,7 +44,7 @@ struct Inner {
     state: Arc<Mutex<State>>,
     kind: TransportKind,
     remote: Option<SocketAddr>,
-    max_unread: usize,
+    limits: ClientLimits,
     deliveries: Deliveries,
     ended: watch::Receiver<Option<CloseReason>>,
     connection: Box<dyn ErasedConnection>,
@@ -173,7 +175,7 @@ impl Client {
             state,
             kind: connection.kind(),
             remote: connection.remote_address(),
-            max_unread: config.limits.max_unread,
+            limits: config.limits,
             deliveries,
             ended,
             connection: Box::new(Erased(connection)),
@@ -240,7 +242,7 @@ impl Client {
             parameters,
         };
         let (answer, answered) = oneshot::channel();
-        let (sender, incoming) = mpsc::channel(self.inner.max_unread);
+        let (sender, incoming) = mpsc::channel(self.inner.limits.max_unread);
         let end = EndSlot::default();
         let handle = {
             // Held over the call, so that the answer finds its entry.
@@ -252,7 +254,16 @@ impl Client {
                 .inner
                 .peer
                 .call(|session, now| session.subscribe(request, now))?;
-            state.subscribing(handle, answer, sender, end.clone());
+            let client = Arc::downgrade(&self.inner.state);
+            let peer = self.inner.peer.clone();
+            let inspection = Inspection::new(
+                self.inner.limits.integrity,
+                end.clone(),
+                handle,
+                peer,
+                client,
+            );
+            state.subscribing(handle, answer, sender, end.clone(), inspection);
             handle
         };
         // Dropped with the future, it unsubscribes.
@@ -478,6 +489,6 @@ mod tests {
         let subscription = client.subscribe(name, options).await.unwrap();
         let end = subscription.end.clone();
         drop(subscription);
-        assert_eq!(Arc::strong_count(&end), 1);
+        assert!(end.is_held_here_alone());
     }
 }

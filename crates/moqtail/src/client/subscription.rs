@@ -1,17 +1,19 @@
 //! A subscription as its application holds it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::{Object, ReadError, SubgroupReader};
+use super::{
+    Object, ReadError, SubgroupReader, SubscriptionEnd,
+    ending::{EndSlot, Forget},
+};
 use crate::{
-    model::{Filter, GroupOrder, Location, ObjectDatagram, PublishDoneCode, SubscribeErrorCode},
+    model::{Filter, GroupOrder, Location, ObjectDatagram, SubscribeErrorCode},
     peer::PeerHandle,
     session::{RequestHandle, SubscriptionUpdate},
-    transport::lock,
 };
 
 /// How to subscribe. The default asks for everything after the largest object, at middle priority, at once.
@@ -86,21 +88,6 @@ pub struct SubscriptionInfo {
     pub expires: Option<Duration>,
 }
 
-/// How a subscription ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SubscriptionEnd {
-    /// The publisher said PUBLISH_DONE.
-    Done {
-        /// Why.
-        status: PublishDoneCode,
-        /// Why, for people.
-        reason: String,
-    },
-    /// The session ended.
-    SessionEnded,
-}
-
 /// What a subscription delivers.
 #[derive(Debug)]
 pub enum Incoming {
@@ -119,21 +106,12 @@ pub struct Subscription {
     pub(super) request: Request,
 }
 
-/// Where the handler leaves how the subscription ended, before it closes the channel.
-pub(super) type EndSlot = Arc<Mutex<Option<SubscriptionEnd>>>;
-
 /// Sends UNSUBSCRIBE when dropped; a subscription that ended ignores it.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) handle: RequestHandle,
     pub(super) peer: PeerHandle,
     pub(super) client: Arc<dyn Forget>,
-}
-
-/// Who keeps what a subscription needs while it runs.
-pub(super) trait Forget: std::fmt::Debug + Send + Sync {
-    /// The application dropped the subscription; nothing more is told of it.
-    fn forget(&self, handle: RequestHandle);
 }
 
 impl Drop for Request {
@@ -162,7 +140,7 @@ impl Subscription {
 
     /// How the subscription ended; `None` while it runs.
     pub fn end(&self) -> Option<SubscriptionEnd> {
-        lock(&self.end).clone()
+        self.end.get()
     }
 
     /// Changes range, priority or Forward State (SUBSCRIBE_UPDATE). It is not answered.
@@ -182,6 +160,7 @@ impl Subscription {
             subscription: self,
             reading: FuturesUnordered::new(),
             ended: false,
+            told: false,
         }
     }
 }
@@ -195,6 +174,8 @@ pub struct Objects {
     subscription: Subscription,
     reading: FuturesUnordered<Reading>,
     ended: bool,
+    /// The application knows that the track is malformed.
+    told: bool,
 }
 
 impl Objects {
@@ -204,7 +185,7 @@ impl Objects {
     }
 
     /// The next object; `None` once the subscription ended and all was read. A stream that the publisher ended early
-    /// gives an error once, the others go on.
+    /// gives an error once, the others go on. That the track is malformed is told once, after all that was received before.
     ///
     /// Cancel safe: dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Object, ReadError>> {
@@ -216,7 +197,7 @@ impl Objects {
                         self.reading.push(read_one(reader));
                         return Some(Ok(object));
                     }
-                    Ok(None) => {}
+                    Ok(None) | Err(ReadError::MalformedTrack(_)) => {}
                     Err(error) => return Some(Err(error)),
                 },
                 incoming = self.subscription.next(), if !self.ended => match incoming {
@@ -224,9 +205,16 @@ impl Objects {
                     Some(Incoming::Datagram(datagram)) => return Some(Ok(datagram.into())),
                     None => self.ended = true,
                 },
-                else => return None,
+                else => return self.complaint().map(Err),
             }
         }
+    }
+
+    /// That the track is malformed, once.
+    fn complaint(&mut self) -> Option<ReadError> {
+        let why = self.subscription.end.malformed()?;
+        let told = std::mem::replace(&mut self.told, true);
+        (!told).then(|| why.into())
     }
 }
 

@@ -130,7 +130,7 @@ impl Session {
     /// # Errors
     /// It has ended already.
     pub fn malformed_track(&mut self, handle: RequestHandle) -> Result<(), CallError> {
-        tracing::warn!(%handle, "malformed track, unsubscribing (draft-14 §2.5)");
+        tracing::debug!(%handle, "malformed track, unsubscribing (draft-14 §2.5)");
         self.unsubscribe(handle)
     }
 

@@ -7,10 +7,12 @@ use std::{
 
 use super::*;
 use crate::{
-    client::gather::Gathering,
+    client::{
+        IntegrityLimits, ending::EndSlot, gather::Gathering, handler::State, inspection::Inspection,
+    },
     model::{DecodeErrorKind, Extensions, ObjectStatus, SubgroupEncoder, SubgroupId, TrackAlias},
     peer::now,
-    session::{Carrier, Role, Session, SessionConfig},
+    session::{Carrier, RequestHandle, Role, Session, SessionConfig},
     transport::{Connection as _, MemoryConnection, MemorySend, SendStream as _, TransportLimits},
 };
 
@@ -86,6 +88,13 @@ async fn stream() -> (Publisher, SubgroupReader) {
     let stream = Box::new(here.accept_uni().await.unwrap());
     let config = SessionConfig::new(Role::Server, Carrier::Raw);
     let peer = PeerHandle::new(Session::new(config, now()).unwrap());
+    let inspection = Inspection::new(
+        IntegrityLimits::default(),
+        EndSlot::default(),
+        RequestHandle(0),
+        peer.clone(),
+        std::sync::Weak::<std::sync::Mutex<State>>::new(),
+    );
     (
         publisher,
         SubgroupReader::new(
@@ -94,6 +103,7 @@ async fn stream() -> (Publisher, SubgroupReader) {
             peer,
             MAX_WHOLE,
             Gathering::new(MAX_GATHERED).part(),
+            StreamInspection::new(inspection, &header()),
         ),
     )
 }
