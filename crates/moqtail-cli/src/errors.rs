@@ -119,6 +119,11 @@ pub(crate) enum CliError {
         reason: String,
         next: &'static str,
     },
+    /// The objects of a track contradict each other.
+    #[error(
+        "The track {track} is malformed: {reason}. What came before is written; tell whoever publishes it."
+    )]
+    MalformedTrack { track: String, reason: String },
     /// `--timeout` passed before what was asked for had come.
     #[error(
         "Only {received} came within {limit}. Check that the publisher is sending, or give a longer `--timeout`."

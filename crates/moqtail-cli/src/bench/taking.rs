@@ -136,6 +136,7 @@ pub(super) fn early(end: Option<SubscriptionEnd>) -> Option<String> {
         Some(SubscriptionEnd::Done { status, reason }) => {
             Some(plain(format_args!("{status}, {reason}")))
         }
+        Some(SubscriptionEnd::Malformed(why)) => Some(plain(why)),
         Some(_) | None => Some("the session ended".to_owned()),
     }
 }

@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::{
     limit::Limit,
     ordered::{Late, Ordered},
-    waiting::{Asker, NotSubscribed, Turn, turn},
+    waiting::{Asker, NotSubscribed, Turn},
 };
-use crate::{args::Format, errors::CliError, link::Link, output::Output};
+use crate::{args::Format, backoff::Backoff, errors::CliError, link::Link, output::Output};
 
 /// How long a later group waits for an earlier one: streams overtake each other by little.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -36,6 +36,7 @@ impl Objects<'_> {
             let client = self.link.connect().await?;
             let over = self.link.over(&client);
             tokio::pin!(over);
+            let mut backoff = Backoff::new();
             loop {
                 let turn = tokio::select! {
                     biased;
@@ -48,6 +49,7 @@ impl Objects<'_> {
                 match turn {
                     Turn::Ended => return Ok(()),
                     Turn::Again => {}
+                    Turn::Later => backoff.wait().await,
                     Turn::SessionEnded => {
                         over.await?;
                         break;
@@ -84,7 +86,7 @@ impl Objects<'_> {
                 return Ok(Turn::Ended);
             }
         }
-        Ok(turn(&objects.end()))
+        asker.turn(&self.track, objects.end())
     }
 }
 

@@ -37,9 +37,9 @@ pub(super) async fn record(
     tokio::pin!(viewing, writing);
     tokio::select! {
         viewed = &mut viewing => {
-            viewed?;
             // What was received is still to be written.
-            writing.await
+            let written = writing.await;
+            viewed.and(written)
         }
         written = &mut writing => written,
     }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     ordered::{Late, Ordered},
-    waiting::{Asker, NotSubscribed, Turn, turn},
+    waiting::{Asker, NotSubscribed, Turn},
 };
 use crate::{
     backoff::Backoff,
@@ -68,7 +68,7 @@ impl Viewer<'_> {
                 };
                 match turn {
                     Turn::Ended => return Ok(()),
-                    Turn::Again => backoff.wait().await,
+                    Turn::Again | Turn::Later => backoff.wait().await,
                     Turn::SessionEnded => {
                         over.await?;
                         break;
@@ -96,7 +96,7 @@ impl Viewer<'_> {
         let mut current = Catalog::default();
         loop {
             let Some(object) = catalogs.next().await else {
-                return Ok(turn(&catalogs.end()));
+                return asker.turn(&name, catalogs.end());
             };
             if self.apply(&mut current, &object)? {
                 break;
@@ -156,7 +156,7 @@ impl Viewer<'_> {
                 return Ok(Turn::Ended);
             }
         }
-        let turn = turn(&objects.end());
+        let turn = asker.turn(&name, objects.end())?;
         if matches!(turn, Turn::Ended) {
             // Nobody is left to be told.
             let _ = sender.send(Received::TrackEnded(index)).await;

@@ -81,6 +81,36 @@ impl<'a> Asker<'a> {
         }
     }
 
+    /// What follows from how the subscription to `track` ended.
+    pub(super) fn turn(
+        &self,
+        track: &FullTrackName,
+        end: SubscriptionEnd,
+    ) -> Result<Turn, CliError> {
+        match end {
+            SubscriptionEnd::Done {
+                status: PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED,
+                ..
+            } => Ok(Turn::Ended),
+            SubscriptionEnd::Done { status, reason } => {
+                tracing::info!(%status, reason, "the subscription has ended; subscribing again");
+                Ok(Turn::Again)
+            }
+            // A publisher that was started again may count from the beginning.
+            SubscriptionEnd::Malformed(why) if self.wait => {
+                self.link.tell(format_args!(
+                    "The track {track} is malformed: {why}. Subscribing to it again."
+                ));
+                Ok(Turn::Later)
+            }
+            SubscriptionEnd::Malformed(why) => Err(CliError::MalformedTrack {
+                track: track.to_string(),
+                reason: plain(why),
+            }),
+            _ => Ok(Turn::SessionEnded),
+        }
+    }
+
     fn refused(&self, track: &FullTrackName, error: &SubscribeError) -> CliError {
         let next = match error {
             SubscribeError::Rejected {
@@ -105,23 +135,10 @@ pub(super) enum Turn {
     Ended,
     /// Subscribe again.
     Again,
+    /// Subscribe again, but not at once.
+    Later,
     /// Connect again.
     SessionEnded,
-}
-
-/// What follows from how a subscription ended.
-pub(super) fn turn(end: &SubscriptionEnd) -> Turn {
-    match end {
-        SubscriptionEnd::Done {
-            status: PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED,
-            ..
-        } => Turn::Ended,
-        SubscriptionEnd::Done { status, reason } => {
-            tracing::info!(%status, reason, "the subscription has ended; subscribing again");
-            Turn::Again
-        }
-        _ => Turn::SessionEnded,
-    }
 }
 
 /// Refusals after which the track can still appear.

@@ -13,20 +13,39 @@ const FLOOD: u64 = 5000;
 /// How much larger the program may be after a flood than after the one before, in bytes.
 const MEMORY_TOLERANCE: u64 = 16 << 20;
 
+/// One that writes nothing and gives up where it can.
 fn subscriber(listener: &RawListener) -> Process {
-    let url = listener.url();
-    let output = ["--format", "raw", "--out", "/dev/null"];
-    let arguments = [
-        "subscribe",
-        &url,
-        "hostile",
-        "--track",
-        "t",
-        "--insecure",
-        "--no-wait",
-    ];
-    Process::moqtail(arguments.into_iter().chain(output))
+    let output = ["--no-wait", "--format", "raw", "--out", "/dev/null"];
+    subscribe(listener, &output)
 }
+
+fn subscribe(listener: &RawListener, options: &[&str]) -> Process {
+    let url = listener.url();
+    let arguments = ["subscribe", &url, "hostile", "--track", "t", "--insecure"];
+    Process::moqtail(arguments.iter().chain(options))
+}
+
+/// Serves one object and then, in a second stream, one that cannot be after it.
+async fn contradict(relay: &RawPeer, program: &Process) -> Result<(), Failure> {
+    let stream = |objects: &[Vec<u8>]| {
+        let header = data::subgroup_header(0x14, ALIAS, 1, Some(0));
+        [header, objects.concat()].concat()
+    };
+    relay
+        .stream(&stream(&[data::object(0, b"one"), data::object(0, b"two")]))
+        .await?;
+    program.wait_lines("two", 1);
+    relay
+        .stream(&stream(&[
+            data::object(1, b"two"),
+            data::object(0, b"three"),
+        ]))
+        .await
+}
+
+/// What is wrong with it.
+const CONTRADICTION: &str =
+    "The track hostile#t is malformed: object {1, 2} comes after the final object 1 of subgroup 0.";
 
 /// Waits for the end of a program without holding up the relay that it speaks with.
 async fn finished(program: Process) -> Finished {
@@ -76,6 +95,43 @@ over_both_carriers! {
             assert!(line.contains("does not keep to MOQT draft 14"), "{place}: {line}");
             assert!(!end.stderr.iter().any(|line| line.contains("panicked")), "{:#?}", end.stderr);
         }
+        Ok(())
+    }
+
+    /// S2.5-12: what was received is written, and one line says what is wrong with the rest.
+    async fn a_program_keeps_what_it_received_of_a_malformed_track(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = subscribe(&listener, &["--no-wait", "--format", "lines"]);
+        let mut relay = serve(&listener).await?;
+        contradict(&relay, &program).await?;
+        // With the session the subscription ends, whether UNSUBSCRIBE arrives or not.
+        relay.expect_close(codes::NO_ERROR).await?;
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(1), "{:#?}", end.stderr);
+        assert_eq!(end.stdout_text(), "one\ntwo\ntwo\n");
+        assert!(end.last_error().contains(CONTRADICTION), "{:#?}", end.stderr);
+        assert_eq!(end.stderr.iter().filter(|line| line.contains("malformed")).count(), 1);
+        Ok(())
+    }
+
+    /// S2.5-10, S2.5-12: a program that waits for what is not there asks for the track anew.
+    async fn a_program_that_waits_asks_again_for_a_malformed_track(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = subscribe(&listener, &["--format", "lines"]);
+        let mut relay = serve(&listener).await?;
+        contradict(&relay, &program).await?;
+        relay.expect(types::UNSUBSCRIBE).await?;
+        let asked = relay.expect(types::SUBSCRIBE).await?.first_number().unwrap();
+        relay.send(messages::subscribe_ok(asked, ALIAS + 1)).await?;
+        let header = data::subgroup_header(0x14, ALIAS + 1, 1, Some(0));
+        relay.stream(&[header, data::object(0, b"anew")].concat()).await?;
+        program.wait_lines("anew", 1);
+        relay.send(messages::publish_done(asked, 1)).await?;
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        assert_eq!(end.stdout_text(), "one\ntwo\ntwo\nanew\n");
+        let told: Vec<_> = end.stderr.iter().filter(|line| line.contains("malformed")).collect();
+        assert!(matches!(told[..], [line] if line.contains(CONTRADICTION)), "{:#?}", end.stderr);
         Ok(())
     }
 
