@@ -77,13 +77,9 @@ impl TrackIntegrity {
         digest.push(datagram.body.payload());
         self.complete(at, digest)?;
         if datagram.end_of_group {
-            self.group(at.group).set_last(at.object);
+            self.groups.entry(at.group).set_last(at.object);
         }
         Ok(())
-    }
-
-    fn group(&mut self, id: u64) -> &mut GroupFacts {
-        self.groups.entry(id, GroupFacts::default)
     }
 
     /// The head of an object came.
@@ -94,17 +90,17 @@ impl TrackIntegrity {
             None => ForwardingPreference::Datagram,
         };
         self.facts.check(claim, preference)?;
-        if let Some(group) = self.groups.get(&at.group) {
-            let ended = |id| Some((id, self.subgroups.get(&(at.group, id))?.last?));
-            group.check(claim, properties.subgroup.and_then(ended))?;
-        }
-        match self.group(at.group).see(claim, max) {
+        let ended = |id| Some((id, self.subgroups.get(&(at.group, id))?.last?));
+        let ended = properties.subgroup.and_then(ended);
+        let group = self.groups.entry(at.group);
+        group.check(claim, ended)?;
+        match group.see(claim, max) {
             Seen::New => {
                 self.facts.arrive(at, preference, max);
                 self.facts.learn(claim, max);
-                self.group(at.group).learn(claim, max);
+                group.learn(claim, max);
                 let digest = None;
-                self.objects.entry(at, || Received { properties, digest });
+                self.objects.insert(at, Received { properties, digest });
             }
             Seen::Again => {
                 if let Some(known) = self.objects.get(&at) {
@@ -138,7 +134,7 @@ impl TrackIntegrity {
             .is_some_and(|received| received.digest.is_none())
         {
             self.objects.remove(&at);
-            self.group(at.group).unlearn(at.object);
+            self.groups.entry(at.group).unlearn(at.object);
         }
     }
 }
@@ -212,7 +208,7 @@ impl StreamIntegrity {
         let Some((key, id)) = self.place() else {
             return Ok(());
         };
-        let subgroup = track.subgroups.entry(key, SubgroupFacts::default);
+        let subgroup = track.subgroups.entry(key);
         subgroup.largest = subgroup.largest.max(Some(id));
         match self.digest.take() {
             Some(digest) => track.complete(Location::new(key.0, id), digest),
@@ -228,11 +224,11 @@ impl StreamIntegrity {
         let Some((key, last)) = self.place() else {
             return Ok(());
         };
-        let subgroup = track.subgroups.entry(key, SubgroupFacts::default);
+        let subgroup = track.subgroups.entry(key);
         check_finish(key, subgroup.last, subgroup.largest, last)?;
         // draft-14 §10.4.2: the last object before a FIN is the last of the group
         if self.header.end_of_group {
-            let group = track.groups.entry(key.0, GroupFacts::default);
+            let group = track.groups.entry(key.0);
             group.check_last(key.0, last)?;
             group.set_last(last);
         }

@@ -29,17 +29,28 @@ impl<K: Ord + Copy, V> Recent<K, V> {
         self.values.get_mut(key)
     }
 
-    /// The value of `key`, a new one if there is none; then the value that came first is forgotten, if there are too many.
-    pub(super) fn entry(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
-        if !self.values.contains_key(&key) {
-            if self.values.len() >= self.max
-                && let Some(first) = self.order.pop_front()
-            {
-                self.values.remove(&first);
-            }
-            self.order.push_back(key);
+    /// Sets the value of `key`. If there are too many then, the one that came first is forgotten.
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        if self.values.insert(key, value).is_some() {
+            return;
         }
-        self.values.entry(key).or_insert_with(new)
+        self.order.push_back(key);
+        if self.values.len() > self.max
+            && let Some(first) = self.order.pop_front()
+        {
+            self.values.remove(&first);
+        }
+    }
+
+    /// The value of `key`; a new one if there is none.
+    pub(super) fn entry(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        if !self.values.contains_key(&key) {
+            self.insert(key, V::default());
+        }
+        self.values.entry(key).or_default()
     }
 
     /// Forgets one value; quick if it came lately.
@@ -60,15 +71,16 @@ mod tests {
     fn what_came_first_is_forgotten_first() {
         let mut recent = Recent::new(3);
         for key in [5, 1, 9, 5] {
-            *recent.entry(key, || 0) += key;
+            *recent.entry(key) += key;
         }
         assert_eq!(recent.get(&5), Some(&10));
-        recent.entry(2, || 7);
+        recent.insert(2, 7);
         assert_eq!((recent.get(&5), recent.get(&2)), (None, Some(&7)));
         recent.remove(&1);
         recent.remove(&1);
-        recent.entry(3, || 0);
-        recent.entry(4, || 0);
+        recent.entry(3);
+        recent.insert(4, 0);
+        recent.insert(3, 1);
         let kept: Vec<_> = recent.values.keys().copied().collect();
         assert_eq!(kept, [2, 3, 4]);
         assert_eq!(recent.order, [2, 3, 4]);
