@@ -4,6 +4,7 @@
 //! the comparison with another codec.
 
 pub mod arbitrary;
+mod integrity;
 mod relay;
 mod session;
 mod track;
@@ -145,6 +146,9 @@ pub fn stream_value(data: &[u8]) {
 }
 
 fn stream_round_trip(stream: &Stream) {
+    if let Stream::Subgroup(header, objects) = stream {
+        integrity::read_twice(header, objects);
+    }
     let bytes = encode_stream(stream);
     let decoded = decode_stream(&[bytes]);
     assert_eq!(decoded.end, Ok(()), "{stream:?}");
@@ -328,6 +332,7 @@ pub fn datagram(data: &[u8]) {
     let again = rebuilt.map(|extensions| extensions.pairs().collect::<Vec<_>>());
     assert_eq!(again, Ok(pairs));
     let _: Result<_, _> = datagram.extensions.prior_group_gap();
+    integrity::take_twice(&datagram);
     let bytes = written(&datagram, encode_datagram);
     assert!(bytes.len() <= data.len(), "encoding is not the shortest");
     assert_eq!(decode_datagram(bytes), Ok(datagram));
