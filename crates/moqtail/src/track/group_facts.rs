@@ -51,9 +51,9 @@ impl GroupFacts {
         if ends {
             self.check_end(at.group, id)?;
         }
-        // draft-14 §11.3
+        // draft-14 §11.3: what a gap says to be missing may be said to be missing by its status, too, before or after
         let gap = MalformedTrack::Gap { at, what: "object" };
-        if self.gaps.contains(id) {
+        if self.gaps.contains(id) && claim.status != ObjectStatus::DoesNotExist {
             return Err(gap);
         }
         if let Some(missing) = claim.gaps.objects

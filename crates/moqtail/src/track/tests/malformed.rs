@@ -364,7 +364,11 @@ fn prior_object_gaps_that_contradict() {
             what: "object"
         }
     );
-    accept(&[told, (header(9, 1), vec![object(6, b"x")])]);
+    accept(&[told.clone(), (header(9, 1), vec![object(6, b"x")])]);
+    // That an object does not exist may be told in both ways, in any order.
+    let gone = (header(9, 1), vec![status(8, ObjectStatus::DoesNotExist)]);
+    accept(&[gone.clone(), told.clone(), gone.clone()]);
+    accept(&[told, gone]);
 }
 
 /// S11.2-05 [A36].
