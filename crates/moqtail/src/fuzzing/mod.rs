@@ -147,7 +147,7 @@ pub fn stream_value(data: &[u8]) {
 
 fn stream_round_trip(stream: &Stream) {
     if let Stream::Subgroup(header, objects) = stream {
-        integrity::read_twice(header, objects);
+        integrity::stream(header, objects);
     }
     let bytes = encode_stream(stream);
     let decoded = decode_stream(&[bytes]);
@@ -332,7 +332,7 @@ pub fn datagram(data: &[u8]) {
     let again = rebuilt.map(|extensions| extensions.pairs().collect::<Vec<_>>());
     assert_eq!(again, Ok(pairs));
     let _: Result<_, _> = datagram.extensions.prior_group_gap();
-    integrity::take_twice(&datagram);
+    integrity::datagram(&datagram);
     let bytes = written(&datagram, encode_datagram);
     assert!(bytes.len() <= data.len(), "encoding is not the shortest");
     assert_eq!(decode_datagram(bytes), Ok(datagram));
