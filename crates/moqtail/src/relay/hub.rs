@@ -127,22 +127,22 @@ impl Hub {
         let Some(member) = self.sessions.get_mut(&session) else {
             return;
         };
-        if member.namespaces.len() >= self.limits.max_namespaces_per_session {
+        let lookups = self.limits.max_lookups_per_second;
+        let refusal = if member.namespaces.len() >= self.limits.max_namespaces_per_session {
+            Some("the session has announced as many namespaces as it may")
+        } else if member.lookups.left(lookups, now).is_err() {
+            Some(
+                "the session announces faster than the relay looks for tracks; try again in a second",
+            )
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
             self.actions.push_back(Action::RejectNamespace {
                 session,
                 handle,
                 code: PublishNamespaceErrorCode::INTERNAL_ERROR,
-                reason: "the session has announced as many namespaces as it may",
-            });
-            return;
-        }
-        let max = self.limits.max_lookups_per_second;
-        if member.lookups.left(max, now).is_err() {
-            self.actions.push_back(Action::RejectNamespace {
-                session,
-                handle,
-                code: PublishNamespaceErrorCode::INTERNAL_ERROR,
-                reason: "the session announces faster than the relay looks for tracks; try again in a second",
+                reason,
             });
             return;
         }

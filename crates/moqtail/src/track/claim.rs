@@ -1,7 +1,7 @@
 //! What an object says of the track, and what it shares with its copies.
 
 use super::MalformedTrack;
-use crate::model::{Gaps, Location, ObjectDatagram, ObjectStatus};
+use crate::model::{Extensions, Gaps, Location, ObjectDatagram, ObjectStatus};
 
 /// What the head of an object says of the track.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,23 @@ pub(super) struct Claim {
 }
 
 impl Claim {
+    /// What an object with these extension headers says.
+    pub(super) fn new(
+        at: Location,
+        status: ObjectStatus,
+        extensions: &Extensions,
+    ) -> Result<Self, MalformedTrack> {
+        match extensions.gaps(at) {
+            Ok(gaps) => Ok(Self { at, status, gaps }),
+            Err(cause) => Err(MalformedTrack::Extensions { at, cause }),
+        }
+    }
+
+    pub(super) fn of_datagram(datagram: &ObjectDatagram) -> Result<Self, MalformedTrack> {
+        let at = Location::new(datagram.group, datagram.object);
+        Self::new(at, datagram.body.status(), &datagram.extensions)
+    }
+
     /// Whether it stands for an end instead of an object.
     pub(super) fn is_end(&self) -> bool {
         matches!(

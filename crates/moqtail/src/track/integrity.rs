@@ -57,16 +57,8 @@ impl TrackIntegrity {
     /// # Errors
     /// It makes the track malformed, and nothing was learned of it.
     pub fn datagram(&mut self, datagram: &ObjectDatagram) -> Result<(), MalformedTrack> {
-        let at = Location::new(datagram.group, datagram.object);
-        let gaps = datagram
-            .extensions
-            .gaps(at)
-            .map_err(|cause| MalformedTrack::Extensions { at, cause })?;
-        let claim = Claim {
-            at,
-            status: datagram.body.status(),
-            gaps,
-        };
+        let claim = Claim::of_datagram(datagram)?;
+        let at = claim.at;
         if datagram.end_of_group
             && let Some(group) = self.groups.get(&at.group)
         {
@@ -171,15 +163,7 @@ impl StreamIntegrity {
         object: &ObjectHeader,
     ) -> Result<(), MalformedTrack> {
         let at = Location::new(self.header.group, object.object);
-        let gaps = object
-            .extensions
-            .gaps(at)
-            .map_err(|cause| MalformedTrack::Extensions { at, cause })?;
-        let claim = Claim {
-            at,
-            status: object.status,
-            gaps,
-        };
+        let claim = Claim::new(at, object.status, &object.extensions)?;
         let subgroup = *self.subgroup.get_or_insert(at.object);
         let properties = Properties {
             subgroup: Some(subgroup),

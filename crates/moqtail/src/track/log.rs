@@ -385,13 +385,8 @@ impl TrackLog {
         }
         self.fresh = 0;
         self.now = Some(now);
-        let at = Location::new(datagram.group, datagram.object);
-        let gaps = datagram
-            .extensions
-            .gaps(at)
-            .map_err(|cause| MalformedTrack::Extensions { at, cause })?;
-        let status = datagram.body.status();
-        let claim = Claim { at, status, gaps };
+        let claim = Claim::of_datagram(&datagram)?;
+        let at = claim.at;
         self.check(&claim, ForwardingPreference::Datagram, None)?;
         let anew = self.starts_anew(at);
         if let Some(group) = self.groups.get(&at.group).filter(|_| !anew) {
