@@ -42,9 +42,7 @@ fn limits() -> RelayLimits {
         max_subscriptions_per_session: 4,
         max_waiting_per_session: 3,
         max_upstreams_per_session: 3,
-        max_log_bytes: usize::MAX,
-        upstream_timeout: Duration::from_secs(1),
-        publisher_linger: Duration::from_secs(10),
+        ..RelayLimits::default()
     }
 }
 

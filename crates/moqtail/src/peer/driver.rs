@@ -44,6 +44,10 @@ pub(crate) trait Handler<C: Connection>: Send {
     );
     /// A datagram of a subscription.
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram);
+    /// The peer is going to publish: how many received bytes its streams may hold unread, `most` at most. Asked once.
+    fn receive_window(&mut self, most: u32) -> u32 {
+        most
+    }
 }
 
 /// Which side of the connection this is.
@@ -291,6 +295,8 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 self.starting.append(&mut state.starting);
                 if !self.publishes && state.session.is_subscriber() {
                     self.publishes = true;
+                    let window = self.handler.receive_window(self.limits.publisher_window);
+                    self.connection.set_receive_window(window);
                     self.connection
                         .set_max_incoming_uni(self.limits.publisher_streams);
                 }

@@ -14,6 +14,11 @@ pub struct PeerLimits {
     /// only subscribers, the transport's `initial_incoming_uni` holds. More wait at the peer. The transport's
     /// `max_incoming_uni` is above it all. Default 1024.
     pub publisher_streams: u32,
+    /// Received bytes that all streams of such a peer may hold unread; before, and for peers that are only subscribers, the
+    /// transport's `initial_window` holds. A relay gives less, see
+    /// [`RelayLimits::max_publisher_window`](crate::relay::RelayLimits::max_publisher_window). Default 520 MiB: streams
+    /// that the application does not read leave the control stream its share.
+    pub publisher_window: u32,
     /// Most bytes that are read of a stream once the session wants no more of it, so that what was received is not lost: the
     /// rest is dropped, and the peer told CANCELLED. Default 512 KiB, what a stream holds unread by default.
     pub max_after_stop: usize,
@@ -28,6 +33,7 @@ impl Default for PeerLimits {
             max_pending_heads: 128,
             control_read: 16 * 1024,
             publisher_streams: 1024,
+            publisher_window: 520 << 20,
             max_after_stop: 512 << 10,
             object_header_timeout: Duration::from_secs(30),
         }

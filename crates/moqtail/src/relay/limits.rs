@@ -39,6 +39,13 @@ pub struct RelayLimits {
     /// Tracks of one publisher that the relay is subscribed to at once, offered ones included; it is not asked for
     /// further ones, and a SUBSCRIBE that no publisher can be asked for is answered INTERNAL_ERROR. Default 10,000.
     pub max_upstreams_per_session: usize,
+    /// Received bytes that the streams of one publisher may hold unread: what waits for a packet that was lost, since a relay
+    /// reads all streams at once. Default 32 MiB: four times what a sender has on its way at 640 Mbit/s over 100 ms.
+    pub max_publisher_window: u32,
+    /// The same of all publishers together. A new one gets no more than a quarter of what the others left, beside the
+    /// transport's [`initial_window`](crate::transport::TransportLimits::initial_window), which every session has; with little left
+    /// it is slower over long paths. Default 1 GiB.
+    pub max_receive_windows: u64,
     /// How long a SUBSCRIBE waits for a publisher's answer before SUBSCRIBE_ERROR TIMEOUT. Default 1 s.
     pub upstream_timeout: Duration,
     /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, waiting for it or another one
@@ -59,6 +66,8 @@ impl Default for RelayLimits {
             max_subscriptions_per_session: 1000,
             max_waiting_per_session: 256,
             max_upstreams_per_session: 10_000,
+            max_publisher_window: 32 << 20,
+            max_receive_windows: 1 << 30,
             upstream_timeout: Duration::from_secs(1),
             publisher_linger: Duration::from_secs(10),
         }

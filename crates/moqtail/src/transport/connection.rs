@@ -70,6 +70,10 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// Sets how many unidirectional streams the peer may have open at once.
     fn set_max_incoming_uni(&self, count: u32);
 
+    /// Lets all streams of the peer together hold so many received bytes unread, up to the transport's `max_window`. What
+    /// was allowed before is not taken back. The in-memory twin bounds each stream alone.
+    fn set_receive_window(&self, bytes: u32);
+
     /// Closes the connection with a session termination code (draft-14 §3.4) and reason.
     /// The first call wins. Streams end with [`ConnectionError`] on both sides.
     fn close(&self, code: u32, reason: &str);

@@ -30,10 +30,13 @@ pub struct TransportLimits {
     pub incoming_bidi: u32,
     /// Received bytes that one stream may hold unread before its sender must wait. Default 512 KiB.
     pub stream_window: u32,
-    /// Most received bytes that all streams of a connection may hold unread. Less is allowed as long as fewer streams are:
-    /// a `stream_window` for each one granted, so that streams nobody reads never take the control stream's share, and a
-    /// peer that publishes nothing pins little. Default 520 MiB: more than `max_incoming_uni` streams can hold.
-    pub connection_window: u32,
+    /// Received bytes that all streams of a connection may hold unread at first: enough for the control stream beside a few
+    /// others, little for a peer that never publishes. More is allowed with
+    /// [`Connection::set_receive_window`](super::Connection::set_receive_window). Default 1 MiB.
+    pub initial_window: u32,
+    /// Most that `set_receive_window` allows; more is lowered to this. Default 520 MiB: more than `max_incoming_uni`
+    /// streams can hold, so that streams nobody reads never take the control stream's share.
+    pub max_window: u32,
     /// The in-flight budget: bytes handed to the transport and not yet acknowledged. It grows with the path to twice the
     /// congestion window, so that a long path can be filled. Default 256 kB.
     pub send_window: u32,
@@ -70,7 +73,8 @@ impl Default for TransportLimits {
             max_incoming_uni: 1024,
             incoming_bidi: 4,
             stream_window: 512 << 10,
-            connection_window: 520 << 20,
+            initial_window: 1 << 20,
+            max_window: 520 << 20,
             send_window: 256 * 1000,
             max_send_window: 8 * 1000 * 1000,
             congestion: Congestion::default(),
@@ -84,17 +88,6 @@ impl Default for TransportLimits {
             connections: 16384,
             socket_buffer: 4 << 20,
         }
-    }
-}
-
-impl TransportLimits {
-    /// The receive window of a connection whose peer may have `uni` unidirectional data streams open.
-    pub(super) fn receive_window(&self, uni: u32) -> u32 {
-        // One more bidirectional stream carries the request of WebTransport.
-        let others = self.incoming_bidi.saturating_add(1 + HTTP3_STREAMS);
-        uni.saturating_add(others)
-            .saturating_mul(self.stream_window)
-            .min(self.connection_window)
     }
 }
 
@@ -114,14 +107,10 @@ pub(super) const MAX_CLOSE_REASON: usize = 1024;
 mod tests {
     use super::*;
 
-    /// S12.1-01: a peer that publishes nothing pins little; one that does cannot fill the control stream's share.
     #[test]
-    fn the_receive_window_follows_the_streams_that_are_granted() {
+    fn the_largest_receive_window_leaves_the_control_stream_its_share() {
         let limits = TransportLimits::default();
-        let at_first = limits.receive_window(limits.initial_incoming_uni);
-        assert_eq!(at_first, 36 << 20);
-        let publisher = limits.receive_window(limits.max_incoming_uni);
-        assert!(publisher > limits.max_incoming_uni * limits.stream_window);
-        assert_eq!(limits.receive_window(u32::MAX), limits.connection_window);
+        assert!(limits.max_window > (limits.max_incoming_uni + 1) * limits.stream_window);
+        assert!(limits.initial_window > limits.stream_window);
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn transport(limits: &TransportLimits, http3_streams: u32) -> Arc<Tra
         // One more for the request stream of WebTransport.
         .max_concurrent_bidi_streams(limits.incoming_bidi.saturating_add(1).into())
         .stream_receive_window(limits.stream_window.into())
-        .receive_window(limits.receive_window(limits.initial_incoming_uni).into())
+        .receive_window(limits.initial_window.into())
         .send_window(limits.send_window.into())
         // Without it quinn finishes a stream once begun, however urgent the others are. It costs nothing as long as
         // streams have different priorities.

@@ -64,3 +64,17 @@ contract! {
     closing::streams_do_not_keep_a_connection_open
     closing::a_peer_that_vanishes_is_lost
 }
+
+mod shared_window {
+    use crate::{carrier, streams::streams_that_nobody_reads_share_one_window as test};
+
+    #[tokio::test]
+    async fn over_quic() {
+        carrier::in_time(test::<carrier::Quic>()).await;
+    }
+
+    #[tokio::test]
+    async fn over_webtransport() {
+        carrier::in_time(test::<carrier::WebTransport>()).await;
+    }
+}

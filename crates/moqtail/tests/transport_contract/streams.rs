@@ -4,6 +4,7 @@ use std::{
     future::{Future, poll_fn},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -207,6 +208,48 @@ pub(crate) async fn an_unread_stream_blocks_only_itself<K: Carrier>() {
     };
     let (data, ()) = tokio::join!(read_to_end(&mut unread), rest);
     assert_eq!(data.unwrap().len(), 100_000);
+}
+
+/// S12.1-01: what all streams hold unread is bounded, and more is allowed to who needs it.
+pub(crate) async fn streams_that_nobody_reads_share_one_window<K: Carrier>() {
+    const STREAM: usize = 100_000;
+    let mut limits = TransportLimits::default();
+    // WebTransport begins each stream with a few bytes of its own.
+    limits.stream_window = STREAM as u32 + 10;
+    limits.initial_window = 300_000;
+    limits.max_send_window = limits.send_window;
+    let most = (limits.initial_window + limits.send_window) as usize;
+    let pair = K::pair_with(limits).await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let chunks = [Bytes::from(vec![0; STREAM])];
+        streams.push((open_uni(&pair.client).await.unwrap(), chunks));
+    }
+    let mut accepted = 0;
+    let mut write = async || {
+        poll_fn(|cx| {
+            for (send, chunks) in &mut streams {
+                if chunks[0].is_empty() {
+                    continue;
+                }
+                if let Poll::Ready(taken) = send.poll_write(cx, chunks) {
+                    accepted += taken.unwrap();
+                    return Poll::Ready(accepted);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    };
+    let mut so_far = 0;
+    while let Ok(accepted) = tokio::time::timeout(Duration::from_millis(300), write()).await {
+        so_far = accepted;
+    }
+    assert!(so_far <= most, "{so_far} bytes");
+    pair.server.set_receive_window(2_000_000);
+    while so_far < 10 * STREAM {
+        so_far = write().await;
+    }
 }
 
 pub(crate) async fn reading_takes_no_more_than_asked<K: Carrier>() {

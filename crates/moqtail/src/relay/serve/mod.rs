@@ -15,12 +15,14 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod windows;
 
 pub use config::RelayConfig;
 pub use directory::RelayStats;
 use directory::{Directory, SessionEntry, Upstreams};
 use session::{RelayHandler, carrier};
 use shared::{Shared, keep_time};
+use windows::Windows;
 
 use super::{SessionId, SessionInfo};
 use crate::{
@@ -50,6 +52,7 @@ impl Relay {
             pool,
             changed: Notify::new(),
             next_session: AtomicU64::new(0),
+            windows: Windows::new(config.limits.max_receive_windows),
             config,
             open: watch::Sender::new(0),
             closing: watch::Sender::new(false),

@@ -6,6 +6,7 @@ use super::{
     directory::{Directory, Upstreams},
     shared::Shared,
     upstream::OnMalformed,
+    windows::Window,
 };
 use crate::relay::{DownstreamRequest, Hooks, SessionId, SessionInfo, Verdict};
 use crate::{
@@ -40,6 +41,8 @@ pub(super) struct RelayHandler<C: Connection> {
     egress: EgressHandle<C>,
     upstreams: Upstreams,
     malformed: OnMalformed,
+    /// What the peer may leave unread as a publisher.
+    window: Option<Window>,
 }
 
 impl<C: Connection> RelayHandler<C> {
@@ -65,6 +68,7 @@ impl<C: Connection> RelayHandler<C> {
             egress,
             upstreams,
             malformed,
+            window: None,
         }
     }
 
@@ -239,5 +243,14 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
         if let Err((upstream, error)) = taken {
             (self.malformed)(upstream, &error);
         }
+    }
+
+    fn receive_window(&mut self, most: u32) -> u32 {
+        let Some(shared) = self.relay.upgrade() else {
+            return 0;
+        };
+        let most = most.min(shared.config.limits.max_publisher_window);
+        let window = self.window.insert(shared.windows.take(most));
+        window.bytes()
     }
 }

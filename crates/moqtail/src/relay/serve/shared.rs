@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::{RelayConfig, directory::Directory};
+use super::{RelayConfig, directory::Directory, windows::Windows};
 use crate::{
     peer::{TrackPool, now},
     transport::lock,
@@ -19,6 +19,7 @@ pub(super) struct Shared {
     pub(super) changed: Notify,
     pub(super) next_session: AtomicU64,
     pub(super) config: RelayConfig,
+    pub(super) windows: Arc<Windows>,
     /// Sessions that are being served.
     pub(super) open: watch::Sender<usize>,
     /// No new sessions are taken.

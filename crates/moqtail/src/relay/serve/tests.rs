@@ -11,10 +11,14 @@ use crate::model::{
     Parameters, PublishDoneCode, RequestId, SetupParameter, SetupParameters, Subscribe, TrackAlias,
     VERSION, encode_control,
 };
+use crate::peer::Handler as _;
 use crate::peer::{Track, TrackPool};
 use crate::relay::{DownstreamRequest, UpstreamId};
 use crate::session::{Event, Output, PublishRequest, RequestHandle, SubscribeAccepted};
-use crate::track::{Admission, AttachError, MalformedTrack, StartInfo, SubscriptionParams};
+use crate::track::{
+    Admission, AttachError, DeliveryLimits, MalformedTrack, StartInfo, SubscriptionParams,
+};
+use crate::transport::{MemoryConnection, TransportLimits};
 
 const SESSION: SessionId = SessionId(0);
 
@@ -311,4 +315,34 @@ async fn nothing_is_kept_of_a_publisher_that_refuses_or_whose_session_ends() {
     assert_eq!(fixture.directory.asked(), 0);
     assert_eq!(fixture.directory.stats(), RelayStats::default());
     assert!(lock(&fixture.upstreams).is_empty());
+}
+
+/// S12.1-01.
+#[tokio::test]
+async fn publishers_share_what_they_may_leave_unread_until_they_go() {
+    let mut config = RelayConfig::default();
+    config.limits.max_publisher_window = 200;
+    config.limits.max_receive_windows = 1000;
+    let relay = Relay::new(config);
+    let session = || {
+        let (connection, _) = MemoryConnection::pair(TransportLimits::default());
+        let info = SessionInfo {
+            id: 0,
+            path: String::new(),
+            tokens: Vec::new(),
+        };
+        let egress = Egress::new(connection, DeliveryLimits::default()).handle();
+        let upstreams = Upstreams::default();
+        RelayHandler::new(&relay.shared, info, established(), egress, upstreams)
+    };
+    let windows = |sessions: &mut [RelayHandler<MemoryConnection>]| -> Vec<_> {
+        let asked = sessions
+            .iter_mut()
+            .map(|session| session.receive_window(900));
+        asked.collect()
+    };
+    let mut sessions = [session(), session(), session()];
+    assert_eq!(windows(&mut sessions), [200, 200, 150]);
+    drop(sessions);
+    assert_eq!(windows(&mut [session()]), [200]);
 }

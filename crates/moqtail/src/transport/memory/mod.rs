@@ -4,7 +4,8 @@
 //! * what was written is acknowledged when the peer has *read* it, so a FIN can stay unacknowledged as long as a
 //!   test wants, and closing loses everything unread;
 //! * a waiting stream of higher priority is accepted before others, whatever the order of opening;
-//! * datagrams are lost only when the peer leaves more than the limit unread.
+//! * datagrams are lost only when the peer leaves more than the limit unread;
+//! * each stream has a window, and all of them together have none.
 
 mod link;
 mod stream;
@@ -255,6 +256,8 @@ impl Connection for MemoryConnection {
         link.lock().end(side).max_uni = count.min(link.limits.max_incoming_uni);
         link.end(1 - side).open_uni.wake_all();
     }
+
+    fn set_receive_window(&self, _bytes: u32) {}
 
     fn close(&self, code: u32, reason: &str) {
         self.0.close(code, reason);

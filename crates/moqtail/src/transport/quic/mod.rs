@@ -16,7 +16,7 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -328,10 +328,16 @@ impl Connection for QuicConnection {
         let count = count.min(shared.limits.max_incoming_uni);
         shared
             .conn
-            .set_receive_window(shared.limits.receive_window(count).into());
-        shared
-            .conn
             .set_max_concurrent_uni_streams(count.saturating_add(own).into());
+    }
+
+    fn set_receive_window(&self, bytes: u32) {
+        let shared = self.shared();
+        let bytes = bytes.min(shared.limits.max_window);
+        // A window that shrank and grew again would count twice at the peer.
+        if shared.receive_window.fetch_max(bytes, Ordering::Relaxed) < bytes {
+            shared.conn.set_receive_window(bytes.into());
+        }
     }
 
     fn close(&self, code: u32, reason: &str) {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU32},
     task::{Context, Poll, Waker},
 };
 
@@ -31,6 +31,8 @@ pub(in crate::transport) struct Shared {
     pub(super) request_path: Option<String>,
     pub(super) limits: TransportLimits,
     pub(super) send_window: SendWindow,
+    /// What the peer may leave unread.
+    pub(super) receive_window: AtomicU32,
     pub(super) owner: Owner,
     open: OpenUni,
     /// The first close that was decided here, or that the WebTransport session brought.
@@ -57,6 +59,7 @@ impl Shared {
             web,
             request_path,
             send_window: SendWindow::new(limits),
+            receive_window: AtomicU32::new(limits.initial_window),
             limits: limits.clone(),
             owner,
             open,
