@@ -24,7 +24,8 @@ pub struct Vectors {
     pub cases: Vec<(String, Vec<u8>)>,
 }
 
-/// Replaces the seeds of every target and returns how many each has.
+/// Replaces the seeds of every target and returns how many each has. A target that then begins with nothing, neither seeds
+/// nor inputs that were kept, is an error.
 pub fn write(root: &Path) -> Result<BTreeMap<String, usize>> {
     let mut seeds: BTreeMap<String, usize> = BTreeMap::new();
     for path in files_under(root, TARGETS)? {
@@ -70,6 +71,17 @@ pub fn write(root: &Path) -> Result<BTreeMap<String, usize>> {
                 fs::write(root.join(CORPUS).join(target).join(file), bytes)?;
                 *count += 1;
             }
+        }
+    }
+    for target in seeds.keys() {
+        if fs::read_dir(root.join(CORPUS).join(target))?
+            .next()
+            .is_none()
+        {
+            return Err(format!(
+                "{CORPUS}/{target} is empty: keep what a run finds, see fuzz/README.md"
+            )
+            .into());
         }
     }
     Ok(seeds)

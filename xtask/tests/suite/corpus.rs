@@ -78,6 +78,25 @@ fn seeds_go_to_the_targets_that_a_file_names_and_replace_the_last() {
 }
 
 #[test]
+fn a_target_that_would_begin_with_nothing_is_named() {
+    let scratch = Scratch::empty("corpus-empty");
+    scratch.write("fuzz/src/bin/control.rs", "");
+    scratch.write("fuzz/src/bin/media.rs", "");
+    scratch.write("fuzz/corpus/media/found", "kept");
+    let vectors = "crates/moqtail/tests/vectors/a.txt";
+    scratch.write(vectors, "# fuzz: media\n");
+    let error = corpus::write(scratch.root()).expect_err("an empty corpus");
+    assert!(
+        error
+            .to_string()
+            .starts_with("fuzz/corpus/control is empty"),
+        "{error}"
+    );
+    scratch.write(vectors, "# fuzz: control\nempty | \n");
+    assert!(corpus::write(scratch.root()).is_ok());
+}
+
+#[test]
 fn a_target_that_does_not_exist_is_named() {
     let scratch = Scratch::empty("corpus-unknown");
     scratch.write("crates/moqtail/tests/vectors/a.txt", "# fuzz: nothing\n");
