@@ -78,7 +78,8 @@ pub async fn ingest_subgroup<R: RecvStream>(
         Poll::Pending => Poll::Ready(None),
     })
     .await;
-    let mut header_due = None;
+    // Where the header began that is not complete, and when it is to be.
+    let mut header_due: Option<(u64, Instant)> = None;
     loop {
         if let Err(error) = guard.turn(&mut pieces, end.take()) {
             stream.stop(StreamCode::CANCELLED.0 as u32);
@@ -93,15 +94,16 @@ pub async fn ingest_subgroup<R: RecvStream>(
         }
         let reading = poll_fn(|cx| poll_turn(&mut stream, cx, &mut pieces));
         // draft-14 §3.4
-        end = if guard.is_inside_header() {
-            let due = *header_due.get_or_insert_with(|| Instant::now() + header_timeout);
-            match timeout_at(due, reading).await {
+        header_due = guard.open_header().map(|start| match header_due {
+            Some((known, due)) if known == start => (start, due),
+            _ => (start, Instant::now() + header_timeout),
+        });
+        end = match header_due {
+            None => reading.await,
+            Some((_, due)) => match timeout_at(due, reading).await {
                 Ok(end) => end,
                 Err(_) => return IngestEnd::Stalled,
-            }
-        } else {
-            header_due = None;
-            reading.await
+            },
         };
     }
 }
@@ -136,10 +138,8 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    fn is_inside_header(&self) -> bool {
-        self.ingest
-            .as_ref()
-            .is_some_and(StreamIngest::is_inside_header)
+    fn open_header(&self) -> Option<u64> {
+        self.ingest.as_ref().and_then(StreamIngest::open_header)
     }
 
     /// Parses outside the lock, then writes once: what came, and the end of the stream if it came too.

@@ -86,9 +86,9 @@ impl StreamIngest {
         Ok(())
     }
 
-    /// Whether an object's header has begun and not ended, after [`StreamIngest::prepare`].
-    pub fn is_inside_header(&self) -> bool {
-        !self.raw.is_empty()
+    /// Where in the stream an object's header began that has not ended, after [`StreamIngest::prepare`].
+    pub fn open_header(&self) -> Option<u64> {
+        (!self.raw.is_empty()).then_some(self.start)
     }
 
     /// Packs what was read, but for the header of an object that is not complete. `None`: nothing new.

@@ -251,3 +251,33 @@ async fn a_stream_that_stalls_inside_an_object_header_ends() {
     assert_eq!(begun.elapsed(), HEADER_TIMEOUT);
     assert_eq!(track.largest(), Some(Location::new(0, 0)));
 }
+
+/// S3.4-09: each header has that time for itself, also if the next one has always begun when one is complete.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_header_begins_with_its_first_byte() {
+    const OBJECTS: u64 = 40;
+    let (track, upstream) = (track(), Upstream::new());
+    let publisher = track.add_publisher();
+    let mut stream = upstream.open().await;
+    let objects: Vec<_> = (0..OBJECTS).map(|id| (id, vec![7; 100])).collect();
+    let bytes = encode(0, &objects);
+    // Delta, length in two bytes, payload.
+    const OBJECT: usize = 1 + 2 + 100;
+    let header = bytes.len() - OBJECTS as usize * OBJECT;
+    let feeding = async {
+        let (first, rest) = bytes.split_at(header + 1);
+        write(&mut stream, first).await;
+        for object in rest.chunks(OBJECT) {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            write(&mut stream, object).await;
+        }
+        stream.finish();
+    };
+    let feeding = async {
+        // The stream may be stopped meanwhile.
+        let _ = tokio::time::timeout(HEADER_TIMEOUT * 2, feeding).await;
+    };
+    let (end, ()) = tokio::join!(upstream.ingest(&track, publisher), feeding);
+    assert_eq!(end, IngestEnd::Finished);
+    assert_eq!(track.largest(), Some(Location::new(0, OBJECTS - 1)));
+}
