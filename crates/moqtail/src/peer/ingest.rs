@@ -155,6 +155,9 @@ impl Guard<'_> {
         }
         let turn = ingest.prepare();
         if turn.is_none() && end.is_none() {
+            if ingest.open_header().is_some() {
+                self.track.with_log(|log| ingest.note_header(log));
+            }
             self.ingest = Some(ingest);
             return Ok(());
         }

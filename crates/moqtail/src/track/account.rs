@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{
     PublisherId,
     group::{Group, Subgroup},
-    ids::{RunId, SubgroupKey},
+    ids::{RunId, StreamId, SubgroupKey},
     log::TrackLog,
+    stream::StreamState,
 };
 
 /// What a log costs besides what it keeps: itself, its lists, and a leaf in each of its maps.
@@ -32,9 +33,24 @@ impl TrackLog {
             + self.bytes
             + self.known
             + self.held_bytes
+            + self.waiting_bytes
             + self.facts.cost()
             + self.runs.cost()
             + self.streams.len() * STREAM_COST
+    }
+
+    /// Counts what waits of a stream that may not be entered yet: `bytes` now.
+    pub(super) fn note_waiting(&mut self, stream: StreamId, bytes: usize) {
+        if let Some(state) = self.streams.get_mut(&stream) {
+            let before = std::mem::replace(&mut state.waiting, bytes);
+            self.waiting_bytes = (self.waiting_bytes + bytes).saturating_sub(before);
+        }
+    }
+
+    /// Forgets a stream.
+    pub(super) fn remove_stream(&mut self, stream: StreamId) -> Option<StreamState> {
+        self.note_waiting(stream, 0);
+        self.streams.remove(&stream)
     }
 
     /// Counts anew what is known of a group.

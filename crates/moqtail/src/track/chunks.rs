@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 /// Pieces below this are copied, because the buffers they were received in may be far larger than they are.
-pub(super) const PACK_BELOW: usize = 4096;
+const PACK_BELOW: usize = 4096;
 
 /// Largest block that packed pieces share, unless one turn brings more.
 const BLOCK: usize = 64 << 10;

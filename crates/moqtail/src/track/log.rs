@@ -65,6 +65,8 @@ pub struct TrackLog {
     pub(super) known: usize,
     /// Bytes of held objects; not part of `bytes`.
     pub(super) held_bytes: usize,
+    /// Bytes of streams that cannot be entered yet; not part of `bytes`.
+    pub(super) waiting_bytes: usize,
     /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
     pub(super) fresh: usize,
     /// Now, in the order of writes of all tracks that share a budget.
@@ -103,6 +105,7 @@ impl TrackLog {
             bytes: 0,
             known: 0,
             held_bytes: 0,
+            waiting_bytes: 0,
             fresh: 0,
             tick: 0,
             evictions: 0,
@@ -212,6 +215,7 @@ impl TrackLog {
             self.malformed = Some(why);
             self.clear();
             self.streams.clear();
+            self.waiting_bytes = 0;
         }
     }
 
@@ -240,6 +244,7 @@ impl TrackLog {
                 subgroup: None,
                 previous: None,
                 current: Current::Nothing,
+                waiting: 0,
             },
         );
         Some(id)

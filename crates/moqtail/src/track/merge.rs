@@ -444,7 +444,7 @@ impl TrackLog {
     /// The stream ends with FIN, between objects.
     pub(super) fn finish_stream(&mut self, stream: StreamId) -> Result<(), MalformedTrack> {
         self.check_finish(stream)?;
-        let Some(state) = self.streams.remove(&stream) else {
+        let Some(state) = self.remove_stream(stream) else {
             return Ok(());
         };
         let (Some(subgroup), Some(last)) = (state.subgroup, state.previous) else {
@@ -505,7 +505,7 @@ impl TrackLog {
 
     /// The stream ends early.
     pub(super) fn reset_stream(&mut self, stream: StreamId, code: StreamCode) {
-        let Some(state) = self.streams.remove(&stream) else {
+        let Some(state) = self.remove_stream(stream) else {
             return;
         };
         let Some(subgroup) = state.subgroup else {

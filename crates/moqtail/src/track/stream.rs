@@ -32,4 +32,6 @@ pub(super) struct StreamState {
     /// The last object it began.
     pub(super) previous: Option<u64>,
     pub(super) current: Current,
+    /// Bytes that wait outside the log until they can be entered.
+    pub(super) waiting: usize,
 }
