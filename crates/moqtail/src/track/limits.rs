@@ -25,6 +25,10 @@ pub struct TrackLimits {
     /// Most runs kept of one subgroup: beyond it the oldest that has ended leaves. There is more than one only where
     /// streams were reset or contradict each other in form. Default 64.
     pub max_runs: usize,
+    /// Most runs that are searched in vain for the first copies of what a stream brings in one turn; further copies are
+    /// dropped without being compared, unless the first one is in the newest run of the same subgroup. A search is long only
+    /// where the first copy has left the log or came in another subgroup. Default 4096.
+    pub max_searched_runs: usize,
     /// Most inbound streams with objects of the track at once. Default 8192.
     pub max_streams: usize,
 }
@@ -38,6 +42,7 @@ impl Default for TrackLimits {
             max_ranges: 1024,
             max_held_bytes: 1 << 20,
             max_runs: 64,
+            max_searched_runs: 4096,
             max_streams: 8192,
         }
     }

@@ -15,14 +15,14 @@ use super::{
     group_facts::{Seen, check_finish},
     ids::{RunId, StreamId},
     log::TrackLog,
-    run::{ObjectEntry, RunState, delta_bytes, header_bytes},
+    run::{ObjectEntry, Run, RunState, delta_bytes, header_bytes},
     stream::Current,
     track_facts::ForwardingPreference,
 };
 use crate::model::{Location, StreamCode, SubgroupHeader, SubgroupId};
 
 /// Subgroups of a group that are searched for a copy of an object; a publisher that contradicts itself may go unnoticed in
-/// groups of more, which is better than a search without end.
+/// groups of more, which is better than a search without end. `max_searched_runs` bounds what all objects of a turn cost.
 const SEARCHED_SUBGROUPS: usize = 256;
 
 /// Part of a batch that goes into a run as it is.
@@ -52,6 +52,8 @@ pub(super) struct Turn<'a> {
     pub(super) previous: Option<u64>,
     pub(super) batch: &'a Batch,
     raw: Option<Raw>,
+    /// Runs that may still be searched in vain.
+    searches_left: usize,
     pub(super) now: Instant,
 }
 
@@ -75,6 +77,7 @@ impl TrackLog {
             previous: state.previous,
             batch,
             raw: None,
+            searches_left: self.limits.max_searched_runs,
             now,
         };
         let mut current = state.current;
@@ -247,7 +250,7 @@ impl TrackLog {
     /// An object that was received before; `None`: it was not.
     fn begin_again(
         &mut self,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         claim: &Claim,
         mark: &ObjectMark,
     ) -> Result<Option<Current>, MalformedTrack> {
@@ -257,19 +260,7 @@ impl TrackLog {
             Seen::Gone => return Ok(Some(Current::Drop)),
             Seen::Again => {}
         }
-        let found = |subgroup: &super::group::Subgroup| {
-            subgroup.runs.iter().find_map(|id| {
-                let run = self.runs.get(id)?;
-                Some((run, *run.entry(mark.id)?))
-            })
-        };
-        let own = self.subgroups.get(&(at.group, turn.subgroup));
-        let elsewhere = || {
-            let all = self.subgroups.range((at.group, 0)..=(at.group, u64::MAX));
-            let mut all = all.take(SEARCHED_SUBGROUPS);
-            all.find_map(|(_, other)| found(other))
-        };
-        let Some((run, entry)) = own.and_then(found).or_else(elsewhere) else {
+        let Some((run, entry)) = self.find_copy(turn, at) else {
             return Ok(Some(Current::Drop));
         };
         let copy = Properties {
@@ -289,6 +280,26 @@ impl TrackLog {
             object: mark.id,
             payload: mark.payload(),
         }))
+    }
+
+    /// Where the object is that came before, in this subgroup or in another; `None` also if the search takes too long.
+    fn find_copy(&self, turn: &mut Turn<'_>, at: Location) -> Option<(&Run, ObjectEntry)> {
+        let own = self.subgroups.get(&(at.group, turn.subgroup));
+        let all = self.subgroups.range((at.group, 0)..=(at.group, u64::MAX));
+        let elsewhere = all.take(SEARCHED_SUBGROUPS).map(|(_, subgroup)| subgroup);
+        for subgroup in own.into_iter().chain(elsewhere) {
+            // The newest first, where copies of what is live are, so that they are found also when nothing is left to search.
+            for id in subgroup.runs.iter().rev() {
+                let run = self.runs.get(id);
+                if let Some((run, entry)) = run.and_then(|run| Some((run, run.entry(at.object)?))) {
+                    return Some((run, *entry));
+                }
+                turn.searches_left = turn.searches_left.checked_sub(1)?;
+            }
+            // One without runs is looked at, too.
+            turn.searches_left = turn.searches_left.checked_sub(1)?;
+        }
+        None
     }
 
     /// Decides where a new object goes.

@@ -12,6 +12,8 @@ pub(super) struct Ring<T> {
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
+    #[cfg(test)]
+    pub(super) lookups: std::cell::Cell<usize>,
 }
 
 /// Things stand outside of it, so that slots which are free cost little.
@@ -31,6 +33,8 @@ impl<T> Default for Ring<T> {
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
+            #[cfg(test)]
+            lookups: std::cell::Cell::default(),
         }
     }
 }
@@ -76,6 +80,8 @@ impl<T> Ring<T> {
     }
 
     pub(super) fn get(&self, id: &RunId) -> Option<&T> {
+        #[cfg(test)]
+        self.lookups.set(self.lookups.get() + 1);
         let at = self.slot(id)?;
         self.slots.get(at as usize)?.item.as_deref()
     }

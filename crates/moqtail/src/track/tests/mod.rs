@@ -10,6 +10,7 @@ mod malformed;
 mod memory;
 mod merge;
 mod random;
+mod searches;
 mod stalls;
 mod support;
 mod timeouts;

@@ -1,0 +1,65 @@
+//! What it costs to find what came before.
+
+use super::support::*;
+use crate::model::StreamCode;
+use crate::track::TrackLimits;
+
+fn objects(ids: std::ops::Range<u64>) -> Vec<Object> {
+    ids.map(|id| object(id, b"")).collect()
+}
+
+/// Copies of objects that have left the log, in a group of very many runs, are not searched for without end.
+#[test]
+fn copies_of_what_has_left_are_not_searched_for_in_all_runs() {
+    const MANY: u64 = 2000;
+    let limits = TrackLimits::default();
+    let world = World::new();
+    let reset = |subgroup, ids| {
+        let mut upstream = world.publish(header(0, subgroup));
+        upstream.objects(&objects(ids)).unwrap();
+        upstream.reset(StreamCode::CANCELLED);
+    };
+    reset(0, 0..MANY);
+    let runs = limits.max_runs as u64;
+    let mut next = MANY;
+    for subgroup in 0..256 {
+        for _ in 0..runs {
+            reset(subgroup, next..next + 1);
+            next += 1;
+        }
+    }
+    let lookups = || world.log.borrow().runs.lookups.get();
+    let mut again = world.publish(header(0, 0));
+    let before = lookups();
+    again.objects(&objects(0..MANY)).unwrap();
+    let searched = lookups() - before;
+    assert!(
+        searched <= limits.max_searched_runs + 2 * MANY as usize,
+        "{searched} runs for {MANY} objects"
+    );
+    // The next turn may search again.
+    let before = lookups();
+    again.objects(&objects(MANY..MANY + 1)).unwrap();
+    assert!(lookups() > before);
+    assert_eq!(world.log.borrow().malformed(), None);
+}
+
+/// Copies that are found cost nothing of that: all of them are compared.
+#[test]
+fn copies_that_are_found_are_compared_however_many_they_are() {
+    let limits = TrackLimits {
+        max_searched_runs: 10,
+        ..TrackLimits::default()
+    };
+    let world = World::with(limits, at_once());
+    let mut all = objects(0..100);
+    world.send(header(0, 0), &all);
+    let second = world.second_publisher();
+    world
+        .publish_as(second, header(0, 0))
+        .objects(&all)
+        .unwrap();
+    all[99] = object(99, b"other");
+    let mut other = world.publish_as(second, header(0, 0));
+    assert!(other.objects(&all).is_err());
+}
