@@ -29,6 +29,8 @@ pub(super) struct Cursor {
     pub(super) blocked: bool,
     /// The outlet tells when the peer stops the stream, or will be asked to.
     pub(super) watched: bool,
+    /// It is counted as one that waits.
+    pub(super) waits: bool,
     /// Where it stands in the schedule.
     pub(super) lane: Option<Lane>,
     /// Nothing that belongs to the subscription is missing before the first object.
@@ -89,6 +91,7 @@ impl Cursor {
             stream: None,
             blocked: false,
             watched: false,
+            waits: false,
             lane: None,
             complete,
             least,
@@ -273,6 +276,15 @@ impl Cursor {
         self.staged
             .back()
             .is_some_and(|back| back.len() < JOIN_BELOW)
+    }
+
+    /// Counts it among the runs of its subscription and of the session that wait: it has no stream, or bytes for one.
+    pub(super) fn count(&mut self, own: &mut usize, all: &mut usize) {
+        let waits = self.stream.is_none() || self.behind() > 0;
+        let waited = std::mem::replace(&mut self.waits, waits);
+        for count in [own, all] {
+            *count = (*count + usize::from(waits)).saturating_sub(usize::from(waited));
+        }
     }
 
     /// What is staged, to be written.

@@ -81,6 +81,7 @@ impl<S: Source> Delivery<S> {
                 schedule: Schedule::default(),
                 deadlines: BTreeSet::new(),
                 staged: 0,
+                waiting: 0,
             },
         }
     }

@@ -11,6 +11,7 @@
 mod account;
 mod age;
 mod batch;
+mod behind;
 mod chunks;
 mod claim;
 mod cursor;

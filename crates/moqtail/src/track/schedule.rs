@@ -144,6 +144,11 @@ impl Schedule {
         }
     }
 
+    /// Subscriptions, whether they have something to send or not.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Adds a subscription, or changes its priority.
     pub(super) fn set_priority(&mut self, subscription: SubscriptionId, priority: u8) {
         self.entries.entry(subscription).or_default();

@@ -127,6 +127,7 @@ impl<S: Source> Delivery<S> {
         if let Some(cursor) = subscription.cursors.get_mut(&run) {
             cursor.unqueue(id, &mut self.shared.schedule);
             cursor.stream = Some(stream);
+            cursor.count(&mut subscription.waiting, &mut self.shared.waiting);
         }
         subscription.opened += 1;
         subscription.open += 1;
@@ -164,6 +165,7 @@ impl<S: Source> Delivery<S> {
                     Written::Taken(taken) => {
                         let from_run = cursor.advance(taken);
                         subscription.behind = subscription.behind.saturating_sub(from_run as u64);
+                        cursor.count(&mut subscription.waiting, &mut shared.waiting);
                         shared.staged = shared.staged.saturating_sub(from_run);
                         sent += taken;
                     }

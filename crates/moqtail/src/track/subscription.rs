@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) deadlines: BTreeSet<(Instant, Expiry)>,
     /// Bytes taken out of logs and not handed over.
     pub(super) staged: usize,
+    /// Runs that wait.
+    pub(super) waiting: usize,
 }
 
 impl Shared {
@@ -117,6 +119,10 @@ pub(super) struct Subscription {
     pub(super) done: BTreeSet<RunId>,
     /// Bytes that its cursors know and have not handed over.
     pub(super) behind: u64,
+    /// Its runs that wait.
+    pub(super) waiting: usize,
+    /// Runs that it has no room for.
+    pub(super) left_out: Vec<RunId>,
     range_over: Option<Instant>,
     /// When it was last looked at, the log had ended or was past the range: nothing but what is on its way will come.
     last_lap: bool,
@@ -166,6 +172,8 @@ impl Subscription {
             epoch: log.epoch(),
             done: BTreeSet::new(),
             behind: 0,
+            waiting: 0,
+            left_out: Vec::new(),
             range_over: None,
             last_lap: false,
             opened: 0,
@@ -251,6 +259,7 @@ impl Subscription {
             self.behind -= cursor.behind();
             shared.staged = shared.staged.saturating_sub(cursor.observe(run));
             self.behind += cursor.behind();
+            cursor.count(&mut self.waiting, &mut shared.waiting);
             if cursor.is_void() {
                 self.remove_cursor(run.id, shared);
                 return Ok(());
@@ -279,6 +288,10 @@ impl Subscription {
         if first.start < run.base() && !run.starts_with(first) {
             return Err(Lost);
         }
+        if self.is_crowded(shared) {
+            self.left_out.push(run.id);
+            return Ok(());
+        }
         // draft-14 §10.4.3: FIN stays right without objects that are not part of the subscription
         let missing = match before {
             Some(entry) => entry.arrival >= self.first_frontier && entry.id >= least,
@@ -298,6 +311,7 @@ impl Subscription {
         self.behind += cursor.behind();
         cursor.queue(self.id, &mut shared.schedule);
         let staged = cursor.stage_within(run, &shared.limits, &mut shared.staged);
+        cursor.count(&mut self.waiting, &mut shared.waiting);
         self.cursors.insert(run.id, cursor);
         self.update_deadline(run, shared);
         staged
@@ -328,66 +342,6 @@ impl Subscription {
                     received: entry.received,
                 },
             );
-        }
-    }
-
-    /// How far it is behind: what waits between the object that is handed over and the newest one. Who waits for nothing
-    /// else keeps up, however large these two are.
-    fn lag(&self, log: &TrackLog) -> u64 {
-        let newest = self.cursors.values().map(|cursor| cursor.newest()).max();
-        let next = self
-            .cursors
-            .iter()
-            .filter_map(|(id, cursor)| cursor.next_object(log.run(*id)?))
-            .filter(|(arrival, _)| newest.is_none_or(|newest| newest.0 != *arrival))
-            .map(|(_, waiting)| waiting)
-            .max();
-        let newest = newest.map_or(0, |(_, waiting)| waiting);
-        self.behind
-            .saturating_sub(newest)
-            .saturating_sub(next.unwrap_or_default())
-    }
-
-    /// Applies what is done about a subscription that is too far behind.
-    fn catch_up(
-        &mut self,
-        log: &TrackLog,
-        lost: Vec<RunId>,
-        missed: bool,
-        shared: &mut Shared,
-        out: &mut Outcome,
-    ) {
-        let lag_bytes = shared.limits.lag_bytes;
-        let too_far = self.behind > lag_bytes && self.lag(log) > lag_bytes;
-        if lost.is_empty() && !missed && !too_far {
-            return;
-        }
-        // draft-14 §9.2.1.2: without a timeout nothing may be left out
-        if self.timeout.is_none() && !shared.limits.skip_groups {
-            let reason = "the subscriber reads too slowly".to_owned();
-            out.end = Some((PublishDoneCode::TOO_FAR_BEHIND, reason));
-            return;
-        }
-        let code = match self.timeout {
-            Some(_) => StreamCode::DELIVERY_TIMEOUT,
-            None => StreamCode::CANCELLED,
-        };
-        for id in lost {
-            self.give_up(id, code, shared, &mut out.resets);
-        }
-        if !too_far {
-            return;
-        }
-        let newest = self.cursors.values().map(|cursor| cursor.group).max();
-        let (kept, older): (Vec<_>, Vec<_>) = self
-            .cursors
-            .iter()
-            .map(|(id, cursor)| (*id, Some(cursor.group) == newest))
-            .partition(|(_, newest)| *newest);
-        // The newest group alone may be too much.
-        let dropped = if older.is_empty() { kept } else { older };
-        for (id, _) in dropped {
-            self.give_up(id, code, shared, &mut out.resets);
         }
     }
 
@@ -443,6 +397,10 @@ impl Subscription {
         let lingers = cursor.lingers.map(|(at, _)| at);
         shared.set_deadline(Expiry::Linger(self.id, id), lingers, None);
         self.slots.remove(cursor.rank);
+        if cursor.waits {
+            self.waiting = self.waiting.saturating_sub(1);
+            shared.waiting = shared.waiting.saturating_sub(1);
+        }
         Some(cursor)
     }
 

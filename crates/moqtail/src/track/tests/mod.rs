@@ -15,3 +15,4 @@ mod stalls;
 mod support;
 mod timeouts;
 mod update;
+mod waiting;

@@ -183,6 +183,11 @@ fn run(seed: u64) {
             _ => {}
         }
         assert_eq!(world.log.borrow().largest(), largest, "seed {seed}");
+        let subscriptions = world.delivery.subscriptions.values();
+        let cursors = subscriptions.flat_map(|(subscription, _)| subscription.cursors.values());
+        let waiting = cursors.filter(|cursor| cursor.stream.is_none() || cursor.behind() > 0);
+        let counted = world.delivery.shared.waiting;
+        assert_eq!(counted, waiting.count(), "seed {seed}");
     }
     // Everything is taken in the end.
     world.wire.window = usize::MAX;

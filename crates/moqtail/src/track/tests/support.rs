@@ -395,14 +395,24 @@ impl World {
     }
 
     pub(super) fn publish_as(&self, publisher: PublisherId, header: SubgroupHeader) -> Upstream {
+        self.publish_in(self.log.clone(), publisher, header)
+    }
+
+    /// The same for another track.
+    pub(super) fn publish_in(
+        &self,
+        log: Log,
+        publisher: PublisherId,
+        header: SubgroupHeader,
+    ) -> Upstream {
         let ingest = StreamIngest::new(
-            &mut self.log.borrow_mut(),
+            &mut log.borrow_mut(),
             publisher,
             &header,
             ObjectLimits::default(),
         );
         Upstream {
-            log: self.log.clone(),
+            log,
             ingest: Some(ingest.expect("a stream")),
             header,
             previous: None,
