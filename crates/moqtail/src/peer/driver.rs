@@ -289,7 +289,22 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
 
     /// Does what the session says, hands its control bytes to the transport, and starts what waited for them.
     async fn handle_outputs(&mut self) {
-        loop {
+        while !self.handle_some_outputs() {
+            self.write_some().await;
+            // One message can be work for all that a subscription has waiting, and very many come at once.
+            tokio::task::yield_now().await;
+        }
+        self.write_some().await;
+        if self.unsent.is_empty() {
+            for handle in std::mem::take(&mut self.starting) {
+                self.handler.start(handle);
+            }
+        }
+    }
+
+    /// A turn of what the session says. True: that was all.
+    fn handle_some_outputs(&mut self) -> bool {
+        for _ in 0..self.limits.turn_outputs.max(1) {
             let mut state = self.peer.lock();
             let Some(output) = state.session.poll_output() else {
                 self.starting.append(&mut state.starting);
@@ -300,28 +315,29 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                     self.connection
                         .set_max_incoming_uni(self.limits.publisher_streams);
                 }
-                break;
+                return true;
             };
             drop(state);
             self.handle_output(output);
         }
-        if !self.unsent.is_empty() {
-            let written = poll_fn(|cx| {
-                Poll::Ready(
-                    match self.send.poll_write(cx, self.unsent.make_contiguous()) {
-                        Poll::Ready(written) => Some(written),
-                        Poll::Pending => None,
-                    },
-                )
-            });
-            if let Some(written) = written.await {
-                self.control_written(written);
-            }
-        }
+        false
+    }
+
+    /// Writes as many control bytes as the transport takes at once.
+    async fn write_some(&mut self) {
         if self.unsent.is_empty() {
-            for handle in std::mem::take(&mut self.starting) {
-                self.handler.start(handle);
-            }
+            return;
+        }
+        let written = poll_fn(|cx| {
+            Poll::Ready(
+                match self.send.poll_write(cx, self.unsent.make_contiguous()) {
+                    Poll::Ready(written) => Some(written),
+                    Poll::Pending => None,
+                },
+            )
+        });
+        if let Some(written) = written.await {
+            self.control_written(written);
         }
     }
 

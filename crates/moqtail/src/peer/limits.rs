@@ -10,6 +10,8 @@ pub struct PeerLimits {
     pub max_pending_heads: usize,
     /// Most bytes of the control stream handled at once. Default 16 KiB.
     pub control_read: usize,
+    /// Most events and messages of the session that are handled before other tasks have their turn. Default 32.
+    pub turn_outputs: usize,
     /// Unidirectional streams that a peer may have open once this side subscribes to it; before, and for peers that are
     /// only subscribers, the transport's `initial_incoming_uni` holds. More wait at the peer. The transport's
     /// `max_incoming_uni` is above it all. Default 1024.
@@ -32,6 +34,7 @@ impl Default for PeerLimits {
         Self {
             max_pending_heads: 128,
             control_read: 16 * 1024,
+            turn_outputs: 32,
             publisher_streams: 1024,
             publisher_window: 520 << 20,
             max_after_stop: 512 << 10,

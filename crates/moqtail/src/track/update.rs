@@ -22,9 +22,13 @@ impl Subscription {
     }
 
     /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.
+    /// Looks at each cursor: those that wait are bounded by `max_waiting_runs`, the others by the streams that publishers
+    /// have open.
     pub(super) fn narrow(&mut self, range: Range, log: &TrackLog, shared: &mut Shared) -> Resets {
-        self.range = range;
         let mut resets = Resets::new();
+        if std::mem::replace(&mut self.range, range) == range {
+            return resets;
+        }
         let excluded: Vec<_> = self
             .cursors
             .iter()

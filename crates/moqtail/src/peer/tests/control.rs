@@ -150,6 +150,54 @@ async fn a_flood_of_requests_lets_other_tasks_run() {
     assert!(turns > 10, "handled in {turns} turns");
 }
 
+/// The same where all that the peer has to say comes in one piece.
+#[tokio::test]
+async fn what_one_reading_brings_lets_other_tasks_run() {
+    const REQUESTS: usize = 500;
+    let (near, far) = MemoryConnection::pair(TransportLimits::default());
+    let (mut send, mut recv) = far.open_bi().await.unwrap();
+    write(&mut send, &hello()).await;
+    let mut flood = BytesMut::new();
+    for number in 0..REQUESTS as u64 {
+        encode_control(&subscribe(number), &mut flood).unwrap();
+    }
+    let limits = PeerLimits::default();
+    assert!(flood.len() < limits.control_read);
+
+    let subscribes = Arc::new(AtomicUsize::default());
+    let counted = subscribes.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let peer = peer(Role::Server);
+        let mut handler = Counting {
+            peer: peer.clone(),
+            subscribes: counted,
+        };
+        drive(
+            near,
+            peer,
+            Side::Server,
+            PeerLimits::default(),
+            &mut handler,
+        )
+        .await;
+    });
+    read_some(&mut recv, 1).await;
+    write(&mut send, &flood).await;
+    let mut seen = 0;
+    until_async("all requests", || {
+        let now = subscribes.load(Ordering::Relaxed);
+        assert!(
+            now - seen <= limits.turn_outputs,
+            "{} in one turn",
+            now - seen
+        );
+        seen = now;
+        now == REQUESTS
+    })
+    .await;
+}
+
 /// Waits until a condition holds, looking at it in every turn of this task.
 async fn until_async(what: &str, mut condition: impl FnMut() -> bool) {
     let waiting = async {

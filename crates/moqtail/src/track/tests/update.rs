@@ -167,3 +167,23 @@ fn updates_may_not_widen() {
         Err(UpdateError::Unknown)
     );
 }
+
+/// Whoever repeats an update makes the session look at nothing, however much waits.
+#[test]
+fn an_update_that_changes_nothing_costs_nothing() {
+    let mut world = World::subscribed();
+    world.wire.credit = 0;
+    for group in 0..1000 {
+        world.send(header(group, 0), &[object(0, b"x")]);
+    }
+    world.run();
+    let lookups = |world: &World| world.log.borrow().runs.lookups.get();
+    let before = lookups(&world);
+    for _ in 0..100 {
+        world.update(SUB, open_update()).unwrap();
+    }
+    let looked = lookups(&world) - before;
+    assert!(looked <= 100, "{looked} runs looked at");
+    world.give_credit(usize::MAX);
+    assert_eq!(world.received().len(), 1000);
+}
