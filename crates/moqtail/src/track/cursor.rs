@@ -202,7 +202,7 @@ impl Cursor {
     /// Whether bytes that are still to be taken out have left the log.
     pub(super) fn is_lost(&self, run: Option<&Run>) -> bool {
         match run {
-            Some(run) => self.next < run.base(),
+            Some(run) => self.next < run.base().min(run.deliverable()),
             None => self.next < self.end || self.over.is_none(),
         }
     }
@@ -236,7 +236,7 @@ impl Cursor {
 
     /// Takes bytes out of the log until `max` are staged; returns how many it took.
     pub(super) fn stage(&mut self, run: &Run, max: usize) -> Result<usize, Lost> {
-        if self.next < run.base() {
+        if self.is_lost(Some(run)) {
             return Err(Lost);
         }
         let room = max.saturating_sub(self.staged_len);

@@ -74,13 +74,9 @@ impl TrackLog {
         let front = |log: &Self| {
             let group = *log.written.last_key_value()?.1;
             let piece = log.groups.get(&group)?.pieces.front()?;
-            // A run that is gone left only its name.
-            let received = log
-                .runs
-                .get(piece)
-                .map_or(Some(cutoff), Run::front_received);
-            received.filter(|received| is_old(*received))?;
-            Some(group)
+            // A run that is gone left only its name, and an object that was never completed only bytes.
+            let received = log.runs.get(piece).and_then(Run::front_received);
+            received.is_none_or(is_old).then_some(group)
         };
         while let Some(group) = front(self) {
             if !self.trim_group(group, self.fresh) {

@@ -428,3 +428,98 @@ fn an_empty_log_holds_nothing() {
     assert_eq!(log.runs.len(), 0);
     assert_eq!(log.held_bytes, 0);
 }
+
+/// S10.4.3-12: an object that was never completed is out of the index at once. Its bytes count as long as the pieces are
+/// kept that they came in, and leave with these: then the log is as if it had never begun.
+#[test]
+fn an_object_that_was_cut_is_gone_from_the_log() {
+    for whole in [0, 1, 3] {
+        let worlds = [true, false].map(|cut| {
+            let world = World::with(small(), at_once());
+            let mut upstream = world.publish(header(0, 0));
+            for id in 0..whole {
+                upstream.object(id, &[1; 100]);
+            }
+            let before = world.log.borrow().bytes();
+            if cut {
+                let mut rest = upstream.begin(whole, &[2; 30_000], 5000);
+                let last = rest.split_off(10_000);
+                upstream.bytes(&rest).unwrap();
+                assert!(world.log.borrow().bytes() > before + 15_000);
+                upstream.reset(StreamCode::CANCELLED);
+                let log = world.log.borrow();
+                let run = log.runs.newest_first().next().unwrap();
+                assert!(run.entry(whole).is_none() && last.len() == 15_000);
+                assert_eq!(run.last.map_or(0, |last| last.id + 1), whole);
+                assert!(!run.is_open() && run.deliverable() < run.end());
+                assert!(!log.groups[&0].facts.is_settled(whole));
+            } else {
+                upstream.reset(StreamCode::CANCELLED);
+            }
+            for group in 1..20 {
+                world.send(header(group, 0), &[object(0, &[1; 20_000])]);
+            }
+            world
+        });
+        let [cut, never] = worlds.map(|world| world.log.borrow().bytes());
+        assert_eq!(cut, never);
+    }
+}
+
+/// draft-14 §9.2.1.3: the end of an object that was never completed does not keep what came before it beyond its time.
+#[test]
+fn what_was_cut_expires_with_the_rest() {
+    let world = World::new();
+    let second = Duration::from_secs(1);
+    let mut log = world.log.borrow_mut();
+    log.set_cache_duration(world.publisher, Some(second));
+    drop(log);
+    let mut cut = world.publish(header(0, 0));
+    cut.begin(0, &[1; 5000], 4500);
+    cut.reset(StreamCode::CANCELLED);
+    let mut upstream = world.publish(header(0, 1));
+    for id in 1..10 {
+        upstream.now += second;
+        upstream.object(id, &[1; 5000]);
+        assert!(world.log.borrow().bytes() < 20_000);
+    }
+}
+
+/// Nothing of a stream is lost that was to come of it: when the end of an object leaves that was never completed, a reader
+/// who waits before it is not behind.
+#[test]
+fn a_reader_that_waits_where_an_object_was_cut_is_not_behind() {
+    let mut world = World::with(small(), at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut upstream = world.publish(header(0, 0));
+    upstream.object(0, &[1; 100]);
+    world.run();
+    world.wire.streams[0].window = 0;
+    let mut rest = upstream.begin(1, &[2; 60_000], 1000);
+    for _ in 0..5 {
+        let more = rest.split_off(10_000);
+        upstream.bytes(&rest).unwrap();
+        world.run();
+        rest = more;
+    }
+    upstream.reset(StreamCode::SESSION_CLOSED);
+    // The group stays as the newest one, and what was written first leaves it.
+    let mut next = world.publish(header(0, 1));
+    for id in 2..9 {
+        next.object(id, &[3; 10_000]);
+        world.run();
+    }
+    let log = world.log.borrow();
+    assert!(
+        log.runs
+            .newest_first()
+            .any(|run| run.base() > run.deliverable())
+    );
+    drop(log);
+    assert_eq!(world.ended(), None);
+    world.open_window(0, usize::MAX);
+    assert_eq!(world.stream(0).ids(), [0]);
+    let reset = State::Reset(StreamCode::SESSION_CLOSED);
+    assert_eq!(world.stream(0).state, reset);
+    assert_eq!(world.ended(), None);
+}
