@@ -244,6 +244,7 @@ impl TrackLog {
                 subgroup: None,
                 previous: None,
                 current: Current::Nothing,
+                lead: None,
                 waiting: 0,
             },
         );

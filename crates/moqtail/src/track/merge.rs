@@ -51,6 +51,8 @@ pub(super) struct Turn<'a> {
     /// Object before the one at hand.
     pub(super) previous: Option<u64>,
     pub(super) batch: &'a Batch,
+    /// The run that its objects last went into, which it may still lead.
+    lead: Option<RunId>,
     raw: Option<Raw>,
     /// Runs that may still be searched in vain.
     searches_left: usize,
@@ -76,6 +78,7 @@ impl TrackLog {
             subgroup: state.subgroup.unwrap_or_default(),
             previous: state.previous,
             batch,
+            lead: state.current.lead().or(state.lead),
             raw: None,
             searches_left: self.limits.max_searched_runs,
             now,
@@ -85,6 +88,7 @@ impl TrackLog {
         for mark in &batch.objects {
             self.go_on(&mut turn, current, from, mark.start)?;
             (current, from) = self.begin(&mut turn, mark)?;
+            turn.lead = current.lead().or(turn.lead);
             turn.previous = Some(mark.id);
         }
         self.go_on(&mut turn, current, from, batch.end)?;
@@ -92,6 +96,7 @@ impl TrackLog {
         self.flush(&mut turn);
         if let Some(state) = self.streams.get_mut(&stream) {
             state.current = current;
+            state.lead = turn.lead;
             state.previous = turn.previous;
         }
         if let Current::Lead(run) = current
@@ -304,6 +309,15 @@ impl TrackLog {
 
     /// Decides where a new object goes.
     fn place(&mut self, turn: &Turn<'_>, mark: &ObjectMark) -> Place {
+        let append = |run: &Run| Place::Append {
+            run: run.id,
+            raw: run.last.map(|last| last.id) == turn.previous,
+        };
+        let leads = |run: &&Run| run.is_open() && run.leader == Some(turn.stream);
+        // Almost always. There can be as many others as there are streams.
+        if let Some(run) = turn.lead.and_then(|id| self.runs.get(&id)).filter(leads) {
+            return append(run);
+        }
         let Some(group) = self.groups.get(&turn.header.group) else {
             return Place::Start;
         };
@@ -316,9 +330,8 @@ impl TrackLog {
             runs.filter_map(|id| self.runs.get(id))
                 .filter(|run| run.is_open())
         };
-        if let Some(run) = open().find(|run| run.leader == Some(turn.stream)) {
-            let raw = run.last.map(|last| last.id) == turn.previous;
-            return Place::Append { run: run.id, raw };
+        if let Some(run) = open().find(leads) {
+            return append(run);
         }
         let Some(run) = open().next() else {
             return Place::Start;

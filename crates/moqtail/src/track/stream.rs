@@ -22,6 +22,16 @@ pub(super) enum Current {
     Drop,
 }
 
+impl Current {
+    /// The run that the bytes are appended to.
+    pub(super) fn lead(self) -> Option<RunId> {
+        match self {
+            Self::Lead(run) => Some(run),
+            _ => None,
+        }
+    }
+}
+
 /// Where an inbound stream stands.
 #[derive(Debug)]
 pub(super) struct StreamState {
@@ -32,6 +42,8 @@ pub(super) struct StreamState {
     /// The last object it began.
     pub(super) previous: Option<u64>,
     pub(super) current: Current,
+    /// The run that its objects last went into.
+    pub(super) lead: Option<RunId>,
     /// Bytes that wait outside the log until they can be entered.
     pub(super) waiting: usize,
 }

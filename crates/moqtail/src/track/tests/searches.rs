@@ -63,3 +63,34 @@ fn copies_that_are_found_are_compared_however_many_they_are() {
     let mut other = world.publish_as(second, header(0, 0));
     assert!(other.objects(&all).is_err());
 }
+
+/// A stream knows the run that it leads, however many others of its subgroup are open.
+#[test]
+fn the_run_of_a_stream_is_not_searched_for_among_all_that_are_open() {
+    const OPEN: u64 = 500;
+    const MANY: u64 = 1000;
+    let mut world = World::subscribed();
+    let mut first = world.publish(header(0, 0));
+    first.objects(&objects(0..1)).unwrap();
+    let _others: Vec<_> = (1..OPEN)
+        .map(|id| {
+            let mut other = world.publish(header(0, 0));
+            other
+                .objects(&objects(10 * MANY + 2 * id..10 * MANY + 2 * id + 1))
+                .unwrap();
+            other
+        })
+        .collect();
+    assert_eq!(world.log.borrow().runs.len() as u64, OPEN);
+    let lookups = || world.log.borrow().runs.lookups.get();
+    let before = lookups();
+    for at in 0..2 {
+        let next = objects(at * MANY + 1..(at + 1) * MANY + 1);
+        first.objects(&next).unwrap();
+    }
+    let searched = lookups() - before;
+    assert!(searched < 10 * MANY as usize, "{searched} runs");
+    world.run();
+    assert_eq!(world.stream(0).objects(), objects(0..2 * MANY + 1));
+    assert_eq!(world.log.borrow().runs.len() as u64, OPEN);
+}
