@@ -14,6 +14,7 @@ mod batch;
 mod behind;
 mod chunks;
 mod claim;
+mod copies;
 mod cursor;
 mod datagrams;
 mod delivery;
