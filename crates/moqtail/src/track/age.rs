@@ -34,20 +34,12 @@ impl Subscription {
         cursor.deadline = deadline;
     }
 
-    /// The subscriber asks for another DELIVERY TIMEOUT; `None`: for the one as before (draft-14 §9.10).
-    pub(super) fn ask_timeout(
-        &mut self,
-        asked: Option<Duration>,
-        log: &TrackLog,
-        shared: &mut Shared,
-    ) {
+    /// The subscriber asks for another DELIVERY TIMEOUT; `None`: for the one as before (draft-14 §9.10). It counts from the
+    /// next look at the log on.
+    pub(super) fn ask_timeout(&mut self, asked: Option<Duration>) {
         self.asked = asked.or(self.asked);
         let timeout = smaller(self.asked, self.offered).or(self.timeout);
-        if timeout == self.timeout {
-            return;
-        }
-        self.timeout = timeout;
-        self.update_deadlines(log, shared);
+        self.is_retimed |= std::mem::replace(&mut self.timeout, timeout) != timeout;
     }
 
     pub(super) fn update_deadlines(&mut self, log: &TrackLog, shared: &mut Shared) {

@@ -155,12 +155,9 @@ impl<S: Source> Delivery<S> {
         };
         let range = subscription.narrowed(params.start, params.end_group)?;
         let shared = &mut self.shared;
-        let resets = source.read(|log| {
-            let mut resets = subscription.narrow(range, log, shared);
-            subscription.ask_timeout(params.delivery_timeout, log, shared);
-            resets.extend(subscription.set_forward(params.forward, log, shared));
-            resets
-        });
+        subscription.narrow(range);
+        subscription.ask_timeout(params.delivery_timeout);
+        let resets = source.read(|log| subscription.set_forward(params.forward, log, shared));
         if subscription.priority != params.subscriber_priority {
             subscription.priority = params.subscriber_priority;
             shared.schedule.set_priority(id, params.subscriber_priority);

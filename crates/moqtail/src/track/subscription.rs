@@ -86,6 +86,8 @@ pub(super) struct Outcome {
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) range: Range,
+    /// The range has become narrower since the log was looked at.
+    pub(super) is_narrowed: bool,
     /// Where the range began by the first Largest, if the filter was relative to that.
     pub(super) anchor: Option<Location>,
     pub(super) forward: bool,
@@ -95,6 +97,8 @@ pub(super) struct Subscription {
     pub(super) asked: Option<Duration>,
     pub(super) offered: Option<Duration>,
     pub(super) timeout: Option<Duration>,
+    /// That has changed since the log was looked at.
+    pub(super) is_retimed: bool,
     /// How long after its first byte an object may be begun.
     pub(super) cache: Option<Duration>,
     pub(super) started: bool,
@@ -147,6 +151,7 @@ impl Subscription {
         Self {
             id,
             range,
+            is_narrowed: false,
             anchor: matches!(
                 params.filter,
                 Filter::NextGroupStart | Filter::LargestObject
@@ -158,6 +163,7 @@ impl Subscription {
             asked: params.delivery_timeout,
             offered: params.publisher_timeout,
             timeout: smaller(params.delivery_timeout, params.publisher_timeout).or(default_timeout),
+            is_retimed: false,
             cache: log.cache_duration(),
             started: false,
             cursors: BTreeMap::new(),
@@ -203,8 +209,11 @@ impl Subscription {
                 self.range.start = Location::default();
             }
         }
-        if self.cache != log.cache_duration() {
-            self.cache = log.cache_duration();
+        if std::mem::take(&mut self.is_narrowed) {
+            out.resets.extend(self.drop_excluded(log, shared));
+        }
+        let cache = std::mem::replace(&mut self.cache, log.cache_duration());
+        if std::mem::take(&mut self.is_retimed) || self.cache != cache {
             self.update_deadlines(log, shared);
         }
         let mut lost = Vec::new();

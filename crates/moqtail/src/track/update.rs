@@ -21,14 +21,17 @@ impl Subscription {
         Ok(range)
     }
 
-    /// Applies a narrower range: what it excludes is dropped, what is left of a run is looked at anew.
-    /// Looks at each cursor: those that wait are bounded by `max_waiting_runs`, the others by the streams that publishers
-    /// have open.
-    pub(super) fn narrow(&mut self, range: Range, log: &TrackLog, shared: &mut Shared) -> Resets {
+    /// Applies a narrower range. What it excludes is dropped at the next look at the log, which comes before anything is
+    /// sent: however many updates there are in one turn, this is done once.
+    pub(super) fn narrow(&mut self, range: Range) {
+        self.is_narrowed |= std::mem::replace(&mut self.range, range) != range;
+    }
+
+    /// Drops what a narrower range excludes; what is left of a run is looked at anew. Looks at each cursor: those that wait
+    /// are bounded by `max_waiting_runs`, the others by the streams that publishers have open.
+    pub(super) fn drop_excluded(&mut self, log: &TrackLog, shared: &mut Shared) -> Resets {
+        let range = self.range;
         let mut resets = Resets::new();
-        if std::mem::replace(&mut self.range, range) == range {
-            return resets;
-        }
         let excluded: Vec<_> = self
             .cursors
             .iter()

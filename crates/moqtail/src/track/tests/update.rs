@@ -1,5 +1,7 @@
 //! SUBSCRIBE_UPDATE while objects flow.
 
+use std::time::Duration;
+
 use super::support::*;
 use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
 use crate::track::{SubscriptionId, UpdateError, UpdateParams};
@@ -87,6 +89,7 @@ fn narrowing_resets_what_it_excludes() {
         ..open_update()
     };
     world.update(SUB, narrower).unwrap();
+    world.run();
     let states: Vec<_> = world
         .wire
         .streams
@@ -186,4 +189,35 @@ fn an_update_that_changes_nothing_costs_nothing() {
     assert!(looked <= 100, "{looked} runs looked at");
     world.give_credit(usize::MAX);
     assert_eq!(world.received().len(), 1000);
+}
+
+/// Many updates before the session's next turn cost no more than the last one of them.
+#[test]
+fn updates_are_applied_once_a_turn() {
+    let mut world = World::subscribed();
+    world.wire.credit = 0;
+    for group in 0..1000 {
+        world.send(header(group, 0), &[object(0, b"x")]);
+    }
+    world.run();
+    let lookups = |world: &World| world.log.borrow().runs.lookups.get();
+    let before = lookups(&world);
+    for at in 1..=100 {
+        let other = UpdateParams {
+            start: Location::new(at, 0),
+            delivery_timeout: Some(Duration::from_secs(10 + at % 2)),
+            ..open_update()
+        };
+        world.update(SUB, other).unwrap();
+    }
+    world.run();
+    let looked = lookups(&world) - before;
+    assert!(looked <= 10_000, "{looked} runs looked at");
+    world.pass(Duration::from_secs(9));
+    world.give_credit(200);
+    assert_eq!(world.received().len(), 200);
+    world.pass(Duration::from_secs(1));
+    world.give_credit(usize::MAX);
+    let received = world.received();
+    assert!(received.keys().map(|at| at.group).eq(100..300));
 }
