@@ -48,7 +48,8 @@ fn publishing() -> (Scripted, RequestHandle) {
     (peer, handle)
 }
 
-/// [A24]: SUBSCRIBE and PUBLISH for one track cross. Exactly one of them lives, on two sessions of ours.
+/// [A24]: SUBSCRIBE and PUBLISH for one track cross. Exactly one of them lives, on two sessions of ours. The offer is told
+/// first: whoever loses the SUBSCRIBE has it already.
 #[test]
 fn subscribe_and_publish_that_cross_become_one_subscription() {
     let mut pair = Pair::established();
@@ -64,11 +65,11 @@ fn subscribe_and_publish_that_cross_become_one_subscription() {
         reason: "the track is offered by PUBLISH in this session".into(),
     };
     let [
+        Event::PublishRequested(request),
         Event::SubscribeRejected {
             handle,
             failure: why,
         },
-        Event::PublishRequested(request),
     ] = &pair.side(Side::Client).events()[..]
     else {
         panic!()
@@ -165,11 +166,11 @@ fn a_held_publish_can_be_done_before_it_is_offered() {
         SubscribeErrorCode::INTERNAL_ERROR,
     )));
     let [
+        Event::PublishRequested(request),
+        Event::PublishDone { handle: done, .. },
         Event::SubscribeRejected {
             handle: refused, ..
         },
-        Event::PublishRequested(request),
-        Event::PublishDone { handle: done, .. },
     ] = &peer.endpoint.events()[..]
     else {
         panic!()

@@ -135,7 +135,7 @@ pub enum Event {
 
     /// The peer accepted an own SUBSCRIBE.
     SubscribeAccepted(SubscribeAccepted),
-    /// An own SUBSCRIBE failed.
+    /// An own SUBSCRIBE failed. A PUBLISH for the track that crossed it was told before.
     SubscribeRejected {
         /// The subscription, ended by this.
         handle: RequestHandle,

@@ -9,13 +9,15 @@ use moqtail::client::{
     SubscriptionEnd, TrackOptions,
 };
 use moqtail::model::{
-    ControlMessage, Extensions, Filter, FullTrackName, PublishDoneCode, PublishErrorCode,
-    PublishNamespaceErrorCode, SubscribeErrorCode, TrackNamespace,
+    ControlMessage, Extensions, Filter, FullTrackName, ObjectStatus, PublishDoneCode,
+    PublishErrorCode, PublishNamespaceErrorCode, ReasonPhrase, RequestError, SubgroupHeader,
+    SubgroupId, SubscribeErrorCode, TrackAlias, TrackNamespace,
 };
 use moqtail::relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict};
 use moqtail::transport::{CloseReason, MemoryConnection, TransportKind, TransportLimits};
 
 use crate::over_every_carrier;
+use crate::raw::{subgroup_bytes, write};
 use crate::world::{World, live, publish_group, soon, subscriptions, text};
 
 fn code(error: Option<SubscribeError>) -> SubscribeErrorCode {
@@ -181,6 +183,38 @@ over_every_carrier! {
             }
         };
         tokio::join!(world.relay.shutdown(Duration::from_millis(300)), hearing);
+    }
+
+    /// The publisher offers by PUBLISH what it is being asked for, and refuses the SUBSCRIBE.
+    async fn who_waits_is_served_by_an_offer_that_crosses_the_subscribe(world: World) {
+        let mut publisher = world.raw(TransportLimits::default()).await;
+        publisher.announce("live").await;
+        let offering = async {
+            let ControlMessage::Subscribe(asked) = publisher.hear().await else {
+                panic!("expected SUBSCRIBE");
+            };
+            let offer = publisher.begin_offer("live#video", 5).await;
+            publisher.say(ControlMessage::SubscribeError(RequestError {
+                request_id: asked.request_id,
+                code: SubscribeErrorCode::INTERNAL_ERROR,
+                reason: ReasonPhrase::new("offered by PUBLISH"),
+            }))
+            .await;
+            assert_eq!(publisher.offer_answered(offer).await, Ok(()));
+        };
+        let (viewer, ()) = tokio::join!(world.viewer("video", Filter::LargestObject), offering);
+        let header = SubgroupHeader {
+            track_alias: TrackAlias(5),
+            group: 1,
+            subgroup: SubgroupId::Explicit(0),
+            publisher_priority: 128,
+            extensions: false,
+            end_of_group: false,
+        };
+        let object = (0, Extensions::default(), ObjectStatus::Normal, text(1, 0));
+        let mut stream = publisher.open().await;
+        write(&mut *stream, subgroup_bytes(&header, &[object])).await.unwrap();
+        assert_eq!(viewer.objects().take(1).await, [((1, 0), text(1, 0))]);
     }
 
     /// S5.1-13

@@ -177,6 +177,12 @@ impl RawPeer {
 
     /// Offers a track by PUBLISH.
     pub(crate) async fn offer(&mut self, track: &str, alias: u64) -> Result<(), PublishErrorCode> {
+        let request_id = self.begin_offer(track, alias).await;
+        self.offer_answered(request_id).await
+    }
+
+    /// Sends PUBLISH for a track.
+    pub(crate) async fn begin_offer(&mut self, track: &str, alias: u64) -> RequestId {
         let request_id = self.request_id();
         self.say(ControlMessage::Publish(Publish {
             request_id,
@@ -188,6 +194,14 @@ impl RawPeer {
             parameters: Parameters::default(),
         }))
         .await;
+        request_id
+    }
+
+    /// Waits for the answer to PUBLISH.
+    pub(crate) async fn offer_answered(
+        &mut self,
+        request_id: RequestId,
+    ) -> Result<(), PublishErrorCode> {
         match self.hear().await {
             ControlMessage::PublishOk(ok) if ok.request_id == request_id => Ok(()),
             ControlMessage::PublishError(error) if error.request_id == request_id => {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Hub, SessionId, TrackId, Upstream, UpstreamId};
+use super::{Action, Hub, SessionId, Track, TrackId, Upstream, UpstreamId};
 use crate::{
     model::{FullTrackName, Location, PublishDoneCode, PublishErrorCode, SubscribeErrorCode},
     session::RequestHandle,
@@ -69,9 +69,12 @@ impl Hub {
             return;
         };
         let known = self.names.get(&name).copied();
-        let publishers = known
-            .and_then(|id| self.tracks.get(&id))
-            .map_or(0, |t| t.upstreams.len());
+        // Its own SUBSCRIBE is over, or there would be no offer (draft-14 §5.1); the end of it is told next.
+        let others = |track: &Track| {
+            let of = |u: &&UpstreamId| self.upstreams.get(u).is_some_and(|u| u.session != session);
+            track.upstreams.iter().filter(of).count()
+        };
+        let publishers = known.and_then(|id| self.tracks.get(&id)).map_or(0, others);
         let full = if publishers >= self.limits.max_publishers_per_track {
             let reason = "the track has as many publishers as it may";
             Some((PublishErrorCode::UNINTERESTED, reason))

@@ -396,6 +396,29 @@ fn an_offer_serves_those_who_wait_for_the_track() {
     );
 }
 
+/// The session tells of the offer before it tells that the SUBSCRIBE which it crossed was refused.
+#[test]
+fn an_offer_in_place_of_the_own_subscribe_serves_those_who_wait() {
+    let base = Relay::new();
+    let limits = RelayLimits {
+        max_publishers_per_track: 1,
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::with_limits(limits, base.now);
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live/cam#video");
+    let name = "live/cam#video".parse().unwrap();
+    relay
+        .hub
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+    let served = accepted(&relay.actions());
+    assert_eq!(served, [(VIEWER, LargestSource::Upstream(LARGEST))]);
+    let code = SubscribeErrorCode::INTERNAL_ERROR;
+    relay.hub.upstream_rejected(UpstreamId(0), code, relay.now);
+    assert_eq!(relay.actions(), []);
+    assert_eq!(relay.hub.upstreams.len(), 1);
+}
+
 /// S8.2-03
 #[test]
 fn sessions_tracks_and_publishers_are_capped() {

@@ -21,7 +21,7 @@
 //! Empty cells cannot happen, or are calls that fail. Messages about a subscription that has ended crossed its end and
 //! are ignored. A PUBLISH that crosses the SUBSCRIBE for its track is held until that is answered: it is refused after
 //! SUBSCRIBE_OK and offered to the application after SUBSCRIBE_ERROR, so that exactly one of both lives, whichever of
-//! them the peer prefers.
+//! them the peer prefers. The offer is told before the failure, so that who waits for the track is not sent away.
 
 mod calls;
 mod messages;
@@ -207,8 +207,9 @@ impl Subscriptions {
         handle: RequestHandle,
         failure: RequestFailure<SubscribeErrorCode>,
     ) {
-        cx.out.event(Event::SubscribeRejected { handle, failure });
+        // A PUBLISH that was held for it comes first, so that what the application had by the SUBSCRIBE goes on with that.
         self.end(cx, handle);
+        cx.out.event(Event::SubscribeRejected { handle, failure });
     }
 
     /// Forgets a subscription; its alias is retired, its streams are stopped, a PUBLISH held for it is offered.
