@@ -51,6 +51,9 @@ pub struct RelayLimits {
     /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, waiting for it or another one
     /// to come back. Default 10 s.
     pub publisher_linger: Duration,
+    /// How long after a refusal the publishers of a track are asked again, while its subscriptions outlive a publisher
+    /// that vanished: one that came back may announce a namespace before it has the track. Zero: they are not. Default 1 s.
+    pub publisher_retry: Duration,
 }
 
 impl Default for RelayLimits {
@@ -70,6 +73,7 @@ impl Default for RelayLimits {
             max_receive_windows: 1 << 30,
             upstream_timeout: Duration::from_secs(1),
             publisher_linger: Duration::from_secs(10),
+            publisher_retry: Duration::from_secs(1),
         }
     }
 }

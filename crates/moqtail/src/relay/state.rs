@@ -69,8 +69,8 @@ pub(super) struct Track {
     forwarding: usize,
     /// Out of the directory; subscribers get what is left.
     pub(super) ended: bool,
-    /// Until when served subscribers stay without a publisher.
-    pub(super) linger_until: Option<Instant>,
+    /// Served subscribers stay without a publisher.
+    pub(super) linger: Option<Linger>,
     /// The deadline that the hub knows of.
     pub(super) armed: Option<Instant>,
     /// Why the last asked publisher refused.
@@ -89,7 +89,7 @@ impl Track {
             served: BTreeMap::new(),
             forwarding: 0,
             ended: false,
-            linger_until: None,
+            linger: None,
             armed: None,
             refusal: None,
             ended_by_one: None,
@@ -179,8 +179,19 @@ impl Track {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let answer_by = self.answer_by.first().map(|(until, _)| *until);
-        answer_by.into_iter().chain(self.linger_until).min()
+        let linger = self.linger.as_ref();
+        let linger = linger.and_then(|l| l.until.into_iter().chain(l.ask_at).min());
+        answer_by.into_iter().chain(linger).min()
     }
+}
+
+/// The time that a track is without a publisher.
+#[derive(Debug)]
+pub(super) struct Linger {
+    /// Its end.
+    pub(super) until: Option<Instant>,
+    /// When publishers that refused are asked again.
+    pub(super) ask_at: Option<Instant>,
 }
 
 /// A subscriber without an answer.

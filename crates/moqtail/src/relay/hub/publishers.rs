@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Hub, SessionId, Track, TrackId, Upstream, UpstreamId};
+use super::{Action, Hub, Linger, SessionId, Track, TrackId, Upstream, UpstreamId};
 use crate::{
     model::{FullTrackName, Location, PublishDoneCode, PublishErrorCode, SubscribeErrorCode},
     session::RequestHandle,
@@ -29,10 +29,12 @@ impl Hub {
         let Some(upstream) = self.upstreams.get(&id) else {
             return;
         };
-        if let Some(track) = self.tracks.get_mut(&upstream.track) {
+        let id_of_track = upstream.track;
+        if let Some(track) = self.tracks.get_mut(&id_of_track) {
             track.refusal = Some(code);
         }
         self.upstream_lost(id, now);
+        self.ask_later(id_of_track, now);
     }
 
     /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
@@ -197,14 +199,14 @@ impl Hub {
         if let Some(reason) = track.ended_by_one.take() {
             return self.end_track(id, PublishDoneCode::TRACK_ENDED, &reason);
         }
-        let vanished = track.has_served() && track.linger_until.is_none() && !track.ended;
+        let vanished = track.has_served() && track.linger.is_none() && !track.ended;
         if vanished {
-            track.linger_until = Some(now + self.limits.publisher_linger);
-            let name = track.name.clone();
+            track.linger = Some(Linger {
+                until: Some(now + self.limits.publisher_linger),
+                ask_at: None,
+            });
             self.arm(id);
-            for publisher in self.publishers_of(name.namespace()) {
-                self.ask(id, publisher);
-            }
+            self.ask_all(id);
         } else if track.upstreams.is_empty() {
             let code = track
                 .refusal
@@ -212,6 +214,29 @@ impl Hub {
             self.refuse_waiting(id, code, "track not found: no publisher has it");
         }
         self.release(id);
+    }
+
+    /// Sends SUBSCRIBE for the track to all publishers that announced it and are not yet asked.
+    pub(super) fn ask_all(&mut self, id: TrackId) {
+        let Some(name) = self.tracks.get(&id).map(|track| track.name.clone()) else {
+            return;
+        };
+        for publisher in self.publishers_of(name.namespace()) {
+            self.ask(id, publisher);
+        }
+    }
+
+    /// A publisher refused: while the track lingers, it is asked again.
+    fn ask_later(&mut self, id: TrackId, now: Instant) {
+        let retry = self.limits.publisher_retry;
+        if let Some(track) = self.tracks.get_mut(&id)
+            && let Some(linger) = &mut track.linger
+            && linger.ask_at.is_none()
+            && !retry.is_zero()
+        {
+            linger.ask_at = now.checked_add(retry);
+            self.arm(id);
+        }
     }
 
     /// Leaves a publisher, which the track was taken from already.

@@ -51,7 +51,12 @@ impl Relay {
 
     /// A live track with one viewer; the relay's subscription is upstream 0.
     fn live() -> Self {
-        let mut relay = Self::new();
+        Self::live_with(RelayLimits::default())
+    }
+
+    fn live_with(limits: RelayLimits) -> Self {
+        let base = Self::new();
+        let mut relay = Self::with_limits(limits, base.now);
         relay.announce(PUBLISHER, "live");
         relay.subscribe(VIEWER, handle(5), "live/cam#video");
         relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
@@ -284,6 +289,73 @@ fn subscribers_are_told_when_the_publisher_does_not_come_back() {
             ..
         }
     )));
+}
+
+/// It announces before it knows its tracks.
+#[test]
+fn a_publisher_that_comes_back_and_is_not_ready_is_asked_again() {
+    let mut relay = Relay::live();
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    let second = Duration::from_secs(1);
+    for upstream in 1..=2 {
+        relay
+            .hub
+            .upstream_rejected(UpstreamId(upstream), code, relay.now);
+        assert_eq!(relay.actions(), []);
+        assert_eq!(relay.hub.deadline(), Some(relay.now + second));
+        assert_eq!(asked(&relay.pass(second)), [BACKUP]);
+    }
+    assert!(relay.pass(second).is_empty(), "it has not answered yet");
+    relay.hub.upstream_accepted(UpstreamId(3), LARGEST);
+    assert!(relay.pass(Duration::from_secs(60)).is_empty());
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+/// Who refuses to the end is not waited for any longer than one that is gone.
+#[test]
+fn a_publisher_that_always_refuses_does_not_hold_its_viewers() {
+    let limits = RelayLimits {
+        publisher_retry: Duration::from_secs(3),
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::live_with(limits);
+    relay.announce(BACKUP, "live/cam");
+    let code = SubscribeErrorCode::UNAUTHORIZED;
+    relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert_eq!(asked(&relay.actions()), [BACKUP]);
+    for upstream in 2..=4 {
+        relay
+            .hub
+            .upstream_rejected(UpstreamId(upstream), code, relay.now);
+        assert_eq!(asked(&relay.pass(Duration::from_secs(3))), [BACKUP]);
+    }
+    relay.hub.upstream_rejected(UpstreamId(5), code, relay.now);
+    assert!(
+        relay
+            .pass(Duration::from_secs(1))
+            .iter()
+            .any(|a| matches!(a, Action::EndTrack { .. }))
+    );
+    relay.hub.downstream_ended(VIEWER, handle(5));
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+#[test]
+fn without_a_time_to_ask_again_nobody_is_asked_twice() {
+    for publisher_retry in [Duration::ZERO, Duration::MAX] {
+        let mut relay = Relay::live_with(RelayLimits {
+            publisher_retry,
+            ..RelayLimits::default()
+        });
+        relay.hub.session_closed(PUBLISHER, relay.now);
+        relay.announce(BACKUP, "live");
+        let code = SubscribeErrorCode::INTERNAL_ERROR;
+        relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+        assert!(relay.pass(Duration::from_secs(9)).is_empty());
+    }
 }
 
 /// A publisher that was killed and started again is two publishers until the relay misses the first one.

@@ -17,7 +17,7 @@ impl Hub {
                 continue;
             };
             track.armed = None;
-            let linger = track.linger_until;
+            let linger = track.linger.as_ref().and_then(|linger| linger.until);
             if linger.is_some_and(|until| until <= now) {
                 let reason = "the publisher is gone and did not come back";
                 self.end_track(id, PublishDoneCode::INTERNAL_ERROR, reason);
@@ -26,10 +26,23 @@ impl Hub {
                 let reason = "no publisher answered in time";
                 self.refuse(id, overdue, SubscribeErrorCode::TIMEOUT, reason);
                 self.release(id);
+                self.ask_again(id, now);
             }
         }
         // Last, so that nothing is asked for that nobody waits for any more.
         self.go_on(now);
+    }
+
+    /// Asks publishers that refused, if it is time.
+    fn ask_again(&mut self, id: TrackId, now: Instant) {
+        if let Some(track) = self.tracks.get_mut(&id)
+            && let Some(linger) = &mut track.linger
+            && linger.ask_at.is_some_and(|at| at <= now)
+        {
+            linger.ask_at = None;
+            self.arm(id);
+            self.ask_all(id);
+        }
     }
 
     pub(super) fn is_live(&self, id: TrackId) -> bool {
@@ -78,7 +91,7 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        track.linger_until = None;
+        track.linger = None;
         track.refusal = None;
         track.ended_by_one = None;
         for (subscriber, request) in track.take_waiting() {
@@ -141,7 +154,7 @@ impl Hub {
             return;
         }
         track.ended = true;
-        track.linger_until = None;
+        track.linger = None;
         self.names.remove(&track.name);
         let publishers = std::mem::take(&mut track.upstreams);
         let reason = reason.to_owned();
@@ -175,7 +188,7 @@ impl Hub {
             .partition(|u| self.upstreams.get(u).is_some_and(|u| u.published));
         track.upstreams = kept;
         // Nobody is left to linger for.
-        track.linger_until = None;
+        track.linger = None;
         let gone = track.upstreams.is_empty();
         self.arm(id);
         for upstream in unneeded {
