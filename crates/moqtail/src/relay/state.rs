@@ -75,7 +75,7 @@ pub(super) struct Track {
     pub(super) armed: Option<Instant>,
     /// Why the last asked publisher refused.
     pub(super) refusal: Option<SubscribeErrorCode>,
-    /// A publisher said that the track has ended, while another one seemed to go on.
+    /// The newest publisher said that the track has ended, while an older one seemed to go on.
     pub(super) ended_by_one: Option<String>,
 }
 

@@ -39,16 +39,31 @@ impl Hub {
 
     /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
     pub(crate) fn upstream_done(&mut self, id: UpstreamId, status: PublishDoneCode, reason: &str) {
+        let Some(session) = self.upstreams.get(&id).map(|upstream| upstream.session) else {
+            return;
+        };
         let Some(id) = self.remove_upstream(id) else {
             return;
         };
         if !self.is_live(id) {
             self.end_track(id, status, reason);
         } else if status == PublishDoneCode::TRACK_ENDED
+            && self.outlives_all(session, id)
             && let Some(track) = self.tracks.get_mut(&id)
         {
             track.ended_by_one = Some(reason.to_owned());
         }
+    }
+
+    /// Whether `session` came after all that serve the track, so that each of them may be what it was before it died
+    /// unnoticed and started again.
+    fn outlives_all(&self, session: SessionId, id: TrackId) -> bool {
+        self.tracks.get(&id).is_some_and(|track| {
+            let upstreams = track.upstreams.iter().filter_map(|u| self.upstreams.get(u));
+            upstreams
+                .filter(|upstream| upstream.active)
+                .all(|upstream| upstream.session < session)
+        })
     }
 
     /// The publisher broke the data model: the track ends for everybody, and all its publishers are left with
@@ -195,7 +210,7 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        // One that died unnoticed and came back may have ended the track already.
+        // The one that is gone may have died long before, come back, and ended the track already.
         if let Some(reason) = track.ended_by_one.take() {
             return self.end_track(id, PublishDoneCode::TRACK_ENDED, &reason);
         }

@@ -378,6 +378,25 @@ fn a_track_that_one_publisher_ended_ends_when_the_other_vanishes() {
     )));
 }
 
+/// Of two that publish side by side the older one was stopped in good order: the other one may come back like any.
+#[test]
+fn a_publisher_that_a_stopped_one_left_alone_is_waited_for() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/cam");
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "over");
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(BACKUP, relay.now);
+    assert_eq!(relay.actions(), []);
+    let linger = RelayLimits::default().publisher_linger;
+    assert_eq!(relay.hub.deadline(), Some(relay.now + linger));
+    assert_eq!(asked(&relay.announce(OTHER, "live")), [OTHER]);
+    relay.hub.upstream_accepted(UpstreamId(2), LARGEST);
+    assert!(relay.pass(linger).is_empty());
+}
+
 #[test]
 fn a_second_publisher_takes_over_without_a_gap_in_service() {
     let mut relay = Relay::live();
