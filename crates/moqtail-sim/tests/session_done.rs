@@ -7,12 +7,16 @@ use moqtail::{
         ControlMessage, Filter, MAX_VARINT, Parameter, Parameters, PublishDone, PublishDoneCode,
         RequestId, SessionCode, UNKNOWN_STREAM_COUNT,
     },
-    session::{CallError, Event, StreamVerdict, SubscriptionUpdate},
+    session::{
+        CallError, Event, RequestHandle, SessionConfig, SessionLimits, StreamVerdict,
+        SubscriptionUpdate,
+    },
 };
 use moqtail_sim::{
     Scripted,
     messages::{
-        publish_done, subgroup, subscribe_answer, subscribe_ok, subscribe_options, subscribe_update,
+        namespace, publish_done, publish_options, subgroup, subscribe_answer, subscribe_ok,
+        subscribe_options, subscribe_update,
     },
 };
 
@@ -376,4 +380,110 @@ fn leaving_a_subscription_that_is_done_says_nothing() {
         .endpoint
         .call(|s, now| s.subscribe(subscribe_options("live#a"), now));
     assert_eq!(third, Err(CallError::AlreadySubscribed(again)));
+}
+
+fn limited(limits: SessionLimits) -> Scripted {
+    Scripted::client(SessionConfig {
+        limits,
+        ..Scripted::client_config()
+    })
+}
+
+/// A client session of these limits that has subscribed to `live#a` as alias 1.
+fn subscribed(limits: SessionLimits) -> (Scripted, RequestHandle) {
+    let mut peer = limited(limits);
+    let options = subscribe_options("live#a");
+    let handle = peer
+        .endpoint
+        .call(|s, now| s.subscribe(options, now))
+        .expect("first request");
+    peer.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+    peer.endpoint.events();
+    (peer, handle)
+}
+
+/// A time that cannot be reached is none.
+#[test]
+fn times_without_end_are_never_over() {
+    let limits = SessionLimits {
+        setup_timeout: Duration::MAX,
+        answer_timeout: Duration::MAX,
+        header_timeout: Duration::MAX,
+        park_timeout: Duration::MAX,
+        done_linger: Duration::MAX,
+        done_quiet: Duration::MAX,
+        done_drain: Duration::MAX,
+        ..SessionLimits::default()
+    };
+    let (mut peer, handle) = subscribed(limits);
+    let (open, _) = peer.open_stream(&subgroup(1));
+    assert_eq!(peer.open_stream(&subgroup(2)).1, StreamVerdict::Park);
+    peer.open_stream_without_header();
+    for request in [
+        peer.endpoint
+            .call(|s, now| s.subscribe(subscribe_options("live#b"), now)),
+        peer.endpoint
+            .call(|s, now| s.publish(publish_options("live#c", 1), now)),
+        peer.endpoint
+            .call(|s, now| s.publish_namespace(namespace("live"), Parameters::default(), now)),
+    ] {
+        assert!(request.is_ok(), "{request:?}");
+    }
+    peer.send(&publish_done(0, UNKNOWN_STREAM_COUNT));
+    assert!(matches!(peer.event(), Event::PublishDone { .. }));
+    peer.end_stream(open);
+    assert_eq!(peer.endpoint.session.deadline(), None);
+    peer.advance(Duration::from_secs(1 << 30));
+    assert_eq!(peer.endpoint.events(), []);
+    assert_eq!(peer.endpoint.closed, None);
+    peer.endpoint.call(|s, _| s.unsubscribe(handle)).unwrap();
+}
+
+/// The time for streams to open is over, and none is set for those that are open to end.
+#[test]
+fn streams_may_be_given_all_the_time_to_end() {
+    let (mut peer, handle) = subscribed(SessionLimits {
+        done_drain: Duration::MAX,
+        ..SessionLimits::default()
+    });
+    let (open, _) = peer.open_stream(&subgroup(1));
+    peer.send(&publish_done(0, 2));
+    peer.endpoint.events();
+    peer.advance(Duration::from_secs(5));
+    assert!(matches!(
+        peer.open_stream(&subgroup(1)).1,
+        StreamVerdict::Refuse(_)
+    ));
+    assert_eq!(peer.endpoint.session.deadline(), None);
+    peer.end_stream(open);
+    assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+}
+
+/// Limit `done_quiet`: of zero, streams that may have been reset before their header are not waited for, and others are
+/// until `done_linger` is over.
+#[test]
+fn no_quiet_time_is_one_look_at_once_and_one_in_the_end() {
+    let limits = SessionLimits {
+        done_quiet: Duration::ZERO,
+        ..SessionLimits::default()
+    };
+    let (mut peer, handle) = subscribed(limits.clone());
+    let (open, _) = peer.open_stream(&subgroup(1));
+    peer.send(&publish_done(0, 2));
+    assert!(matches!(peer.event(), Event::PublishDone { .. }));
+    let now = peer.endpoint.now;
+    let linger = limits.done_linger;
+    peer.endpoint.call(|s, now| s.timeout(now));
+    assert_eq!(peer.endpoint.session.deadline(), Some(now + linger));
+    peer.end_stream(open);
+    peer.advance(linger);
+    assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
+
+    let (mut peer, handle) = subscribed(limits);
+    let reset = peer.open_stream_without_header();
+    peer.end_stream(reset);
+    peer.send(&publish_done(0, 1));
+    assert!(matches!(peer.event(), Event::PublishDone { .. }));
+    peer.endpoint.call(|s, now| s.timeout(now));
+    assert_eq!(peer.event(), Event::SubscriptionClosed { handle });
 }

@@ -212,7 +212,8 @@ impl Hub {
             }
             None => self.create_track(name),
         };
-        self.wait(id, subscriber, request, now + self.limits.upstream_timeout);
+        let until = now.checked_add(self.limits.upstream_timeout);
+        self.wait(id, subscriber, request, until);
         for publisher in publishers {
             self.ask(id, publisher);
         }
@@ -249,7 +250,7 @@ impl Hub {
         id: TrackId,
         subscriber: Downstream,
         request: DownstreamRequest,
-        until: Instant,
+        until: Option<Instant>,
     ) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;

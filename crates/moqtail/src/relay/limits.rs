@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What a relay holds at most, and how long it waits. Every field is in force from the start of the relay.
+/// What a relay holds at most, and how long it waits. Every field is in force from the start of the relay. A time that is
+/// too long to be told apart from never, such as [`Duration::MAX`], is never over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayLimits {

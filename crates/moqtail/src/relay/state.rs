@@ -100,11 +100,12 @@ impl Track {
         &mut self,
         subscriber: Downstream,
         request: DownstreamRequest,
-        until: Instant,
+        until: Option<Instant>,
     ) {
         self.forwarding += usize::from(request.forward);
         self.waiting.insert(subscriber, Waiting { request, until });
-        self.answer_by.insert((until, subscriber));
+        self.answer_by
+            .extend(until.map(|until| (until, subscriber)));
     }
 
     pub(super) fn serve(&mut self, subscriber: Downstream, forward: bool) {
@@ -137,7 +138,9 @@ impl Track {
     /// Takes out one subscriber; tells whether it waited.
     pub(super) fn remove(&mut self, subscriber: Downstream) -> Option<Place> {
         let (place, forward) = if let Some(of) = self.waiting.remove(&subscriber) {
-            self.answer_by.remove(&(of.until, subscriber));
+            if let Some(until) = of.until {
+                self.answer_by.remove(&(until, subscriber));
+            }
             (Place::Waiting, of.request.forward)
         } else {
             (Place::Served, self.served.remove(&subscriber)?)
@@ -188,7 +191,7 @@ impl Track {
 /// The time that a track is without a publisher.
 #[derive(Debug)]
 pub(super) struct Linger {
-    /// Its end.
+    /// Its end, if it has one.
     pub(super) until: Option<Instant>,
     /// When publishers that refused are asked again.
     pub(super) ask_at: Option<Instant>,
@@ -198,7 +201,8 @@ pub(super) struct Linger {
 #[derive(Debug)]
 struct Waiting {
     request: DownstreamRequest,
-    until: Instant,
+    /// `None`: it waits for as long as it takes.
+    until: Option<Instant>,
 }
 
 /// Where a subscriber stood.

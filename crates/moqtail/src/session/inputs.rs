@@ -101,7 +101,7 @@ impl Session {
         }
         self.cx
             .timers
-            .set(Timer::Header(stream), now + self.cx.limits.header_timeout);
+            .set_after(Timer::Header(stream), now, self.cx.limits.header_timeout);
         true
     }
 

@@ -21,6 +21,8 @@ use std::time::Duration;
 /// | `done_linger` | 5 s | after PUBLISH_DONE no further stream is taken (a longer delivery timeout wins) |
 /// | `done_quiet` | 1 s | if only streams without a header can be missing then, none is waited for any longer |
 /// | `done_drain` | 60 s | after that, streams still open are stopped with CANCELLED |
+///
+/// A time that is too long to be told apart from never, such as [`Duration::MAX`], is never over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
     /// Requests of the peer that may be unfinished at a time (draft-14 §9.5).
@@ -54,6 +56,7 @@ pub struct SessionLimits {
     pub done_linger: Duration,
     /// How long no stream may have opened or ended after PUBLISH_DONE until the ones that are missing count as those that
     /// were reset before their header (draft-14 §9.12). Such a stream tells no track: another one may still be on its way.
+    /// Zero: that is found out once, at PUBLISH_DONE, and otherwise `done_linger` is waited for.
     pub done_quiet: Duration,
     /// How long open streams may go on after `done_linger`.
     pub done_drain: Duration,

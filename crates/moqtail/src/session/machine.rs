@@ -92,7 +92,8 @@ impl Session {
         let mut cx = Context::new(&config);
         let setup = own_setup(&config, cx.requests.peer_limit())?;
         super::context::check_encodable(&setup)?;
-        cx.timers.set(Timer::Setup, now + cx.limits.setup_timeout);
+        cx.timers
+            .set_after(Timer::Setup, now, cx.limits.setup_timeout);
         let client = matches!(config.role, Role::Client { .. });
         let own_setup = if client {
             cx.out.send(&setup)?;

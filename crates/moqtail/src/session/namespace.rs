@@ -114,7 +114,7 @@ impl Namespaces {
             };
             cx.out.send(&ControlMessage::PublishNamespace(message))?;
             cx.timers
-                .set(Timer::Answer(handle), now + cx.limits.answer_timeout);
+                .set_after(Timer::Answer(handle), now, cx.limits.answer_timeout);
         }
         Ok(())
     }

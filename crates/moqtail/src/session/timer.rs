@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::event::{RequestHandle, StreamKey};
@@ -43,6 +43,19 @@ impl Timers {
         self.at.insert(timer, at);
     }
 
+    /// Sets `timer` for `after` from `now`, instead of where it was; not at all if there is no such time.
+    pub(super) fn set_after(&mut self, timer: Timer, now: Instant, after: Duration) {
+        self.set_or_cancel(timer, now.checked_add(after));
+    }
+
+    /// Sets `timer`, instead of where it was; `None`: it does not expire.
+    pub(super) fn set_or_cancel(&mut self, timer: Timer, at: Option<Instant>) {
+        match at {
+            Some(at) => self.set(timer, at),
+            None => self.cancel(timer),
+        }
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(at) = self.at.remove(&timer) {
             self.by_time.remove(&(at, timer));
@@ -74,8 +87,6 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -217,7 +217,7 @@ impl Hub {
         let vanished = track.has_served() && track.linger.is_none() && !track.ended;
         if vanished {
             track.linger = Some(Linger {
-                until: Some(now + self.limits.publisher_linger),
+                until: now.checked_add(self.limits.publisher_linger),
                 ask_at: None,
             });
             self.arm(id);

@@ -83,8 +83,8 @@ impl Publications {
             largest: answer.largest,
             parameters: answer.parameters,
         }))?;
-        if let Some(at) = answer.expires.and_then(|time| now.checked_add(time)) {
-            cx.timers.set(Timer::Expires(handle), at);
+        if let Some(time) = answer.expires {
+            cx.timers.set_after(Timer::Expires(handle), now, time);
         }
         self.aliases.insert(answer.alias, handle);
         let publication = self

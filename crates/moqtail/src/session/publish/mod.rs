@@ -108,7 +108,7 @@ impl Publications {
         publication.state = State::Offered;
         publication.id = Some(id);
         cx.timers
-            .set(Timer::Answer(handle), now + cx.limits.answer_timeout);
+            .set_after(Timer::Answer(handle), now, cx.limits.answer_timeout);
         Ok(())
     }
 

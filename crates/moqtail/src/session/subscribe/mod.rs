@@ -54,8 +54,8 @@ enum State {
     Offered,
     Active,
     Draining {
-        /// When `done_linger` is over.
-        until: Instant,
+        /// When `done_linger` is over; `None`: never.
+        until: Option<Instant>,
         /// It is: no further stream is taken.
         late: bool,
     },
@@ -181,7 +181,7 @@ impl Subscriptions {
             subscription.id = Some(id);
             self.pending.insert(handle);
             cx.timers
-                .set(Timer::Answer(handle), now + cx.limits.answer_timeout);
+                .set_after(Timer::Answer(handle), now, cx.limits.answer_timeout);
         }
         Ok(())
     }

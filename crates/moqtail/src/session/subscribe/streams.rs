@@ -49,6 +49,11 @@ impl Subscription {
     }
 }
 
+/// The earlier of two times that may never come.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
 impl Subscriptions {
     /// What becomes of a stream with this alias.
     pub(in crate::session) fn stream(
@@ -79,7 +84,7 @@ impl Subscriptions {
         };
         if park && cx.streams.park(stream, alias) {
             cx.timers
-                .set(Timer::Parked(stream), now + cx.limits.park_timeout);
+                .set_after(Timer::Parked(stream), now, cx.limits.park_timeout);
             return StreamVerdict::Park;
         }
         REFUSED
@@ -135,7 +140,8 @@ impl Subscriptions {
         // draft-14 §9.12: at least the delivery timeout, which the peer must not stretch without end
         let limits = &cx.limits;
         let timeout = subscription.delivery_timeout.unwrap_or_default();
-        let until = now + timeout.min(limits.done_drain).max(limits.done_linger);
+        let linger = timeout.min(limits.done_drain).max(limits.done_linger);
+        let until = now.checked_add(linger);
         subscription.state = State::Draining { until, late: false };
         subscription.update = None;
         cx.requests.dequeue(handle);
@@ -146,8 +152,8 @@ impl Subscriptions {
             self.close(cx, handle);
             return;
         }
-        let look = until.min(now + limits.done_quiet);
-        cx.timers.set(Timer::Linger(handle), look);
+        let look = earlier(until, now.checked_add(limits.done_quiet));
+        cx.timers.set_or_cancel(Timer::Linger(handle), look);
     }
 
     /// Finds out whether anything may still come, until `done_linger` is over.
@@ -163,20 +169,22 @@ impl Subscriptions {
         let State::Draining { until, .. } = subscription.state else {
             return;
         };
-        if now < until {
+        if until.is_none_or(|until| now < until) {
             let quiet = cx.limits.done_quiet;
             let lacks_only_headless = subscription.lacks_only_headless(cx.streams.headless());
             let over = cx
                 .streams
                 .quiet_since()
                 .filter(|_| lacks_only_headless)
-                .map(|since| since + quiet);
+                .and_then(|since| since.checked_add(quiet));
             if over.is_some_and(|over| over <= now) {
                 // draft-14 §9.12: as many streams as were counted were processed
                 self.close(cx, handle);
             } else {
-                let look = until.min(over.unwrap_or(now + quiet));
-                cx.timers.set(Timer::Linger(handle), look);
+                // Without a time between two looks the next one is the last.
+                let next = over.or_else(|| now.checked_add(quiet).filter(|next| *next > now));
+                cx.timers
+                    .set_or_cancel(Timer::Linger(handle), earlier(until, next));
             }
             return;
         }
@@ -185,7 +193,7 @@ impl Subscriptions {
             self.close(cx, handle);
         } else {
             cx.timers
-                .set(Timer::Drain(handle), now + cx.limits.done_drain);
+                .set_after(Timer::Drain(handle), now, cx.limits.done_drain);
         }
     }
 

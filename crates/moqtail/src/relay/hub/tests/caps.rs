@@ -261,3 +261,21 @@ fn a_lookup_that_is_due_with_the_end_of_a_wait_asks_nobody() {
     assert!(asked(&both).is_empty(), "{both:?}");
     assert_eq!(relay.hub.deadline(), None);
 }
+
+/// A time that cannot be reached is none.
+#[test]
+fn times_without_end_are_never_over() {
+    let limits = RelayLimits {
+        upstream_timeout: Duration::MAX,
+        publisher_linger: Duration::MAX,
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::live_with(limits);
+    relay.subscribe(VIEWER, handle(7), "live/cam#audio");
+    assert_eq!(relay.hub.deadline(), None);
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.actions();
+    assert_eq!(relay.hub.deadline(), None);
+    assert!(relay.pass(Duration::from_secs(1 << 30)).is_empty());
+    assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
+}
