@@ -1,6 +1,7 @@
 //! A set of tracks under one namespace, published in any number of sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, hash_map::RandomState};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -57,6 +58,15 @@ struct Inner {
     aliases: Arc<AtomicU64>,
 }
 
+/// The first Track Alias of a broadcast made independently. One that was withdrawn may still be subscribed to where the
+/// next one is published, so it lies anywhere among half a billion that take four bytes.
+fn first_alias() -> u64 {
+    /// What takes fewer bytes.
+    const SHORT: u64 = 1 << 14;
+    const BITS: u32 = 29;
+    SHORT + (RandomState::new().build_hasher().finish() >> (u64::BITS - BITS))
+}
+
 /// A track with what is said of it in SUBSCRIBE_OK.
 #[derive(Debug)]
 pub(super) struct Offered {
@@ -69,7 +79,7 @@ pub(super) struct Offered {
 impl Broadcast {
     /// An empty broadcast.
     pub fn new(namespace: TrackNamespace) -> Self {
-        Self::with_aliases(namespace, Arc::default())
+        Self::with_aliases(namespace, Arc::new(AtomicU64::new(first_alias())))
     }
 
     /// An empty broadcast that can be published in the same sessions as this one: their Track Aliases never collide.

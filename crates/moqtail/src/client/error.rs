@@ -45,7 +45,8 @@ pub enum PublishError {
     /// The session cannot take the request; see the source.
     #[error("the session does not take the request: {0}")]
     Session(#[from] CallError),
-    /// A broadcast made independently is published in this session, and their Track Aliases might collide.
+    /// A broadcast made independently is published in this session: only those that know of each other are sure to have
+    /// different Track Aliases.
     #[error("another broadcast is published here; make this one with Broadcast::beside")]
     OtherBroadcast,
     /// No answer came in time; the announcement was withdrawn.

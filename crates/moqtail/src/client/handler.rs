@@ -12,10 +12,11 @@ use super::{
     ending::{EndSlot, Forget},
     gather::Gathering,
     inspection::{Inspection, StreamInspection},
+    timeout::delivery_timeout,
 };
 use crate::{
     model::{
-        FullTrackName, ObjectDatagram, Parameter, Parameters, PublishDoneCode, PublishErrorCode,
+        FullTrackName, ObjectDatagram, Parameters, PublishDoneCode, PublishErrorCode,
         PublishNamespaceErrorCode, SubgroupHeader, SubscribeErrorCode,
     },
     peer::{EgressHandle, Handler, InboundStream, PeerHandle, refusal, subscription_id},
@@ -238,10 +239,7 @@ impl<C: Connection> ClientHandler<C> {
             .attach(id, &offered.track, params, Admission::Now)
         {
             Ok(start) => {
-                let timeout = offered.delivery_timeout.map(|timeout| {
-                    let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                    Parameter::DeliveryTimeout(ms.max(1))
-                });
+                let timeout = offered.delivery_timeout.map(delivery_timeout);
                 let answer = SubscribeAnswer {
                     alias: start.alias,
                     expires: offered.expires,
@@ -249,8 +247,7 @@ impl<C: Connection> ClientHandler<C> {
                     largest: start.largest,
                     parameters: Parameters(timeout.into_iter().collect()),
                 };
-                if let Err(error) = self.peer.accept_subscribe(handle, answer) {
-                    tracing::debug!(%handle, %error, "subscriber left before its answer");
+                if self.peer.accept_subscribe(handle, answer).is_err() {
                     self.egress.detach(id);
                 }
             }

@@ -16,6 +16,7 @@ mod publication;
 mod reader;
 mod session;
 mod subscription;
+mod timeout;
 
 pub use broadcast::{Broadcast, TrackError, TrackOptions};
 pub use config::ClientConfig;

@@ -15,9 +15,10 @@ use super::{
     handler::{ClientHandler, State},
     inspection::Inspection,
     subscription::{Request, SubscriptionInfo},
+    timeout::delivery_timeout,
 };
 use crate::{
-    model::{FullTrackName, Parameter, Parameters, SessionCode},
+    model::{FullTrackName, Parameters, SessionCode},
     peer::{Deliveries, Egress, PeerHandle, Report, Side, Woken, close_code, drive, now},
     session::{self, Blame, Carrier, Role, Session, SessionConfig},
     transport::{
@@ -228,10 +229,7 @@ impl Client {
     ) -> Result<Subscription, SubscribeError> {
         let mut parameters = Parameters::default();
         if let Some(timeout) = options.delivery_timeout {
-            let ms = u64::try_from(timeout.as_millis())
-                .unwrap_or(u64::MAX)
-                .max(1);
-            parameters.0.push(Parameter::DeliveryTimeout(ms));
+            parameters.0.push(delivery_timeout(timeout));
         }
         let request = session::SubscribeOptions {
             track,

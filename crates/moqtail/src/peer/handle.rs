@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    model::StreamCode,
+    model::{StreamCode, SubscribeErrorCode},
     session::{CallError, RequestHandle, Session, StreamKey, SubscribeAnswer},
     transport::lock,
 };
@@ -59,18 +59,36 @@ impl PeerHandle {
         result
     }
 
-    /// Answers SUBSCRIBE_OK; [`super::Handler::start`] names the subscription once the answer is written.
+    /// Answers SUBSCRIBE_OK; [`super::Handler::start`] names the subscription once the answer is written. If that cannot be
+    /// the answer, it is SUBSCRIBE_ERROR INTERNAL_ERROR, and the request has ended.
+    ///
+    /// # Errors
+    /// The subscriber left, or was refused for this.
     pub(crate) fn accept_subscribe(
         &self,
         handle: RequestHandle,
         answer: SubscribeAnswer,
     ) -> Result<(), CallError> {
         let mut state = self.lock();
-        state.session.accept_subscribe(handle, answer, now())?;
-        state.starting.push(handle);
+        let accepted = state.session.accept_subscribe(handle, answer, now());
+        match &accepted {
+            Ok(()) => state.starting.push(handle),
+            Err(CallError::NoSuchRequest(_) | CallError::Closed) => {
+                tracing::debug!(%handle, "subscriber left before its answer");
+            }
+            // draft-14 §5.1: exactly one answer
+            Err(error) => {
+                tracing::warn!(%handle, %error, "a track cannot be served to a subscriber");
+                let code = SubscribeErrorCode::INTERNAL_ERROR;
+                let reason = "the publisher cannot serve the track in this session";
+                if let Err(error) = state.session.reject_subscribe(handle, code, reason) {
+                    tracing::debug!(%handle, %error, "request ended before its answer");
+                }
+            }
+        }
         drop(state);
         self.0.called.notify_one();
-        Ok(())
+        accepted
     }
 
     /// Access for the driver and its streams, which look for outputs themselves.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use moqtail::client::{
     Broadcast, Client, ClientConfig, ConnectError, PublishError, SubgroupOptions, SubscribeError,
-    SubscriptionEnd, TrackOptions,
+    SubscribeOptions, SubscriptionEnd, TrackOptions,
 };
 use moqtail::model::{
     ControlMessage, Extensions, Filter, FullTrackName, ObjectStatus, PublishDoneCode,
@@ -215,6 +215,45 @@ over_every_carrier! {
         let mut stream = publisher.open().await;
         write(&mut *stream, subgroup_bytes(&header, &[object])).await.unwrap();
         assert_eq!(viewer.objects().take(1).await, [((1, 0), text(1, 0))]);
+    }
+
+    /// Its Track Aliases are in use as long as its subscriptions run.
+    async fn a_broadcast_in_place_of_one_that_is_still_watched_is_served(world: World) {
+        let client = world.client().await;
+        let mut watched = Vec::new();
+        for name in ["first", "second"] {
+            let broadcast = Broadcast::new(name.parse().unwrap());
+            let track = broadcast.track("video", TrackOptions::default()).unwrap();
+            let publication = soon("an answer", client.publish(&broadcast)).await.unwrap();
+            let viewer = world.client().await;
+            let track_name = format!("{name}#video").parse().unwrap();
+            let subscription =
+                soon("an answer", viewer.subscribe(track_name, Default::default())).await.unwrap();
+            watched.push((track, subscription.into_objects(), viewer));
+            drop(publication);
+        }
+        for (group, (track, objects, _)) in (1..).zip(&mut watched) {
+            publish_group(track, group, 0..1);
+            let object = soon("an object", objects.next()).await.unwrap().unwrap();
+            assert_eq!((object.group, object.payload), (group, text(group, 0)));
+        }
+    }
+
+    async fn a_track_without_end_of_its_delivery_time_is_served(world: World) {
+        let broadcast = Broadcast::new("live".parse().unwrap());
+        let mut options = TrackOptions::default();
+        options.delivery_timeout = Some(Duration::MAX);
+        let track = broadcast.track("video", options).unwrap();
+        let _publisher = world.publisher(&broadcast).await;
+        let viewer = world.client().await;
+        let mut options = SubscribeOptions::default();
+        options.delivery_timeout = Some(Duration::MAX);
+        let name = "live#video".parse().unwrap();
+        let subscription = soon("an answer", viewer.subscribe(name, options)).await.unwrap();
+        let mut objects = subscription.into_objects();
+        publish_group(&track, 1, 0..1);
+        let object = soon("an object", objects.next()).await.unwrap().unwrap();
+        assert_eq!(object.payload, text(1, 0));
     }
 
     /// S5.1-13

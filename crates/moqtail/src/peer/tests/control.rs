@@ -1,8 +1,11 @@
 //! The control stream of a driver: fairness, and the time before there is one.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::BytesMut;
@@ -10,12 +13,17 @@ use tokio::task::JoinSet;
 
 use super::support::*;
 use crate::model::{
-    ClientSetup, ControlMessage, FullTrackName, ObjectDatagram, RequestId, SetupParameters,
-    SubgroupHeader, Subscribe, VERSION, encode_control,
+    ClientSetup, ControlDecoder, ControlMessage, DecodeOptions, FullTrackName, GroupOrder,
+    ObjectDatagram, Parameters, RequestId, SetupParameters, SubgroupHeader, Subscribe,
+    SubscribeErrorCode, TrackAlias, VERSION, encode_control,
 };
 use crate::peer::*;
-use crate::session::{Carrier, Event, RequestHandle, Role, Session as SessionCore, SessionConfig};
-use crate::transport::{CloseReason, Connection, MemoryConnection, MemoryRecv, TransportLimits};
+use crate::session::{
+    Carrier, Event, RequestHandle, Role, Session as SessionCore, SessionConfig, SubscribeAnswer,
+};
+use crate::transport::{
+    CloseReason, Connection, MemoryConnection, MemoryRecv, RecvStream as _, TransportLimits,
+};
 
 /// Accepts the client and counts what it asks for.
 struct Counting {
@@ -196,6 +204,89 @@ async fn what_one_reading_brings_lets_other_tasks_run() {
         now == REQUESTS
     })
     .await;
+}
+
+/// Accepts every subscription with the same Track Alias.
+struct OneAlias {
+    peer: PeerHandle,
+    started: Arc<AtomicUsize>,
+}
+
+impl Handler<MemoryConnection> for OneAlias {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::SetupRequested(_) => {
+                self.peer.call(|session, _| session.accept_setup()).unwrap();
+            }
+            Event::SubscribeRequested(request) => {
+                let answer = SubscribeAnswer {
+                    alias: TrackAlias(1),
+                    expires: None,
+                    group_order: GroupOrder::Ascending,
+                    largest: None,
+                    parameters: Parameters::default(),
+                };
+                let _ = self.peer.accept_subscribe(request.handle, answer);
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, _: RequestHandle) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn subgroup(&mut self, _: RequestHandle, _: SubgroupHeader, _: InboundStream<MemoryRecv>) {}
+
+    fn datagram(&mut self, _: RequestHandle, _: ObjectDatagram) {}
+}
+
+/// S5.1-01: whatever is wrong with the answer that was meant.
+#[tokio::test]
+async fn a_subscribe_whose_answer_cannot_be_sent_is_refused() {
+    let (near, far) = MemoryConnection::pair(TransportLimits::default());
+    let (mut send, mut recv) = far.open_bi().await.unwrap();
+    write(&mut send, &hello()).await;
+    let mut asked = BytesMut::new();
+    for number in 0..2 {
+        encode_control(&subscribe(number), &mut asked).unwrap();
+    }
+    let started = Arc::new(AtomicUsize::default());
+    let counted = started.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let peer = peer(Role::Server);
+        let mut handler = OneAlias {
+            peer: peer.clone(),
+            started: counted,
+        };
+        drive(
+            near,
+            peer,
+            Side::Server,
+            PeerLimits::default(),
+            &mut handler,
+        )
+        .await;
+    });
+    let mut decoder = ControlDecoder::new(DecodeOptions::default());
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        match decoder.next().unwrap() {
+            Some(ControlMessage::SubscribeOk(ok)) => answers.push((ok.request_id, None)),
+            Some(ControlMessage::SubscribeError(e)) => answers.push((e.request_id, Some(e.code))),
+            Some(ControlMessage::ServerSetup(_)) => write(&mut send, &asked).await,
+            Some(_) => {}
+            None => {
+                let read = poll_fn(|cx| recv.poll_read(cx, 1 << 16));
+                let read = tokio::time::timeout(std::time::Duration::from_secs(10), read).await;
+                decoder.push(&read.expect("an answer").unwrap().unwrap());
+            }
+        }
+    }
+    let refusal = Some(SubscribeErrorCode::INTERNAL_ERROR);
+    assert_eq!(answers, [(RequestId(0), None), (RequestId(2), refusal)]);
+    assert_eq!(started.load(Ordering::Relaxed), 1);
 }
 
 /// Waits until a condition holds, looking at it in every turn of this task.

@@ -454,8 +454,7 @@ impl Directory {
                     largest: start.largest,
                     parameters: source.parameters(),
                 };
-                if let Err(error) = entry.peer.accept_subscribe(handle, answer) {
-                    tracing::debug!(%handle, %error, "subscriber left before its answer");
+                if entry.peer.accept_subscribe(handle, answer).is_err() {
                     entry.delivery.detach(handle);
                     self.hub.downstream_ended(session, handle);
                 }
