@@ -185,7 +185,8 @@ impl Objects {
     }
 
     /// The next object; `None` once the subscription ended and all was read. A stream that the publisher ended early
-    /// gives an error once, the others go on. That the track is malformed is told once, after all that was received before.
+    /// gives an error once, the others go on; an object over a limit ([`ReadError::TooLarge`],
+    /// [`ReadError::TooMuchAtOnce`]) gives an error in its place, and its stream goes on behind it. That the track is malformed is told once, after all that was received before.
     ///
     /// Cancel safe: dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Object, ReadError>> {
@@ -198,6 +199,10 @@ impl Objects {
                         return Some(Ok(object));
                     }
                     Ok(None) | Err(ReadError::MalformedTrack(_)) => {}
+                    Err(error @ (ReadError::TooLarge { .. } | ReadError::TooMuchAtOnce { .. })) => {
+                        self.reading.push(read_one(reader));
+                        return Some(Err(error));
+                    }
                     Err(error) => return Some(Err(error)),
                 },
                 incoming = self.subscription.next(), if !self.ended => match incoming {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use moqtail::client::{
-    Incoming, LocalSubgroup, LocalTrack, ReadError, SubgroupOptions, SubgroupReader,
+    ClientConfig, Incoming, LocalSubgroup, LocalTrack, ReadError, SubgroupOptions, SubgroupReader,
 };
 use moqtail::model::{Extensions, Filter, StreamCode};
 use moqtail::transport::StreamError;
@@ -64,6 +64,30 @@ over_every_carrier! {
         }
         assert!(got == pattern());
         assert!(soon("the end", half.reader.open_object()).await.unwrap().is_none());
+    }
+
+    /// Limit `max_object_len`
+    async fn an_object_too_large_to_be_handed_out_costs_no_other(world: World) {
+        let (broadcast, track) = live("sizes");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut config = ClientConfig::default();
+        config.limits.max_object_len = 10;
+        let viewer = world.client_with(config).await;
+        let name = "live#sizes".parse().unwrap();
+        let subscription = soon("an answer", viewer.subscribe(name, Default::default())).await;
+        let mut objects = subscription.unwrap().into_objects();
+        let mut subgroup = track.subgroup(SubgroupOptions::new(1)).unwrap();
+        for (object, len) in [(0, 5), (1, 20), (2, 5)] {
+            subgroup.object(object, &Extensions::default(), vec![7; len].into()).unwrap();
+        }
+        subgroup.finish().unwrap();
+        let mut read = Vec::new();
+        while read.len() < 3 {
+            let next = soon("an object", objects.next()).await.unwrap();
+            read.push(next.map(|object| (object.object, object.payload.len())));
+        }
+        let too_large = ReadError::TooLarge { len: 20, max: 10 };
+        assert_eq!(read, [Ok((0, 5)), Err(too_large), Ok((2, 5))]);
     }
 
     /// S10.4.3-12: the reset comes with its code, and what came before it is known.

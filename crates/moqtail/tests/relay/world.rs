@@ -60,7 +60,11 @@ impl World {
     }
 
     pub(crate) async fn client(&mut self) -> Client {
-        let config = ClientConfig::default().trust(Trust::Fingerprints(vec![self.fingerprint]));
+        self.client_with(ClientConfig::default()).await
+    }
+
+    pub(crate) async fn client_with(&mut self, config: ClientConfig) -> Client {
+        let config = config.trust(Trust::Fingerprints(vec![self.fingerprint]));
         let connected = async {
             match &self.url {
                 Some(url) => Client::connect(url, config).await,
