@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use moqtail::client::{Client, SubscribeOptions, Subscription};
+use moqtail::client::{Client, Farewell, SubscribeOptions, Subscription};
 use tokio::task::JoinSet;
 
 use super::{
@@ -135,7 +135,7 @@ impl Crowd {
             .map(|client| client.shutdown(Duration::ZERO));
         stream::iter(leaving)
             .buffer_unordered(self.clients.len().max(1))
-            .collect::<Vec<()>>()
+            .collect::<Vec<Farewell>>()
             .await;
         seen
     }

@@ -44,7 +44,7 @@ over_both_carriers! {
         relay.send(messages::goaway("")).await?;
         timeout(PATIENCE, client.goaway()).await.unwrap();
         let grace = Duration::from_secs(5);
-        let ((), left) = tokio::join!(client.shutdown(grace), leaves(&client, &mut relay));
+        let (_, left) = tokio::join!(client.shutdown(grace), leaves(&client, &mut relay));
         assert!(timeout(PATIENCE, objects.next()).await.unwrap().is_none());
         assert_eq!(objects.subscription().end(), Some(SubscriptionEnd::SessionEnded));
         left
@@ -54,7 +54,7 @@ over_both_carriers! {
     async fn a_client_that_shuts_down_unsubscribes(carrier: Carrier) {
         let (client, mut relay, _objects) = watching(carrier, trusting()).await?;
         let grace = Duration::from_secs(5);
-        let ((), left) = tokio::join!(client.shutdown(grace), leaves(&client, &mut relay));
+        let (_, left) = tokio::join!(client.shutdown(grace), leaves(&client, &mut relay));
         left
     }
 }

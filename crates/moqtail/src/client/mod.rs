@@ -26,7 +26,7 @@ pub use limits::ClientLimits;
 pub use object::Object;
 pub use publication::Publication;
 pub use reader::{ObjectReader, SubgroupReader};
-pub use session::Client;
+pub use session::{Client, Farewell};
 pub use subscription::{
     Incoming, Objects, SubscribeError, SubscribeOptions, Subscription, SubscriptionInfo,
 };

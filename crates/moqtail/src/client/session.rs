@@ -33,6 +33,15 @@ const LAST_WORDS_RTTS: u32 = 4;
 /// the close itself.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
+/// What is known of the peer when this side has [shut a session down](Client::shutdown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It has everything that was published here, as far as it subscribed to it ([`Client::delivered`]).
+    Delivered,
+    /// It may lack something: the grace time was over, or the session ended, before it was known to have everything.
+    Incomplete,
+}
+
 /// A session with a relay or publisher. Clones refer to the same session; dropping the last one closes it with NO_ERROR.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -351,35 +360,37 @@ impl Client {
     /// Ends the session well: subscriptions end at once with UNSUBSCRIBE (draft-14 §9.4), what was published is given
     /// `grace` to be [delivered](Client::delivered), and what was said last a few round trips of what is left of it to
     /// arrive; then the session closes with NO_ERROR. End the tracks before, or finish the subgroups of those that
-    /// another session or process goes on with. Returns when the peer was told, so that the program may end. Without
-    /// `grace` nothing is sure to arrive but the close. Dropping the future early leaves the session as it is then.
-    pub async fn shutdown(&self, grace: Duration) {
+    /// another session or process goes on with. Returns when the peer was told, so that the program may end, and tells
+    /// whether the peer has everything. Without `grace` nothing is sure to arrive but the close. Dropping the future early
+    /// leaves the session as it is then.
+    pub async fn shutdown(&self, grace: Duration) -> Farewell {
         self.unsubscribe_all();
-        if !grace.is_zero() {
-            self.see_off(Instant::now() + grace).await;
-        }
+        let farewell = self.see_off(grace).await;
         self.close(SessionCode::NO_ERROR, "");
         self.closed().await;
         if let Some(dialled) = &self.inner.dialled {
             // Fails when the peer is gone; then there is nobody to tell.
             let _ = tokio::time::timeout(LAST_WORDS, dialled.wait_idle()).await;
         }
+        farewell
     }
 
     /// Waits until everything is with the peer and was read there, as far as that can be known.
-    async fn see_off(&self, until: Instant) {
-        match tokio::time::timeout_at(until, self.delivered()).await {
+    async fn see_off(&self, grace: Duration) -> Farewell {
+        // `None`: there is no end of it.
+        let until = Instant::now().checked_add(grace);
+        match tokio::time::timeout(grace, self.delivered()).await {
             // Closing a connection throws away what the peer has not acknowledged, and nothing tells when it has the
             // last control message: the control stream must not be finished (draft-14 §3.3).
             Ok(Ok(())) => {
                 let arrival = Instant::now() + last_words(&self.stats());
                 tokio::select! {
-                    () = tokio::time::sleep_until(until.min(arrival)) => {}
+                    () = tokio::time::sleep_until(until.map_or(arrival, |until| until.min(arrival))) => {}
                     _ = self.closed() => {}
                 }
+                Farewell::Delivered
             }
-            Ok(Err(_)) => {}
-            Err(_) => tracing::debug!("not everything was delivered within the grace time"),
+            Ok(Err(_)) | Err(_) => Farewell::Incomplete,
         }
     }
 

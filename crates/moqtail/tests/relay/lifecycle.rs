@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqtail::client::{
-    Broadcast, Client, ClientConfig, ConnectError, PublishError, SubgroupOptions, SubscribeError,
-    SubscribeOptions, SubscriptionEnd, TrackOptions,
+    Broadcast, Client, ClientConfig, ConnectError, Farewell, PublishError, SubgroupOptions,
+    SubscribeError, SubscribeOptions, SubscriptionEnd, TrackOptions,
 };
 use moqtail::model::{
     ControlMessage, Extensions, Filter, FullTrackName, ObjectStatus, PublishDoneCode,
@@ -124,12 +124,31 @@ over_every_carrier! {
         }
         subgroup.finish().unwrap();
         let grace = Duration::from_secs(3600);
-        let (taken, ()) = tokio::join!(
+        let (taken, farewell) = tokio::join!(
             reader.take(OBJECTS as usize),
             soon("the end of the session", publisher.client.shutdown(grace)),
         );
+        assert_eq!(farewell, Farewell::Delivered);
         assert_eq!(taken.last().unwrap().0, (1, OBJECTS - 1));
         assert_eq!(reader.objects.subscription().end(), None);
+    }
+
+    async fn a_publisher_that_leaves_too_early_knows(world: World) {
+        let (broadcast, track) = live("video");
+        let publisher = world.publisher(&broadcast).await;
+        let mut reader = world.viewer("video", Filter::LargestObject).await.objects();
+        let mut open = track.subgroup(SubgroupOptions::new(1)).unwrap();
+        open.object(0, &Extensions::default(), text(1, 0)).unwrap();
+        reader.take(1).await;
+        let farewell = soon("the end", publisher.client.shutdown(Duration::ZERO)).await;
+        assert_eq!(farewell, Farewell::Incomplete);
+        // And again, when nothing can be known any more.
+        let farewell = soon("the end", publisher.client.shutdown(Duration::MAX)).await;
+        assert_eq!(farewell, Farewell::Incomplete);
+        // Who has published nothing owes nothing.
+        let client = world.client().await;
+        let farewell = soon("the end", client.shutdown(Duration::MAX)).await;
+        assert_eq!(farewell, Farewell::Delivered);
     }
 
     async fn what_is_delivered_is_told_until_the_session_ends(world: World) {
