@@ -14,18 +14,58 @@
 //!
 //! # Publish
 //!
-//! ```no_run
-//! # async fn publish() -> Result<(), Box<dyn std::error::Error>> {
-//! use moqtail::client::{Broadcast, Client, ClientConfig, SubgroupOptions, TrackOptions};
+//! What is published is delivered to those who have subscribed by then, and all of it when its subgroups are finished.
+//!
+//! ```
+//! # use moqtail::{client::ClientConfig, relay::{Relay, RelayConfig}, transport::*};
+//! # async fn publish(url: MoqtUrl, config: ClientConfig) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use moqtail::client::{Broadcast, Client, SubgroupOptions, TrackOptions};
 //! use moqtail::model::Extensions;
 //!
 //! let broadcast = Broadcast::new("room/sensor".parse()?);
 //! let track = broadcast.track("temperature", TrackOptions::default())?;
-//! let client = Client::connect(&"moqt://relay.example:4443".parse()?, ClientConfig::default()).await?;
+//! // `url` is like "moqt://relay.example:4443".parse()?, and `config` like ClientConfig::default().
+//! let client = Client::connect(&url, config).await?;
 //! let publication = client.publish(&broadcast).await?;
+//!
+//! let mut interest = track.track().interest();
+//! interest.wait_for(|interest| interest.subscriptions > 0).await?;
 //! let mut group = track.subgroup(SubgroupOptions::new(0))?;
 //! group.object(0, &Extensions::default(), "21.5".into())?;
+//! group.finish()?;
+//!
+//! drop(track); // The track has ended.
+//! client.shutdown(Duration::from_secs(1)).await; // Once that has arrived.
 //! # Ok(()) }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let identity = Identity::generate(["localhost"])?;
+//! # let config = ClientConfig::default().trust(Trust::Fingerprints(vec![identity.fingerprint()]));
+//! # let listener = Listener::bind(ListenConfig::new("127.0.0.1:0".parse()?, identity))?;
+//! # let url: MoqtUrl = format!("moqt://{}", listener.local_addr()).parse()?;
+//! # let relay = Relay::new(RelayConfig::default());
+//! # let viewer = async {
+//! #     let client = moqtail::client::Client::connect(&url, config.clone()).await?;
+//! #     let mut objects = loop {
+//! #         // Until the track is announced.
+//! #         match client.subscribe("room/sensor#temperature".parse()?, Default::default()).await {
+//! #             Ok(subscription) => break subscription.into_objects(),
+//! #             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+//! #         }
+//! #     };
+//! #     let object = objects.next().await.expect("an object")?;
+//! #     assert_eq!(object.payload, "21.5");
+//! #     assert!(objects.next().await.is_none());
+//! #     Ok(())
+//! # };
+//! # let both = async { tokio::try_join!(publish(url.clone(), config.clone()), viewer) };
+//! # tokio::select! {
+//! #     () = relay.serve(&listener) => Err("the relay ended".into()),
+//! #     delivered = tokio::time::timeout(std::time::Duration::from_secs(30), both) => delivered?.map(|_| ()),
+//! # }
+//! # }
 //! ```
 //!
 //! # Subscribe
