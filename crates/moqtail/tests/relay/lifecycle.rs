@@ -275,6 +275,17 @@ over_every_carrier! {
         assert_eq!(object.payload, text(1, 0));
     }
 
+    async fn a_relay_that_ends_may_give_its_sessions_all_the_time(world: World) {
+        let client = world.client().await;
+        let leaving = async {
+            client.goaway().await;
+            client.shutdown(Duration::ZERO).await;
+        };
+        let ended = async { tokio::join!(world.relay.shutdown(Duration::MAX), leaving) };
+        soon("the end", ended).await;
+        assert_eq!(world.relay.stats().sessions, 0);
+    }
+
     /// S5.1-13
     async fn a_session_may_watch_what_it_publishes(world: World) {
         let (broadcast, track) = live("video");

@@ -32,6 +32,9 @@ use crate::{
     transport::{CloseReason, Connection, Listener, lock},
 };
 
+/// As good as never, and still a time that can be told.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Told to peers that come or stay when the relay ends.
 const SHUTTING_DOWN: &str = "relay is shutting down";
 
@@ -175,6 +178,7 @@ impl Relay {
     /// Ends the relay well: no new connections, GOAWAY to every session, and after `grace` the end of those that stay.
     pub async fn shutdown(&self, grace: Duration) {
         self.shared.closing.send_replace(true);
+        let grace = grace.min(FAR);
         let deadline = now() + grace;
         let peers = lock(&self.shared.directory).peers();
         for peer in peers {
