@@ -1,0 +1,149 @@
+//! Publishers that vanish, those that come back, and those that take over.
+
+use super::*;
+
+/// S8.4-13: a publisher that comes back is subscribed to again, and its subscribers never notice.
+#[test]
+fn subscribers_outlive_a_publisher_that_restarts() {
+    let mut relay = Relay::live();
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert!(relay.actions().is_empty());
+    assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    assert!(relay.pass(Duration::from_secs(60)).is_empty());
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+#[test]
+fn subscribers_are_told_when_the_publisher_does_not_come_back() {
+    let mut relay = Relay::live();
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert!(relay.pass(Duration::from_secs(9)).is_empty());
+    let actions = relay.pass(Duration::from_secs(1));
+    assert!(actions.iter().any(|a| matches!(
+        a,
+        Action::EndTrack {
+            status: PublishDoneCode::INTERNAL_ERROR,
+            ..
+        }
+    )));
+}
+
+/// It announces before it knows its tracks.
+#[test]
+fn a_publisher_that_comes_back_and_is_not_ready_is_asked_again() {
+    let mut relay = Relay::live();
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    let second = Duration::from_secs(1);
+    for upstream in 1..=2 {
+        relay
+            .hub
+            .upstream_rejected(UpstreamId(upstream), code, relay.now);
+        assert_eq!(relay.actions(), []);
+        assert_eq!(relay.hub.deadline(), Some(relay.now + second));
+        assert_eq!(asked(&relay.pass(second)), [BACKUP]);
+    }
+    assert!(relay.pass(second).is_empty(), "it has not answered yet");
+    relay.hub.upstream_accepted(UpstreamId(3), LARGEST);
+    assert!(relay.pass(Duration::from_secs(60)).is_empty());
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+/// Who refuses to the end is not waited for any longer than one that is gone.
+#[test]
+fn a_publisher_that_always_refuses_does_not_hold_its_viewers() {
+    let limits = RelayLimits {
+        publisher_retry: Duration::from_secs(3),
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::live_with(limits);
+    relay.announce(BACKUP, "live/cam");
+    let code = SubscribeErrorCode::UNAUTHORIZED;
+    relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert_eq!(asked(&relay.actions()), [BACKUP]);
+    for upstream in 2..=4 {
+        relay
+            .hub
+            .upstream_rejected(UpstreamId(upstream), code, relay.now);
+        assert_eq!(asked(&relay.pass(Duration::from_secs(3))), [BACKUP]);
+    }
+    relay.hub.upstream_rejected(UpstreamId(5), code, relay.now);
+    assert!(
+        relay
+            .pass(Duration::from_secs(1))
+            .iter()
+            .any(|a| matches!(a, Action::EndTrack { .. }))
+    );
+    relay.hub.downstream_ended(VIEWER, handle(5));
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+#[test]
+fn without_a_time_to_ask_again_nobody_is_asked_twice() {
+    for publisher_retry in [Duration::ZERO, Duration::MAX] {
+        let mut relay = Relay::live_with(RelayLimits {
+            publisher_retry,
+            ..RelayLimits::default()
+        });
+        relay.hub.session_closed(PUBLISHER, relay.now);
+        relay.announce(BACKUP, "live");
+        let code = SubscribeErrorCode::INTERNAL_ERROR;
+        relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+        assert!(relay.pass(Duration::from_secs(9)).is_empty());
+    }
+}
+
+/// A publisher that was killed and started again is two publishers until the relay misses the first one.
+#[test]
+fn a_track_that_one_publisher_ended_ends_when_the_other_vanishes() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/cam");
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_done(UpstreamId(1), PublishDoneCode::TRACK_ENDED, "over");
+    assert!(relay.actions().is_empty());
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert!(relay.actions().iter().any(|a| matches!(
+        a,
+        Action::EndTrack {
+            status: PublishDoneCode::TRACK_ENDED,
+            ..
+        }
+    )));
+}
+
+/// Of two that publish side by side the older one was stopped in good order: the other one may come back like any.
+#[test]
+fn a_publisher_that_a_stopped_one_left_alone_is_waited_for() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/cam");
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "over");
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(BACKUP, relay.now);
+    assert_eq!(relay.actions(), []);
+    let linger = RelayLimits::default().publisher_linger;
+    assert_eq!(relay.hub.deadline(), Some(relay.now + linger));
+    assert_eq!(asked(&relay.announce(OTHER, "live")), [OTHER]);
+    relay.hub.upstream_accepted(UpstreamId(2), LARGEST);
+    assert!(relay.pass(linger).is_empty());
+}
+
+#[test]
+fn a_second_publisher_takes_over_without_a_gap_in_service() {
+    let mut relay = Relay::live();
+    assert_eq!(asked(&relay.announce(BACKUP, "live/cam")), [BACKUP]);
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "");
+    assert!(relay.actions().is_empty());
+    assert_eq!(relay.hub.deadline(), None);
+}
