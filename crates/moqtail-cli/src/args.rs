@@ -13,7 +13,7 @@ use crate::{
     bench::options::BenchOptions,
     errors::{CliError, clipped, plain},
     names,
-    values::{FilterArg, Fingerprint, HttpAddr, ListenAddr, Span},
+    values::{FilterArg, Fingerprint, HttpAddr, ListenAddr, Size, Span},
 };
 
 const EXAMPLES: &str = "\
@@ -153,7 +153,34 @@ pub(crate) struct RelayOptions {
     /// How the rate of sending is found [default: cubic]
     #[arg(long, env = "MOQTAIL_CONGESTION")]
     pub(crate) congestion: Option<Congestion>,
+    /// What the logs of all tracks hold together; beyond it the oldest groups leave [default: 512M]
+    #[arg(
+        long,
+        env = "MOQTAIL_MAX_LOG_BYTES",
+        value_name = "SIZE",
+        help_heading = MEMORY
+    )]
+    pub(crate) max_log_bytes: Option<Size>,
+    /// What the log of one track holds; beyond it its oldest groups leave [default: 48M]
+    #[arg(
+        long,
+        env = "MOQTAIL_MAX_TRACK_BYTES",
+        value_name = "SIZE",
+        help_heading = MEMORY
+    )]
+    pub(crate) max_track_bytes: Option<Size>,
+    /// How far a subscription may be behind; beyond it, it skips groups or ends [default: 16M]
+    #[arg(
+        long,
+        env = "MOQTAIL_LAG_BYTES",
+        value_name = "SIZE",
+        help_heading = MEMORY
+    )]
+    pub(crate) lag_bytes: Option<Size>,
 }
+
+/// Heading in the help of a relay.
+const MEMORY: &str = "Memory (SIZE: bytes, or a number with K, M or G)";
 
 /// How the rate of sending is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]

@@ -62,7 +62,9 @@ macro_rules! options {
 }
 
 options! {
-    RelayOptions { listen, cert, key, http, tolerate, congestion }
+    RelayOptions {
+        listen, cert, key, http, tolerate, congestion, max_log_bytes, max_track_bytes, lag_bytes,
+    }
     ClientOptions { ca, fingerprint, insecure, tolerate, congestion }
     PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
     SubscribeOptions { filter, priority, delivery_timeout, count, timeout, no_wait }
@@ -91,6 +93,9 @@ mod tests {
             http = "off"
             tolerate = ["empty-namespace-prefix"]
             congestion = "bbr"
+            max-log-bytes = "64M"
+            max-track-bytes = "8M"
+            lag-bytes = "512K"
             [client]
             ca = "ca.pem"
             fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -127,6 +132,9 @@ mod tests {
         assert!(config.client.fingerprint.is_some());
         assert_eq!(config.client.tolerate, config.relay.tolerate);
         assert_eq!(config.relay.congestion, Some(Congestion::Bbr));
+        assert_eq!(config.relay.max_log_bytes, Some("64M".parse().unwrap()));
+        assert_eq!(config.relay.max_track_bytes, Some("8M".parse().unwrap()));
+        assert_eq!(config.relay.lag_bytes, Some("512K".parse().unwrap()));
         assert_eq!(config.client.congestion, Some(Congestion::Cubic));
         assert_eq!(config.publish.repeat, Some(true));
         assert_eq!(config.publish.hold, Some(Span(Duration::from_secs(1))));

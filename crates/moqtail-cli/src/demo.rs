@@ -9,8 +9,7 @@ use std::{
 use moqtail::{
     client::{Object, SubscribeOptions},
     model::{Filter, TrackNamespace},
-    relay::Relay,
-    session::Tolerances,
+    relay::{Relay, RelayConfig},
     transport::TransportLimits,
 };
 use tokio::sync::{mpsc, watch};
@@ -137,8 +136,8 @@ async fn listen(wanted: Option<ListenAddr>) -> Result<RelayServer, CliError> {
     let bind = async |address: &ListenAddr| {
         let listen = std::slice::from_ref(address);
         let source = CertificateSource::Generated(Vec::new());
-        let (tolerances, transport) = (Tolerances::default(), TransportLimits::default());
-        RelayServer::bind(listen, None, source, tolerances, transport).await
+        let (config, transport) = (RelayConfig::default(), TransportLimits::default());
+        RelayServer::bind(listen, None, source, config, transport).await
     };
     match wanted {
         Some(address) => bind(&address).await,

@@ -212,6 +212,54 @@ impl fmt::Display for Span {
     }
 }
 
+/// A number of bytes, at least 1: a number with `K`, `M` or `G` (powers of 1024), or bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Size(u64);
+
+impl Size {
+    /// For what is counted whatever the size of memory.
+    pub(crate) fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// For what is in memory, which holds no more than this type can count.
+    pub(crate) fn in_memory(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("`{text}` is not a size, such as 65536, 512K, 48M or 2G");
+        let (number, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+            Some(number) => (number, text.get(number.len()..).unwrap_or_default()),
+            None => (text, ""),
+        };
+        let bytes_per_unit = match unit {
+            "K" => 1 << 10,
+            "M" => 1 << 20,
+            "G" => 1 << 30,
+            _ => 1,
+        };
+        let number: u64 = number.parse().map_err(|_| wanted())?;
+        match number.checked_mul(bytes_per_unit) {
+            Some(bytes) if bytes > 0 => Ok(Self(bytes)),
+            _ => Err(wanted()),
+        }
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// A subscription filter: `next-group`, `largest`, `start G,O` or `range G,O G` (draft-14 §9.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -337,6 +385,23 @@ mod tests {
         }
         for text in ["", "s", "-1s", "1d", "nan", "1e400"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit_or_counts_bytes() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("65536", 65_536),
+            ("512K", 524_288),
+            ("48M", 50_331_648),
+            ("2G", 2_147_483_648),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "0", "0M", "M", "-1", "1.5M", "1T", "99999999999999G"] {
+            let error = text.parse::<Size>().unwrap_err();
+            assert!(error.contains("48M"), "{error}");
         }
     }
 

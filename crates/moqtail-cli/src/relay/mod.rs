@@ -5,11 +5,11 @@ mod server;
 
 use std::{fmt::Write as _, net::SocketAddr};
 
-use moqtail::transport::TransportLimits;
+use moqtail::{relay::RelayConfig, transport::TransportLimits};
 
 pub(crate) use self::{certificate::CertificateSource, server::RelayServer};
 use crate::{
-    args::{RelayArgs, Tolerance},
+    args::{RelayArgs, RelayOptions, Tolerance},
     config::{ConfigFile, Options as _},
     errors::CliError,
     output, program,
@@ -42,19 +42,35 @@ pub(crate) async fn run(
         output::print("The configuration is good.\n");
         return Ok(());
     }
-    let tolerances = Tolerance::all(options.tolerate.as_deref());
     let mut transport = TransportLimits::default();
     if let Some(congestion) = options.congestion {
         transport.congestion = congestion.into();
     }
     let http = options.http.as_ref();
-    let server = RelayServer::bind(&listen, http, source, tolerances, transport).await?;
+    let server =
+        RelayServer::bind(&listen, http, source, relay_config(&options), transport).await?;
     output::print(&banner(&server));
     let signals = tokio::sync::Mutex::new(signals);
     let signal = || async {
         signals.lock().await.next().await;
     };
     server.run(signal(), signal()).await
+}
+
+/// What the options say about the relay itself.
+fn relay_config(options: &RelayOptions) -> RelayConfig {
+    let mut config = RelayConfig::default();
+    config.tolerances = Tolerance::all(options.tolerate.as_deref());
+    if let Some(size) = options.max_log_bytes {
+        config.limits.max_log_bytes = size.in_memory();
+    }
+    if let Some(size) = options.max_track_bytes {
+        config.track.max_bytes = size.in_memory();
+    }
+    if let Some(size) = options.lag_bytes {
+        config.delivery.lag_bytes = size.bytes();
+    }
+    config
 }
 
 /// One line per listener, then the commands to paste.
@@ -141,6 +157,37 @@ impl Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{self, Cli, Command};
+
+    fn configured(flags: &str) -> RelayConfig {
+        let line = format!("moqtail relay {flags}");
+        match args::parse(line.split_whitespace().map(Into::into)) {
+            Ok(Cli {
+                command: Command::Relay(args),
+                ..
+            }) => relay_config(&args.options),
+            other => panic!("expected relay, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn sizes_arrive_at_the_limits_that_they_name() {
+        let sizes = |config: RelayConfig| {
+            (
+                config.limits.max_log_bytes,
+                config.track.max_bytes,
+                config.delivery.lag_bytes,
+            )
+        };
+        assert_eq!(
+            sizes(configured(
+                "--max-log-bytes 64M --max-track-bytes 8M --lag-bytes 512K"
+            )),
+            (64 << 20, 8 << 20, 512 << 10)
+        );
+        // What the help calls the defaults.
+        assert_eq!(sizes(configured("")), (512 << 20, 48 << 20, 16 << 20));
+    }
 
     #[test]
     fn commands_for_this_machine_need_no_fingerprint() {

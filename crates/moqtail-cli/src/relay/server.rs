@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use moqtail::{
     relay::{Relay, RelayConfig},
-    session::Tolerances,
     transport::{Identity, ListenConfig, ListenError, Listener, TransportLimits},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
@@ -42,7 +41,7 @@ impl RelayServer {
         listen: &[ListenAddr],
         http: Option<&HttpAddr>,
         source: CertificateSource,
-        tolerances: Tolerances,
+        config: RelayConfig,
         transport: TransportLimits,
     ) -> Result<Self, CliError> {
         let certificate = source.load()?;
@@ -58,8 +57,6 @@ impl RelayServer {
                 bound => break bound?,
             }
         };
-        let mut config = RelayConfig::default();
-        config.tolerances = tolerances;
         Ok(Self {
             relay: Relay::new(config),
             listeners,
