@@ -19,6 +19,8 @@ pub(crate) fn start(verbose: u8) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(verbose > 1)
+        // It would tell with `eprintln!` that standard error cannot be written, which panics then.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -69,6 +69,14 @@ impl Output {
     }
 }
 
+/// Which outputs of a program are caught.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Both,
+    Stdout,
+    Stderr,
+}
+
 impl Process {
     /// Starts `moqtail` with these arguments.
     ///
@@ -85,7 +93,7 @@ impl Process {
     /// # Panics
     /// If it does not start.
     pub fn spawn(command: Command) -> Self {
-        Self::start(command, true)
+        Self::start(command, Heard::Both)
     }
 
     /// Starts `moqtail` with a standard output that nobody reads: what it writes there fails.
@@ -97,10 +105,19 @@ impl Process {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         command.args(arguments).stdout(writer);
-        Self::start(command, false)
+        Self::start(command, Heard::Stderr)
     }
 
-    fn start(mut command: Command, heard: bool) -> Self {
+    /// The same as [`Self::spawn`] with this standard error, of which nothing is caught.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn unlogged(mut command: Command, stderr: impl Into<Stdio>) -> Self {
+        command.stderr(stderr);
+        Self::start(command, Heard::Stdout)
+    }
+
+    fn start(mut command: Command, heard: Heard) -> Self {
         for (name, _) in std::env::vars_os() {
             let set = command.get_envs().any(|(set, _)| set == name);
             if !set && name.to_string_lossy().starts_with("MOQTAIL_") {
@@ -108,8 +125,11 @@ impl Process {
             }
         }
         let name = format!("{command:?}");
-        command.stdin(Stdio::piped()).stderr(Stdio::piped());
-        if heard {
+        command.stdin(Stdio::piped());
+        if heard != Heard::Stdout {
+            command.stderr(Stdio::piped());
+        }
+        if heard != Heard::Stderr {
             command.stdout(Stdio::piped());
         }
         let mut child = command
@@ -117,9 +137,11 @@ impl Process {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let output = Arc::new(Output::default());
         let stdin = child.stdin.take();
-        let stderr = child.stderr.take().expect("stderr is a pipe");
-        let lines = output.clone();
-        let mut readers = vec![background(move || read_lines(stderr, &lines))];
+        let mut readers = Vec::new();
+        if let Some(stderr) = child.stderr.take() {
+            let lines = output.clone();
+            readers.push(background(move || read_lines(stderr, &lines)));
+        }
         if let Some(stdout) = child.stdout.take() {
             let bytes = output.clone();
             readers.push(background(move || read_bytes(stdout, &bytes)));

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use crate::{Finished, Process, moqtail};
@@ -48,7 +48,23 @@ impl Relay {
     /// # Panics
     /// If it does not come up.
     pub fn spawn(command: Command) -> Self {
-        let process = Process::spawn(command);
+        Self::of(Process::spawn(command))
+    }
+
+    /// Starts a relay with these arguments whose standard error goes elsewhere, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn unlogged<A: AsRef<OsStr>>(
+        arguments: impl IntoIterator<Item = A>,
+        stderr: impl Into<Stdio>,
+    ) -> Self {
+        let mut command = Command::new(moqtail());
+        command.arg("relay").args(arguments);
+        Self::of(Process::unlogged(command, stderr))
+    }
+
+    fn of(process: Process) -> Self {
         let line = process.wait_lines("listening on 127.0.0.1:", 1);
         let port = line
             .split("127.0.0.1:")

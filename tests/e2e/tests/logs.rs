@@ -1,0 +1,39 @@
+//! A log that cannot be written is no reason to stop what the log is about.
+
+#![cfg(unix)]
+
+use std::process::Stdio;
+
+use moqtail_e2e::{Process, Relay};
+
+/// Objects pass a relay that has much to log and cannot, also in a second session; then it ends as always.
+fn serves_without_a_log(stderr: impl Into<Stdio>) {
+    let relay = Relay::unlogged(["-v", "--listen", "localhost:0"], stderr);
+    let line = ["site/7", "--track", "t"];
+    for url in [relay.quic(), relay.web()] {
+        let mut publisher = Process::moqtail(["publish", &url, "--lines"].iter().chain(&line));
+        let options = ["subscribe", &url, "--format", "lines", "--count", "1"];
+        let subscriber = Process::moqtail(options.iter().chain(&line));
+        publisher.write(b"heard\n");
+        let finished = subscriber.finish();
+        assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+        assert_eq!(finished.stdout_text(), "heard\n");
+        publisher.interrupt();
+        assert_eq!(publisher.finish().code, Some(0));
+    }
+    assert_eq!(relay.stop().code, Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_relay_goes_on_when_the_disk_of_its_log_is_full() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    serves_without_a_log(full.expect("a full device"));
+}
+
+#[test]
+fn a_relay_goes_on_when_the_reader_of_its_log_goes_away() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    serves_without_a_log(writer);
+}
