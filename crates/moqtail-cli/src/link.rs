@@ -66,8 +66,10 @@ struct Current {
     client: Option<Client>,
     /// When that was.
     opened: Option<Instant>,
-    /// Where the relay asked to go.
+    /// Where a relay asked to go.
     moved: Option<MoqtUrl>,
+    /// The turn is with the first URL, as there was no relay at the other.
+    is_back: bool,
 }
 
 /// Whom to trust, and where that came from.
@@ -140,12 +142,21 @@ impl Link {
         }
     }
 
-    /// Host and port, as errors name the relay.
-    pub(crate) fn authority(&self) -> &str {
-        self.url.authority()
+    /// Host and port of the relay whose turn it is, as errors name it.
+    pub(crate) fn authority(&self) -> String {
+        self.target().authority().to_owned()
     }
 
-    /// The URL.
+    /// Where the next attempt goes, and where the session is.
+    fn target(&self) -> MoqtUrl {
+        let current = self.current();
+        match &current.moved {
+            Some(moved) if !current.is_back => moved.clone(),
+            _ => self.url.clone(),
+        }
+    }
+
+    /// The URL that was given.
     pub(crate) fn url(&self) -> &MoqtUrl {
         &self.url
     }
@@ -157,7 +168,7 @@ impl Link {
         if opened.is_some_and(|opened| opened.elapsed() < SHORT_SESSION) {
             backoff.wait().await;
         }
-        let mut told = String::new();
+        let mut told: Vec<String> = Vec::new();
         let mut stale = 0;
         loop {
             let Failure { error, kind } = match self.attempt().await {
@@ -165,10 +176,7 @@ impl Link {
                     if !told.is_empty() {
                         self.tell(format_args!("Connected to {}.", self.authority()));
                     }
-                    let mut current = self.current();
-                    current.client = Some(client.clone());
-                    current.opened = Some(Instant::now());
-                    drop(current);
+                    self.arrived(&client);
                     tracing::info!(
                         relay = %self.authority(),
                         transport = transport_name(client.transport()),
@@ -187,17 +195,55 @@ impl Link {
             if final_now || (!self.wait && kind == FailureKind::Waitable) {
                 return Err(error);
             }
-            let line = error.to_string();
-            if kind == FailureKind::Waitable && line != told {
-                self.tell(format_args!("Waiting: {line}"));
-                told = line;
+            if kind == FailureKind::Waitable {
+                let line = error.to_string();
+                if !told.contains(&line) {
+                    self.tell(format_args!("Waiting: {line}"));
+                    // Of two relays in turn, each has its last line here.
+                    told.truncate(1);
+                    told.insert(0, line);
+                }
+                self.take_turns();
             }
             backoff.wait().await;
         }
     }
 
+    /// A session was opened at the target.
+    fn arrived(&self, client: &Client) {
+        let mut current = self.current();
+        current.client = Some(client.clone());
+        current.opened = Some(Instant::now());
+        if std::mem::take(&mut current.is_back) {
+            current.moved = None;
+        }
+    }
+
+    /// A relay that was named by another one may be gone while that one is there.
+    fn take_turns(&self) {
+        let mut current = self.current();
+        current.is_back = current.moved.is_some() && !current.is_back;
+    }
+
+    /// Goes where a relay asked to go with GOAWAY.
+    fn move_to(&self, uri: &str) {
+        // draft-14 §9.4: a URI of zero bytes stands for the current one.
+        if uri.is_empty() {
+            return;
+        }
+        match uri.parse() {
+            Ok(url) => self.current().moved = Some(url).filter(|url| *url != self.url),
+            Err(error) => tracing::info!(
+                uri = %clipped(uri),
+                %error,
+                "the relay asks to go where nobody can; connecting to it again"
+            ),
+        }
+    }
+
     async fn attempt(&self) -> Result<Client, Failure> {
-        let trusted = self.trusted().await.map_err(Failure::last)?;
+        let target = self.target();
+        let trusted = self.trusted(&target).await.map_err(Failure::last)?;
         let mut config = ClientConfig::default().trust(trusted.trust.clone());
         config.tolerances = Tolerance::all(self.options.tolerate.as_deref());
         if let Some(congestion) = self.options.congestion {
@@ -213,13 +259,12 @@ impl Link {
         if self.wait {
             config.transport.connect_timeout = ATTEMPT;
         }
-        let moved = self.current().moved.clone();
-        Client::connect(moved.as_ref().unwrap_or(&self.url), config)
+        Client::connect(&target, config)
             .await
             .map_err(|error| self.failure(error, &trusted))
     }
 
-    async fn trusted(&self) -> Result<Trusted, CliError> {
+    async fn trusted(&self, target: &MoqtUrl) -> Result<Trusted, CliError> {
         let plain_trust = |trust| Trusted {
             trust,
             fetched: false,
@@ -234,11 +279,11 @@ impl Link {
         if let Some(path) = &self.options.ca {
             return read_ca(path).map(plain_trust);
         }
-        if !fingerprint::is_loopback(self.url.host()) {
+        if !fingerprint::is_loopback(target.host()) {
             return Ok(plain_trust(Trust::System));
         }
         Ok(
-            match fingerprint::fetch(self.url.host(), self.url.port()).await {
+            match fingerprint::fetch(target.host(), target.port()).await {
                 Ok(fingerprint) => Trusted {
                     trust: Trust::Fingerprints(vec![fingerprint.0]),
                     fetched: true,
@@ -254,7 +299,7 @@ impl Link {
     }
 
     fn failure(&self, error: ConnectError, trusted: &Trusted) -> Failure {
-        let authority = self.authority().to_owned();
+        let authority = self.authority();
         match error {
             ConnectError::Setup(reason) => self.session_failure(&reason),
             ConnectError::Violation { code, reason } => Failure {
@@ -274,7 +319,7 @@ impl Link {
 
     fn transport_failure(&self, error: transport::ConnectError, trusted: &Trusted) -> Failure {
         use transport::ConnectError as E;
-        let authority = self.authority().to_owned();
+        let authority = self.authority();
         let text = plain(&error);
         match error {
             E::Refused(_) | E::Timeout { .. } => Failure::waitable(CliError::NoRelay { authority }),
@@ -284,7 +329,7 @@ impl Link {
             }),
             E::Untrusted { reason, .. } => self.untrusted(&reason, trusted),
             E::Protocol { alpn, .. } => {
-                let other = match self.url.scheme() {
+                let other = match self.target().scheme() {
                     Scheme::Moqt => "https:// for WebTransport",
                     Scheme::Https => "moqt:// for raw QUIC",
                 };
@@ -319,7 +364,7 @@ impl Link {
                 wanted: CA_WANTED,
             },
             None => CliError::Certificate {
-                authority: self.authority().to_owned(),
+                authority: self.authority(),
                 reason,
                 next: GIVE_TRUST,
             },
@@ -327,7 +372,7 @@ impl Link {
     }
 
     fn untrusted(&self, reason: &str, trusted: &Trusted) -> Failure {
-        let authority = self.authority().to_owned();
+        let authority = self.authority();
         let (reason, next) = match (&trusted.trust, &trusted.fetch_error) {
             (Trust::Fingerprints(_), _) => (
                 "its SHA-256 is not the expected one".to_owned(),
@@ -367,14 +412,14 @@ impl Link {
     /// What to say when this side ended a session because of the relay.
     fn broken(&self, code: SessionCode, reason: &str) -> CliError {
         CliError::SessionClosed {
-            authority: self.authority().to_owned(),
+            authority: self.authority(),
             reason: format!("{code}, {}", plain(reason)),
         }
     }
 
     /// What to say when a session ended that should not have; `blame` as the client tells it.
     pub(crate) fn session_ended(&self, reason: &CloseReason, blame: Option<Blame>) -> CliError {
-        let authority = self.authority().to_owned();
+        let authority = self.authority();
         let (reason, next) = match reason {
             CloseReason::Peer { code, reason } => {
                 let code = SessionCode(u64::from(*code));
@@ -408,8 +453,7 @@ impl Link {
             }
             uri = client.goaway() => {
                 self.tell(format_args!("Connecting again: the relay at {} is going away.", self.authority()));
-                // An empty one means the same relay; one that cannot be used means it, too.
-                self.current().moved = uri.parse().ok();
+                self.move_to(&uri);
                 client.shutdown(FAREWELL).await;
             }
         }
@@ -510,55 +554,4 @@ pub(crate) fn transport_name(kind: TransportKind) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::UdpSocket;
-
-    use super::*;
-
-    fn link(url: &str, wait: bool) -> Link {
-        Link::new(url, ClientOptions::default(), wait).unwrap()
-    }
-
-    #[test]
-    fn a_url_that_is_none_is_a_usage_error() {
-        let error = Link::new("localhost:4443", ClientOptions::default(), true).unwrap_err();
-        assert_eq!(error.exit_code(), crate::errors::USAGE);
-        assert!(error.to_string().contains("moqt://HOST:PORT"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn without_a_relay_an_attempt_names_the_next_step() {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        drop(socket);
-        let error = link(&format!("moqt://127.0.0.1:{port}"), false)
-            .connect()
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "No relay answers at 127.0.0.1:{port} over UDP. \
-                 Start one with `moqtail relay`, or check host and port."
-            )
-        );
-    }
-
-    #[test]
-    fn a_session_that_was_refused_is_not_tried_again() {
-        let link = link("moqt://127.0.0.1:1", true);
-        let refused = |code: SessionCode| CloseReason::Peer {
-            code: u32::try_from(code.0).unwrap(),
-            reason: "no".to_owned(),
-        };
-        assert!(!link.may_reconnect(&refused(SessionCode::UNAUTHORIZED)));
-        assert!(link.may_reconnect(&refused(SessionCode::NO_ERROR)));
-        assert!(link.may_reconnect(&CloseReason::Lost("timeout".to_owned())));
-        let error = link.session_ended(&refused(SessionCode::VERSION_NEGOTIATION_FAILED), None);
-        assert_eq!(
-            error.to_string(),
-            "The relay at 127.0.0.1:1 ended the session: VERSION_NEGOTIATION_FAILED (0x15), no. \
-             Use a relay that speaks MOQT draft 14."
-        );
-    }
-}
+mod tests;

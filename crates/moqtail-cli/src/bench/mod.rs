@@ -127,7 +127,7 @@ async fn load(
     let nothing = report.as_ref().is_some_and(Report::is_empty);
     let failure = seen.as_ref().and_then(crowd::cut).or_else(|| {
         nothing.then(|| CliError::NothingCame {
-            authority: link.authority().to_owned(),
+            authority: link.authority(),
         })
     });
     Ok(Ended { report, failure })

@@ -52,7 +52,7 @@ impl Publisher {
     /// Connects and announces the broadcast.
     pub(super) async fn open(link: &Link, plan: &Plan) -> Result<Self, CliError> {
         let refused = |reason: String| CliError::Refused {
-            authority: link.authority().to_owned(),
+            authority: link.authority(),
             what: format!("the broadcast {}", plan.track.namespace()),
             reason,
             next: "Choose another name with `--name`, or ask the relay's operator for access.",

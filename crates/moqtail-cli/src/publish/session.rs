@@ -100,7 +100,7 @@ fn is_final(error: &PublishError) -> bool {
 
 fn refused(link: &Link, broadcast: &Broadcast, error: &PublishError) -> CliError {
     CliError::Refused {
-        authority: link.authority().to_owned(),
+        authority: link.authority(),
         what: format!("the broadcast {}", broadcast.namespace()),
         reason: plain(error),
         next: "Choose another name, or ask the relay's operator for access.",

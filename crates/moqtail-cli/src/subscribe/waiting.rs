@@ -64,7 +64,7 @@ impl<'a> Asker<'a> {
             }
             let not_found = CliError::NotFound {
                 broadcast: track.namespace().to_string(),
-                authority: self.link.authority().to_owned(),
+                authority: self.link.authority(),
             };
             if !self.wait {
                 return Err(NotSubscribed::Failed(not_found));
@@ -120,7 +120,7 @@ impl<'a> Asker<'a> {
             _ => "Ask the relay's operator for access.",
         };
         CliError::Refused {
-            authority: self.link.authority().to_owned(),
+            authority: self.link.authority(),
             what: format!("the subscription to {track}"),
             reason: plain(error),
             next,

@@ -15,6 +15,7 @@ mod goaway;
 mod legal;
 mod malformed;
 mod malformed_track;
+mod moved;
 mod programs;
 mod publisher;
 mod setup;

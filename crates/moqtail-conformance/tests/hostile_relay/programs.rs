@@ -19,7 +19,7 @@ fn subscriber(listener: &RawListener) -> Process {
     subscribe(listener, &output)
 }
 
-fn subscribe(listener: &RawListener, options: &[&str]) -> Process {
+pub(crate) fn subscribe(listener: &RawListener, options: &[&str]) -> Process {
     let url = listener.url();
     let arguments = ["subscribe", &url, "hostile", "--track", "t", "--insecure"];
     Process::moqtail(arguments.iter().chain(options))
@@ -48,14 +48,14 @@ const CONTRADICTION: &str =
     "The track hostile#t is malformed: object {1, 2} comes after the final object 1 of subgroup 0.";
 
 /// Waits for the end of a program without holding up the relay that it speaks with.
-async fn finished(program: Process) -> Finished {
+pub(crate) async fn finished(program: Process) -> Finished {
     tokio::task::spawn_blocking(|| program.finish())
         .await
         .unwrap()
 }
 
 /// Takes the subscription of the program.
-async fn serve(listener: &RawListener) -> Result<RawPeer, Failure> {
+pub(crate) async fn serve(listener: &RawListener) -> Result<RawPeer, Failure> {
     let mut relay = listener.accept().await?;
     relay
         .answer_setup(messages::server_setup_granting(messages::GENEROUS))

@@ -1,0 +1,109 @@
+//! Which relay a link goes to, whom it trusts there, and what it says when that fails.
+
+use std::net::UdpSocket;
+
+use tokio::{net::TcpListener, sync::watch};
+
+use super::*;
+use crate::{
+    http::{self, HttpLimits, Shown},
+    values::Fingerprint,
+};
+
+fn link(url: &str, wait: bool) -> Link {
+    Link::new(url, ClientOptions::default(), wait).unwrap()
+}
+
+#[test]
+fn a_url_that_is_none_is_a_usage_error() {
+    let error = Link::new("localhost:4443", ClientOptions::default(), true).unwrap_err();
+    assert_eq!(error.exit_code(), crate::errors::USAGE);
+    assert!(error.to_string().contains("moqt://HOST:PORT"), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_relay_an_attempt_names_the_next_step() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    drop(socket);
+    let error = link(&format!("moqt://127.0.0.1:{port}"), false)
+        .connect()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "No relay answers at 127.0.0.1:{port} over UDP. \
+             Start one with `moqtail relay`, or check host and port."
+        )
+    );
+}
+
+/// Whom a client trusts is asked from the relay that it goes to, not from the one that sent it there.
+#[tokio::test]
+async fn the_relay_that_was_moved_to_is_the_one_to_be_trusted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = Fingerprint([0xB7; 32]);
+    let shown = watch::Sender::new(Shown {
+        fingerprint: served,
+        tls: None,
+    });
+    let http = http::serve(listener, shown.subscribe(), HttpLimits::default());
+    let asking = async {
+        let link = link("moqt://relay.invalid:1", true);
+        let asked = link.trusted(&link.target()).await.unwrap();
+        assert!(matches!(asked.trust, Trust::System));
+        link.move_to(&format!("moqt://127.0.0.1:{port}"));
+        let trusted = link.trusted(&link.target()).await.unwrap();
+        assert!(matches!(trusted.trust, Trust::Fingerprints(all) if all == [served.0]));
+        assert_eq!(link.authority(), format!("127.0.0.1:{port}"));
+        link.move_to("moqt://elsewhere.invalid:2");
+        let trusted = link.trusted(&link.target()).await.unwrap();
+        assert!(matches!(trusted.trust, Trust::System));
+        assert!(!trusted.fetched && trusted.fetch_error.is_none());
+    };
+    tokio::select! {
+        () = asking => {}
+        never = http => match never {},
+    }
+}
+
+#[test]
+fn two_relays_are_tried_in_turn_until_one_of_them_is_there() {
+    let link = link("moqt://first:1", true);
+    let at = |authority: &str| assert_eq!(link.authority(), authority);
+    link.take_turns();
+    at("first:1");
+    link.move_to("moqt://second:2");
+    at("second:2");
+    link.move_to("");
+    link.move_to("nonsense");
+    at("second:2");
+    link.take_turns();
+    at("first:1");
+    link.take_turns();
+    at("second:2");
+    link.move_to("moqt://first:1");
+    at("first:1");
+    link.take_turns();
+    at("first:1");
+}
+
+#[test]
+fn a_session_that_was_refused_is_not_tried_again() {
+    let link = link("moqt://127.0.0.1:1", true);
+    let refused = |code: SessionCode| CloseReason::Peer {
+        code: u32::try_from(code.0).unwrap(),
+        reason: "no".to_owned(),
+    };
+    assert!(!link.may_reconnect(&refused(SessionCode::UNAUTHORIZED)));
+    assert!(link.may_reconnect(&refused(SessionCode::NO_ERROR)));
+    assert!(link.may_reconnect(&CloseReason::Lost("timeout".to_owned())));
+    let error = link.session_ended(&refused(SessionCode::VERSION_NEGOTIATION_FAILED), None);
+    assert_eq!(
+        error.to_string(),
+        "The relay at 127.0.0.1:1 ended the session: VERSION_NEGOTIATION_FAILED (0x15), no. \
+         Use a relay that speaks MOQT draft 14."
+    );
+}
