@@ -6,14 +6,15 @@ use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::ValueParser,
 };
-use moqtail::{model::TrackNamespace, session::Tolerances, transport};
+use moqtail::model::TrackNamespace;
 use serde::Deserialize;
 
 use crate::{
     bench::options::BenchOptions,
+    client_options::ClientOptions,
     errors::{CliError, clipped, plain},
     names,
-    values::{FilterArg, Fingerprint, HttpAddr, ListenAddr, Size, Span},
+    values::{Congestion, FilterArg, HttpAddr, ListenAddr, Size, Span, Tolerance},
 };
 
 const EXAMPLES: &str = "\
@@ -111,6 +112,18 @@ pub(crate) enum Command {
     Bench(BenchArgs),
 }
 
+impl Command {
+    /// How it speaks with a relay that it is told of.
+    fn client(&mut self) -> Option<&mut ClientOptions> {
+        match self {
+            Self::Publish(args) => Some(&mut args.client),
+            Self::Subscribe(args) => Some(&mut args.client),
+            Self::Bench(args) => Some(&mut args.client),
+            Self::Relay(_) | Self::Demo(_) => None,
+        }
+    }
+}
+
 /// Arguments of `moqtail relay`.
 #[derive(Debug, Args)]
 pub(crate) struct RelayArgs {
@@ -181,79 +194,6 @@ pub(crate) struct RelayOptions {
 
 /// Heading in the help of a relay.
 const MEMORY: &str = "Memory (SIZE: bytes, or a number with K, M or G)";
-
-/// How the rate of sending is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Congestion {
-    /// Keeps queues short; nearly stops on long paths that lose or reorder packets
-    Cubic,
-    /// For such paths; delays urgent objects longer on a full link
-    Bbr,
-}
-
-impl From<Congestion> for transport::Congestion {
-    fn from(congestion: Congestion) -> Self {
-        match congestion {
-            Congestion::Cubic => Self::Cubic,
-            Congestion::Bbr => Self::Bbr,
-        }
-    }
-}
-
-/// A deviation from the draft that can be tolerated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Tolerance {
-    /// SUBSCRIBE_NAMESPACE with an empty prefix
-    EmptyNamespacePrefix,
-    /// Requests in another order than they are numbered
-    RequestIdOrder,
-}
-
-impl Tolerance {
-    /// What the library calls all of these together.
-    pub(crate) fn all(tolerated: Option<&[Self]>) -> Tolerances {
-        let mut all = Tolerances::default();
-        for tolerance in tolerated.unwrap_or_default() {
-            match tolerance {
-                Self::EmptyNamespacePrefix => all.decode.allow_empty_namespace_prefix = true,
-                Self::RequestIdOrder => all.allow_any_request_id_order = true,
-            }
-        }
-        all
-    }
-}
-
-/// How a client speaks with a relay, and the table `[client]`.
-#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[command(
-    next_help_heading = "Trust (default: the system's roots; on localhost the relay's own fingerprint)"
-)]
-pub(crate) struct ClientOptions {
-    /// Trust certificates of this authority (PEM)
-    #[arg(long, env = "MOQTAIL_CA", value_name = "PEM")]
-    pub(crate) ca: Option<PathBuf>,
-    /// Trust the certificate with this SHA-256 only
-    #[arg(long, env = "MOQTAIL_FINGERPRINT", value_name = "HEX")]
-    pub(crate) fingerprint: Option<Fingerprint>,
-    /// Trust any certificate; for tests only
-    #[arg(long, env = "MOQTAIL_INSECURE", value_name = "BOOL")]
-    pub(crate) insecure: Option<bool>,
-    /// Accept this deviation from the draft, known from widely used peers
-    #[arg(
-        long,
-        env = "MOQTAIL_TOLERATE",
-        value_name = "NAME",
-        value_delimiter = ',',
-        help_heading = "Peers that deviate from the draft"
-    )]
-    pub(crate) tolerate: Option<Vec<Tolerance>>,
-    /// How the rate of sending is found [default: cubic]
-    #[arg(long, env = "MOQTAIL_CONGESTION", help_heading = "Network")]
-    pub(crate) congestion: Option<Congestion>,
-}
 
 /// Which broadcast, and where.
 #[derive(Debug, Args)]
@@ -432,8 +372,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Sto
         .map_or_else(String::new, |name| format!(" {name}"));
     let parsed = commands
         .try_get_matches_from(args)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| match error.kind() {
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (mut cli, matches) = parsed.map_err(|error| match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
             Stop::Show(error.render().to_string())
         }
@@ -446,7 +386,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Sto
             &error.render().to_string(),
             &asked,
         ))),
-    })
+    })?;
+    let client = cli.command.client();
+    if let Some((client, (_, matches))) = client.zip(matches.subcommand()) {
+        client.prefer_flags(matches);
+        client
+            .check()
+            .map_err(|cause| Stop::Failed(CliError::Usage(usage_line(&cause, &asked))))?;
+    }
+    Ok(cli)
 }
 
 /// The first paragraph of a usage error on one line, with where to read on.
@@ -520,21 +468,6 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         command().debug_assert();
-    }
-
-    #[test]
-    fn a_tolerance_is_called_as_the_log_calls_it() {
-        use moqtail::model::Tolerance as Logged;
-        for (tolerance, logged) in [
-            (
-                Tolerance::EmptyNamespacePrefix,
-                Logged::EmptyNamespacePrefix,
-            ),
-            (Tolerance::RequestIdOrder, Logged::RequestIdOrder),
-        ] {
-            let name = tolerance.to_possible_value();
-            assert_eq!(name.unwrap().get_name(), logged.to_string());
-        }
     }
 
     #[test]
@@ -632,6 +565,32 @@ mod tests {
         }
         let error = usage_error("moqtail subscribe moqt://a n --track t --count 0");
         assert!(error.contains("--count"), "{error}");
+    }
+
+    #[test]
+    fn whom_to_trust_is_said_once() {
+        let pin = "00".repeat(32);
+        for (flags, two) in [
+            ("--insecure --ca a.pem".to_owned(), "--ca and --insecure"),
+            (
+                format!("--ca a.pem --fingerprint {pin}"),
+                "--ca and --fingerprint",
+            ),
+            (
+                format!("--fingerprint {pin} --insecure"),
+                "--fingerprint and --insecure",
+            ),
+        ] {
+            for rest in [
+                "subscribe moqt://a n --track t",
+                "publish moqt://a n -",
+                "bench moqt://a",
+            ] {
+                let error = usage_error(&format!("moqtail {rest} {flags}"));
+                assert!(error.contains(two) && error.contains("--help"), "{error}");
+            }
+        }
+        assert!(parse_words("moqtail bench moqt://a --insecure=false --ca a.pem").is_ok());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::{
-    args::{ClientOptions, PublishOptions, RelayOptions, SubscribeOptions},
+    args::{PublishOptions, RelayOptions, SubscribeOptions},
+    client_options::ClientOptions,
     errors::{CliError, plain},
 };
 
@@ -34,14 +35,18 @@ impl ConfigFile {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| match error.span() {
-            Some(span) => {
-                let before = text.get(..span.start).unwrap_or_default();
-                let line = before.matches('\n').count() + 1;
-                format!("line {line}: {}", plain(error.message()))
-            }
-            None => plain(error.message()),
-        })
+        let file: Self =
+            toml::from_str(text).map_err(|error: toml::de::Error| match error.span() {
+                Some(span) => {
+                    let before = text.get(..span.start).unwrap_or_default();
+                    let line = before.matches('\n').count() + 1;
+                    format!("line {line}: {}", plain(error.message()))
+                }
+                None => plain(error.message()),
+            })?;
+        let client = file.client.check();
+        client.map_err(|cause| format!("[client]: {}", cause.replace("--", "")))?;
+        Ok(file)
     }
 }
 
@@ -65,7 +70,6 @@ options! {
     RelayOptions {
         listen, cert, key, http, tolerate, congestion, max_log_bytes, max_track_bytes, lag_bytes,
     }
-    ClientOptions { ca, fingerprint, insecure, tolerate, congestion }
     PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
     SubscribeOptions { filter, priority, delivery_timeout, count, timeout, no_wait }
 }
@@ -77,10 +81,7 @@ mod tests {
     use moqtail::model::Filter;
 
     use super::*;
-    use crate::{
-        args::{Congestion, Tolerance},
-        values::{FilterArg, HttpAddr, ListenAddr, Span},
-    };
+    use crate::values::{Congestion, FilterArg, HttpAddr, ListenAddr, Span, Tolerance};
 
     #[test]
     fn every_key_is_read() {
@@ -97,7 +98,6 @@ mod tests {
             max-track-bytes = "8M"
             lag-bytes = "512K"
             [client]
-            ca = "ca.pem"
             fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
             insecure = false
             tolerate = ["empty-namespace-prefix"]
@@ -146,6 +146,17 @@ mod tests {
         assert_eq!(
             config.subscribe.delivery_timeout,
             Some(Span(Duration::from_millis(600)))
+        );
+    }
+
+    #[test]
+    fn a_file_says_once_whom_to_trust() {
+        let config = ConfigFile::parse("[client]\nca = \"ca.pem\"\ninsecure = false\n").unwrap();
+        assert!(config.client.ca.is_some());
+        let error = ConfigFile::parse("[client]\nca = \"ca.pem\"\ninsecure = true\n").unwrap_err();
+        assert!(
+            error.starts_with("[client]: ca and insecure exclude"),
+            "{error}"
         );
     }
 

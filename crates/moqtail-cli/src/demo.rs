@@ -15,7 +15,8 @@ use moqtail::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    args::{ClientOptions, DemoArgs},
+    args::DemoArgs,
+    client_options::ClientOptions,
     clock,
     errors::CliError,
     link::Link,

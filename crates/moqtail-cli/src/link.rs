@@ -17,11 +17,12 @@ use moqtail::{
 };
 
 use crate::{
-    args::{ClientOptions, Tolerance},
     backoff::Backoff,
+    client_options::ClientOptions,
     errors::{CliError, clipped, plain},
     fingerprint,
     logging::say,
+    values::Tolerance,
 };
 
 /// Longest time of one attempt where more follow.

@@ -3,6 +3,7 @@
 mod args;
 mod backoff;
 mod bench;
+mod client_options;
 mod clock;
 mod config;
 mod demo;

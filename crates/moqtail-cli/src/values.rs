@@ -2,7 +2,12 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
-use moqtail::model::{Filter, Location};
+use clap::ValueEnum;
+use moqtail::{
+    model::{Filter, Location},
+    session::Tolerances,
+    transport,
+};
 use serde::Deserialize;
 
 /// The UDP port of a relay when none is given.
@@ -167,6 +172,49 @@ impl fmt::Display for Fingerprint {
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fingerprint({self})")
+    }
+}
+
+/// How the rate of sending is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Congestion {
+    /// Keeps queues short; nearly stops on long paths that lose or reorder packets
+    Cubic,
+    /// For such paths; delays urgent objects longer on a full link
+    Bbr,
+}
+
+impl From<Congestion> for transport::Congestion {
+    fn from(congestion: Congestion) -> Self {
+        match congestion {
+            Congestion::Cubic => Self::Cubic,
+            Congestion::Bbr => Self::Bbr,
+        }
+    }
+}
+
+/// A deviation from the draft that can be tolerated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Tolerance {
+    /// SUBSCRIBE_NAMESPACE with an empty prefix
+    EmptyNamespacePrefix,
+    /// Requests in another order than they are numbered
+    RequestIdOrder,
+}
+
+impl Tolerance {
+    /// What the library calls all of these together.
+    pub(crate) fn all(tolerated: Option<&[Self]>) -> Tolerances {
+        let mut all = Tolerances::default();
+        for tolerance in tolerated.unwrap_or_default() {
+            match tolerance {
+                Self::EmptyNamespacePrefix => all.decode.allow_empty_namespace_prefix = true,
+                Self::RequestIdOrder => all.allow_any_request_id_order = true,
+            }
+        }
+        all
     }
 }
 
@@ -343,6 +391,21 @@ mod tests {
             addresses,
             ["127.0.0.1:7".parse().unwrap(), "[::1]:7".parse().unwrap()]
         );
+    }
+
+    #[test]
+    fn a_tolerance_is_called_as_the_log_calls_it() {
+        use moqtail::model::Tolerance as Logged;
+        for (tolerance, logged) in [
+            (
+                Tolerance::EmptyNamespacePrefix,
+                Logged::EmptyNamespacePrefix,
+            ),
+            (Tolerance::RequestIdOrder, Logged::RequestIdOrder),
+        ] {
+            let name = tolerance.to_possible_value();
+            assert_eq!(name.unwrap().get_name(), logged.to_string());
+        }
     }
 
     #[test]

@@ -231,6 +231,31 @@ fn the_http_side_tells_health_and_fingerprint_to_any_page() {
 }
 
 #[test]
+fn what_a_flag_trusts_is_not_widened_by_environment_or_file() {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    let file = scratch.write("moqtail.toml", "[client]\ninsecure = true\n");
+    let (right, wrong) = (relay.fingerprint(), "00".repeat(32));
+    let asked = |fingerprint: &str, environment: &[(&str, &str)], flags: &[&str]| {
+        let mut command = Command::new(moqtail());
+        command
+            .args(["subscribe", &relay.quic(), "live/nobody", "--track", "t"])
+            .args(["--no-wait", "--fingerprint", fingerprint])
+            .args(flags)
+            .envs(environment.iter().copied());
+        let finished = Process::spawn(command).finish();
+        finished.last_error().to_owned()
+    };
+    let insecure = [("MOQTAIL_INSECURE", "true")];
+    for (environment, flags) in [(&insecure[..], &[][..]), (&[], &["--config", text(&file)])] {
+        let line = asked(&wrong, environment, flags);
+        assert!(line.contains("is not trusted"), "{line}");
+        let line = asked(&right, environment, flags);
+        assert!(line.contains("live/nobody not found"), "{line}");
+    }
+}
+
+#[test]
 fn flags_go_before_environment_and_that_before_the_file() {
     let scratch = Scratch::new();
     let file = scratch.write(

@@ -15,7 +15,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    args::ClientOptions,
+    client_options::ClientOptions,
     errors::CliError,
     link::Link,
     subscribe::{Asker, NotSubscribed},

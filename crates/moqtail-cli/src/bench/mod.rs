@@ -23,13 +23,8 @@ use self::{
     usage::Process,
 };
 use crate::{
-    args::{BenchArgs, ClientOptions},
-    config::{ConfigFile, Options as _},
-    errors::CliError,
-    link::Link,
-    logging::say,
-    output::print,
-    signals::Signals,
+    args::BenchArgs, client_options::ClientOptions, config::ConfigFile, errors::CliError,
+    link::Link, logging::say, output::print, signals::Signals,
 };
 
 /// How long viewers may take to learn of the track's end.

@@ -9,12 +9,12 @@ use moqtail::{relay::RelayConfig, transport::TransportLimits};
 
 pub(crate) use self::{certificate::CertificateSource, server::RelayServer};
 use crate::{
-    args::{RelayArgs, RelayOptions, Tolerance},
+    args::{RelayArgs, RelayOptions},
     config::{ConfigFile, Options as _},
     errors::CliError,
     output, program,
     signals::Signals,
-    values::{DEFAULT_PORT, Fingerprint, ListenAddr},
+    values::{DEFAULT_PORT, Fingerprint, ListenAddr, Tolerance},
 };
 
 /// A test picture and a tone, encoded as live media that can be published as it is.
