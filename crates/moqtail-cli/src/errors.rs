@@ -124,6 +124,13 @@ pub(crate) enum CliError {
         "The track {track} is malformed: {reason}. What came before is written; tell whoever publishes it."
     )]
     MalformedTrack { track: String, reason: String },
+    /// The other side ended a subscription before the track ended.
+    #[error("The subscription to {track} was cut and objects are missing: {reason}. {next}")]
+    Cut {
+        track: String,
+        reason: String,
+        next: &'static str,
+    },
     /// `--timeout` passed before what was asked for had come.
     #[error(
         "Only {received} came within {limit}. Check that the publisher is sending, or give a longer `--timeout`."

@@ -1,6 +1,7 @@
 //! `moqtail subscribe`: a broadcast as one stream, or the objects of a track.
 
 mod limit;
+mod losses;
 mod objects;
 mod ordered;
 mod recording;

@@ -8,9 +8,11 @@ use moqtail::{
     model::{Filter, FullTrackName, Location, ObjectStatus},
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{
     limit::Limit,
+    losses::Losses,
     ordered::{Late, Ordered},
     waiting::{Asker, NotSubscribed, Turn},
 };
@@ -38,6 +40,7 @@ impl Objects<'_> {
             tokio::pin!(over);
             let mut backoff = Backoff::new();
             loop {
+                let begun = Instant::now();
                 let turn = tokio::select! {
                     biased;
                     turn = self.follow(&client, &mut output, limit) => turn?,
@@ -48,8 +51,7 @@ impl Objects<'_> {
                 };
                 match turn {
                     Turn::Ended => return Ok(()),
-                    Turn::Again => {}
-                    Turn::Later => backoff.wait().await,
+                    Turn::Again => backoff.wait_after(begun.elapsed()).await,
                     Turn::SessionEnded => {
                         over.await?;
                         break;
@@ -75,7 +77,12 @@ impl Objects<'_> {
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
             Err(NotSubscribed::Failed(error)) => return Err(error),
         };
-        let mut objects = Ordered::new(subscription, PATIENCE, Late::Deliver);
+        let losses = Losses::new(
+            self.link,
+            &self.track,
+            self.options.delivery_timeout.is_some(),
+        );
+        let mut objects = Ordered::new(subscription, losses, PATIENCE, Late::Deliver);
         while let Some(object) = objects.next().await {
             self.options.filter = rest(self.options.filter, object.location());
             let Some(bytes) = render(&object, self.format) else {

@@ -4,12 +4,14 @@ use std::{
     collections::BTreeMap,
     future::{Future, poll_fn},
     pin::pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use moqtail::client::{Incoming, Object, SubgroupReader, Subscription, SubscriptionEnd};
+use moqtail::client::{Incoming, Object, ReadError, SubgroupReader, Subscription, SubscriptionEnd};
 use tokio::time::{Instant, sleep_until};
+
+use super::losses::Losses;
 
 /// How long a group waits for the stream of the group before it, which may have been overtaken.
 const OVERTAKEN: Duration = Duration::from_millis(200);
@@ -30,8 +32,9 @@ pub(crate) enum Late {
 }
 
 /// Merges the streams of a subscription.
-pub(crate) struct Ordered {
+pub(crate) struct Ordered<'a> {
     subscription: Subscription,
+    losses: Losses<'a>,
     readers: Readers,
     arrived: u64,
     ended: bool,
@@ -57,11 +60,18 @@ enum Wait {
     Group,
 }
 
-impl Ordered {
-    /// Delivers the objects of `subscription`; a later group waits `patience` for an object of an earlier one.
-    pub(crate) fn new(subscription: Subscription, patience: Duration, late: Late) -> Self {
+impl<'a> Ordered<'a> {
+    /// Delivers the objects of `subscription`; a later group waits `patience` for an object of an earlier one. What fails
+    /// to come is told to `losses`.
+    pub(crate) fn new(
+        subscription: Subscription,
+        losses: Losses<'a>,
+        patience: Duration,
+        late: Late,
+    ) -> Self {
         Self {
             subscription,
+            losses,
             readers: BTreeMap::new(),
             arrived: 0,
             ended: false,
@@ -86,6 +96,7 @@ impl Ordered {
             let (open, until) = self.turn();
             let Self {
                 subscription,
+                losses,
                 readers,
                 ended,
                 ..
@@ -97,7 +108,7 @@ impl Ordered {
                     Some(Incoming::Datagram(datagram)) => return Some(datagram.into()),
                     None => self.ended = true,
                 },
-                (key, read) = read(readers, open), if open > 0 => match read {
+                (key, read) = read(readers, losses, open), if open > 0 => match read {
                     Some(object) => {
                         self.delivered(key.0);
                         return Some(object);
@@ -194,10 +205,14 @@ async fn reached(time: Option<Instant>) {
 }
 
 /// The next object of the first `open` readers. No object: that reader is at its end.
-async fn read(readers: &mut Readers, open: usize) -> ((u64, u64), Option<Object>) {
+async fn read(
+    readers: &mut Readers,
+    losses: &mut Losses<'_>,
+    open: usize,
+) -> ((u64, u64), Option<Object>) {
     poll_fn(|cx| {
         for (key, reader) in readers.iter_mut().take(open) {
-            if let Poll::Ready(read) = poll_reader(reader, cx) {
+            if let Poll::Ready(read) = poll_reader(reader, losses, cx) {
                 return Poll::Ready((*key, read));
             }
         }
@@ -206,16 +221,26 @@ async fn read(readers: &mut Readers, open: usize) -> ((u64, u64), Option<Object>
     .await
 }
 
-/// A reader that fails is at its end; the publisher gave its stream up.
-fn poll_reader(reader: &mut SubgroupReader, cx: &mut Context<'_>) -> Poll<Option<Object>> {
+/// A reader that fails is at its end, as the publisher gave its stream up; but it goes on behind an object that is too large.
+fn poll_reader(
+    reader: &mut SubgroupReader,
+    losses: &mut Losses<'_>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Object>> {
     let group = reader.group();
-    // Reading is cancel safe, so a future for one poll loses nothing.
-    pin!(reader.next_object()).poll(cx).map(|read| {
-        read.unwrap_or_else(|error| {
-            tracing::info!(group, %error, "a stream ended early");
-            None
-        })
-    })
+    loop {
+        // Reading is cancel safe, so a future for one poll loses nothing.
+        match ready!(pin!(reader.next_object()).poll(cx)) {
+            Ok(object) => return Poll::Ready(object),
+            Err(error @ (ReadError::TooLarge { .. } | ReadError::TooMuchAtOnce { .. })) => {
+                losses.object(group, &error);
+            }
+            Err(error) => {
+                losses.stream(group, &error);
+                return Poll::Ready(None);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -232,25 +257,33 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::{client_options::ClientOptions, link::Link};
 
     const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Bytes of the largest object that is received whole.
+    const MAX_OBJECT: u64 = 1000;
 
     /// A track that one client publishes through a relay and another one receives.
     struct World {
         track: LocalTrack,
-        received: Ordered,
+        received: Ordered<'static>,
         _sessions: (Client, Client, JoinSet<()>),
     }
 
     impl World {
         async fn new(late: Late) -> Self {
             let relay = Relay::new(RelayConfig::default());
+            let link = Link::new("moqt://memory:1", ClientOptions::default(), false).unwrap();
+            let losses = Losses::new(Box::leak(Box::new(link)), &"a#t".parse().unwrap(), false);
             let mut tasks = JoinSet::new();
             let mut client = async || {
                 let (here, there) = MemoryConnection::pair(TransportLimits::default());
                 let relay = relay.clone();
                 tasks.spawn(async move { drop(relay.attach(there).await) });
-                Client::over(here, ClientConfig::default()).await.unwrap()
+                let mut config = ClientConfig::default();
+                config.limits.max_object_len = MAX_OBJECT;
+                Client::over(here, config).await.unwrap()
             };
             let (publisher, subscriber) = (client().await, client().await);
             let broadcast = Broadcast::new("a".parse().unwrap());
@@ -262,7 +295,7 @@ mod tests {
                 .subscribe("a#t".parse().unwrap(), options)
                 .await
                 .unwrap();
-            let received = Ordered::new(subscription, PATIENCE, late);
+            let received = Ordered::new(subscription, losses, PATIENCE, late);
             Self {
                 track,
                 received,
@@ -355,6 +388,20 @@ mod tests {
         }
         let none = Duration::ZERO;
         assert_eq!(waits, [SETTLE, OVERTAKEN, OVERTAKEN, OVERTAKEN, none, none]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_follows_an_object_that_is_too_large_is_delivered() {
+        let mut world = World::new(Late::Deliver).await;
+        let mut subgroup = world.group(1);
+        write(&mut subgroup, 0);
+        assert_eq!(world.next().await.1, 0);
+        let large = vec![0; 2 * MAX_OBJECT as usize];
+        subgroup
+            .object(1, &Extensions::default(), large.into())
+            .unwrap();
+        write(&mut subgroup, 2);
+        assert_eq!(world.next().await.1, 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use moqtail::{
-    client::{Client, Object, SubscribeOptions},
+    client::{Client, Object, SubscribeOptions, Subscription},
     model::{Filter, FullTrackName, TrackNamespace},
 };
 use moqtail_media::{CATALOG_TRACK, Catalog, CatalogObject, CatalogTrack, Packaging, Role};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    losses::Losses,
     ordered::{Late, Ordered},
     waiting::{Asker, NotSubscribed, Turn},
 };
@@ -58,6 +59,7 @@ impl Viewer<'_> {
             tokio::pin!(over);
             let mut backoff = Backoff::new();
             loop {
+                let begun = Instant::now();
                 let turn = tokio::select! {
                     biased;
                     turn = self.follow(&client, &sender) => turn?,
@@ -68,7 +70,7 @@ impl Viewer<'_> {
                 };
                 match turn {
                     Turn::Ended => return Ok(()),
-                    Turn::Again | Turn::Later => backoff.wait().await,
+                    Turn::Again => backoff.wait_after(begun.elapsed()).await,
                     Turn::SessionEnded => {
                         over.await?;
                         break;
@@ -89,7 +91,7 @@ impl Viewer<'_> {
         // A group of the catalog begins with all of it; what is below the largest object is not delivered.
         let options = SubscribeOptions::default().filter(Filter::NextGroupStart);
         let mut catalogs = match asker.subscribe(client, &name, options).await {
-            Ok(subscription) => Ordered::new(subscription, PATIENCE, Late::Drop),
+            Ok(subscription) => self.ordered(subscription, &name),
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
             Err(NotSubscribed::Failed(error)) => return Err(error),
         };
@@ -147,7 +149,7 @@ impl Viewer<'_> {
         let name = self.full_name(track)?;
         let mut asker = Asker::new(self.link, self.wait);
         let mut objects = match asker.subscribe(client, &name, self.options.clone()).await {
-            Ok(subscription) => Ordered::new(subscription, PATIENCE, Late::Drop),
+            Ok(subscription) => self.ordered(subscription, &name),
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
             Err(NotSubscribed::Failed(error)) => return Err(error),
         };
@@ -162,6 +164,13 @@ impl Viewer<'_> {
             let _ = sender.send(Received::TrackEnded(index)).await;
         }
         Ok(turn)
+    }
+
+    /// The objects of one subscription, for one who watches live.
+    fn ordered(&self, subscription: Subscription, track: &FullTrackName) -> Ordered<'_> {
+        let late_are_given_up = self.options.delivery_timeout.is_some();
+        let losses = Losses::new(self.link, track, late_are_given_up);
+        Ordered::new(subscription, losses, PATIENCE, Late::Drop)
     }
 
     /// Takes an object of the catalog track in; false where it changes a catalog that was not seen.

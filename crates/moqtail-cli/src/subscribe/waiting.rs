@@ -92,8 +92,19 @@ impl<'a> Asker<'a> {
                 status: PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED,
                 ..
             } => Ok(Turn::Ended),
-            SubscriptionEnd::Done { status, reason } => {
+            SubscriptionEnd::Done {
+                status: status @ (PublishDoneCode::EXPIRED | PublishDoneCode::GOING_AWAY),
+                reason,
+            } => {
                 tracing::info!(%status, reason, "the subscription has ended; subscribing again");
+                Ok(Turn::Again)
+            }
+            SubscriptionEnd::Done { status, reason } => {
+                let cut = cut(track, status, &reason);
+                if !self.wait {
+                    return Err(cut);
+                }
+                self.link.tell(format_args!("Subscribing again: {cut}"));
                 Ok(Turn::Again)
             }
             // A publisher that was started again may count from the beginning.
@@ -101,7 +112,7 @@ impl<'a> Asker<'a> {
                 self.link.tell(format_args!(
                     "The track {track} is malformed: {why}. Subscribing to it again."
                 ));
-                Ok(Turn::Later)
+                Ok(Turn::Again)
             }
             SubscriptionEnd::Malformed(why) => Err(CliError::MalformedTrack {
                 track: track.to_string(),
@@ -128,15 +139,33 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// What to say of a subscription that the other side ended before the track did.
+fn cut(track: &FullTrackName, status: PublishDoneCode, reason: &str) -> CliError {
+    let next = match status {
+        PublishDoneCode::TOO_FAR_BEHIND => {
+            "Use a faster network, or give up what is late with `--delivery-timeout`."
+        }
+        PublishDoneCode::UNAUTHORIZED => "Ask the relay's operator for access.",
+        PublishDoneCode::MALFORMED_TRACK => "Tell whoever publishes it.",
+        _ => "Look at the log of the relay.",
+    };
+    CliError::Cut {
+        track: track.to_string(),
+        reason: match reason.is_empty() {
+            true => status.to_string(),
+            false => format!("{status}, {}", plain(reason)),
+        },
+        next,
+    }
+}
+
 /// What to do when a subscription is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Nothing: the track or the range that was asked for has ended.
     Ended,
-    /// Subscribe again.
+    /// Subscribe again; not at once where the subscription did not last.
     Again,
-    /// Subscribe again, but not at once.
-    Later,
     /// Connect again.
     SessionEnded,
 }

@@ -13,6 +13,7 @@
 mod answers;
 mod goaway;
 mod legal;
+mod losses;
 mod malformed;
 mod malformed_track;
 mod moved;

@@ -1,0 +1,87 @@
+//! What does not arrive is told: a copy with holes must not pass for a whole one.
+
+use moqtail_conformance::{Carrier, Message, RawListener, codes, data, messages, types};
+
+use crate::{
+    over_both_carriers,
+    programs::{finished, serve, subscribe},
+    world::ALIAS,
+};
+
+/// PUBLISH_DONE of the first subscription.
+fn done(status: u64) -> Message {
+    Message::new("PUBLISH_DONE", types::PUBLISH_DONE)
+        .id(0)
+        .number("Status Code", status)
+        .number("Stream Count", 0)
+        .bytes("Error Reason", b"enough")
+}
+
+/// INTERNAL_ERROR, UNAUTHORIZED, TOO_FAR_BEHIND and MALFORMED_TRACK.
+const CUT: [u64; 4] = [0x0, 0x1, 0x6, 0x7];
+
+/// GOING_AWAY and EXPIRED.
+const FOR_A_WHILE: [u64; 2] = [0x4, 0x5];
+
+over_both_carriers! {
+    /// In one line; then the program subscribes again, and what comes is written.
+    async fn a_program_tells_that_its_subscription_was_cut(carrier: Carrier) {
+        for (status, lines) in CUT.map(|cut| (cut, 1)).into_iter().chain(FOR_A_WHILE.map(|done| (done, 0))) {
+            let listener = RawListener::bind(carrier)?;
+            let program = subscribe(&listener, &["--format", "lines"]);
+            let mut relay = serve(&listener).await?;
+            relay.send(done(status)).await?;
+            let asked = relay.expect(types::SUBSCRIBE).await?.first_number().unwrap();
+            relay.send(messages::subscribe_ok(asked, ALIAS + 1)).await?;
+            let header = data::subgroup_header(0x14, ALIAS + 1, 1, Some(0));
+            relay.stream(&[header, data::object(0, b"anew")].concat()).await?;
+            program.wait_lines("anew", 1);
+            relay.send(messages::publish_done(asked, 1)).await?;
+            let end = finished(program).await;
+            assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+            let told = end.stderr.iter().filter(|line| line.contains("hostile#t") && line.contains("enough"));
+            assert_eq!(told.count(), lines, "{status}: {:#?}", end.stderr);
+        }
+        Ok(())
+    }
+
+    /// Who does not want to wait does not get half of a track for a whole one.
+    async fn a_program_that_does_not_wait_fails_when_its_subscription_is_cut(carrier: Carrier) {
+        for status in CUT {
+            let listener = RawListener::bind(carrier)?;
+            let program = subscribe(&listener, &["--no-wait", "--format", "lines"]);
+            let mut relay = serve(&listener).await?;
+            relay.send(done(status)).await?;
+            relay.expect_close(codes::NO_ERROR).await?;
+            let end = finished(program).await;
+            assert_eq!(end.code, Some(1), "{status}: {:#?}", end.stderr);
+            assert!(end.last_error().contains("enough"), "{status}: {:#?}", end.stderr);
+            assert_eq!(end.stderr.len(), 1, "{status}: {:#?}", end.stderr);
+        }
+        Ok(())
+    }
+
+    /// Not a line for each: there may be thousands.
+    async fn a_program_tells_once_that_streams_are_lost(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = subscribe(&listener, &["--format", "lines"]);
+        let mut relay = serve(&listener).await?;
+        for group in 1..=3 {
+            let mut stream = relay.open_uni().await?;
+            let header = data::subgroup_header(0x14, ALIAS, group, Some(0));
+            let line = format!("group {group}");
+            stream.write(&[header, data::object(0, line.as_bytes())].concat()).await?;
+            program.wait_lines(&line, 1);
+            stream.reset(0);
+        }
+        let header = data::subgroup_header(0x14, ALIAS, 4, Some(0));
+        relay.stream(&[header, data::object(0, b"whole")].concat()).await?;
+        program.wait_lines("whole", 1);
+        relay.send(messages::publish_done(0, 4)).await?;
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        let told = end.stderr.iter().filter(|line| line.contains("Objects of hostile#t are lost"));
+        assert_eq!(told.count(), 1, "{:#?}", end.stderr);
+        Ok(())
+    }
+}
