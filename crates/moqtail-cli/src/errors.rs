@@ -155,6 +155,11 @@ pub(crate) enum CliError {
     /// The input cannot be read.
     #[error("Cannot read {input}: {reason}. Check the path and its permissions.")]
     Input { input: String, reason: String },
+    /// The input is a pipe where a file is wanted.
+    #[error(
+        "{input} is a pipe, and a file is wanted there. Give `-` and redirect it: `moqtail publish URL BROADCAST - < {input}`."
+    )]
+    Pipe { input: String },
     /// The input ended before there was anything to publish.
     #[error("{input} ended before the first media fragment. Check the command that writes it.")]
     EmptyInput { input: String },

@@ -224,6 +224,24 @@ fn input_that_cannot_be_published() {
     );
 }
 
+/// It is not waited for: nobody may ever write to it.
+#[test]
+fn pipe_where_a_file_is_wanted() {
+    let scratch = Scratch::new();
+    let path = scratch.path("film.pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo is installed").success());
+    let path = path.to_str().expect("a path in UTF-8");
+    assert_fails(
+        &run(["publish", "moqt://localhost:1", "live/x", path]),
+        1,
+        &format!(
+            "{path} is a pipe, and a file is wanted there. \
+             Give `-` and redirect it: `moqtail publish URL BROADCAST - < {path}`."
+        ),
+    );
+}
+
 /// A test picture and a tone, written by ffmpeg with these options.
 fn film(scratch: &Scratch, name: &str, options: &[&str]) -> PathBuf {
     let path = scratch.path(name);

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{BufReader, Cursor, Read, Seek},
+    io::{BufReader, Cursor, ErrorKind, Read, Seek},
     path::Path,
     time::Duration,
 };
@@ -11,6 +11,7 @@ use std::{
 use moqtail_media::{Error, Event, Fmp4Reader, Fragment, Init, Mp4File};
 use tokio::{
     io::AsyncReadExt as _,
+    task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 
@@ -58,7 +59,25 @@ impl Input {
         if path == Path::new("-") {
             return Self::stdin().await;
         }
-        let name = path.display().to_string();
+        let (name, path) = (path.display().to_string(), path.to_owned());
+        let opened = spawn_blocking({
+            let name = name.clone();
+            move || Self::open_file(name, &path, repeat)
+        });
+        opened.await.unwrap_or_else(|error| {
+            Err(CliError::Input {
+                input: name,
+                reason: plain(error),
+            })
+        })
+    }
+
+    /// Opens a file and reads its first fragment, for which it may wait.
+    fn open_file(name: String, path: &Path, repeat: bool) -> Result<(Self, Init), CliError> {
+        // A pipe is not opened: that waits until somebody writes to it.
+        if is_pipe(path) {
+            return Err(CliError::Pipe { input: name });
+        }
         let file = File::open(path).map_err(|error| CliError::from_read(&name, &error))?;
         Self::file(name, Box::new(BufReader::new(file)), repeat)
     }
@@ -142,6 +161,18 @@ impl Input {
             Source::File(_) => None,
         }
     }
+}
+
+#[cfg(unix)]
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+/// Elsewhere pipes are no files.
+#[cfg(not(unix))]
+fn is_pipe(_path: &Path) -> bool {
+    false
 }
 
 impl Stream {
@@ -232,6 +263,7 @@ fn refusal(input: &str, error: &Error, advice: &'static str) -> CliError {
             reason: plain(why),
             next: advice,
         },
+        Error::Io(error) if error.kind() == ErrorKind::NotSeekable => CliError::Pipe { input },
         Error::Io(error) => CliError::from_read(&input, error),
         error => CliError::NotMp4 {
             input,
