@@ -152,7 +152,10 @@ impl Lane {
 
     /// A decode time moved by `shift` nanoseconds, or 0 where that is negative.
     fn shifted(&self, time: u64, shift: i128) -> u64 {
-        let ticks = (shift * i128::from(self.timescale)).div_euclid(1_000_000_000);
+        // Restarts at times that no publisher has add up to more than a product can hold.
+        let ticks = shift
+            .saturating_mul(i128::from(self.timescale))
+            .div_euclid(1_000_000_000);
         u64::try_from(i128::from(time) + ticks).unwrap_or(0)
     }
 }

@@ -399,3 +399,48 @@ fn broken_objects_and_headers_are_errors_and_harm_nothing() {
     let stream = sample_stream();
     assert!(Remuxer::new([&stream[..]]).is_err(), "one track each");
 }
+
+/// `init` with this time unit.
+fn with_timescale(init: &Bytes, timescale: u32) -> Vec<u8> {
+    let mut init = init.to_vec();
+    let at = init.windows(4).position(|kind| kind == b"mdhd").unwrap();
+    assert_eq!(init[at + 4], 1, "dates of eight bytes");
+    init[at + 24..at + 28].copy_from_slice(&timescale.to_be_bytes());
+    init
+}
+
+/// A fragment at this decode time.
+fn at_time(fragment: &Bytes, decode_time: u64) -> Bytes {
+    let mut data = fragment.to_vec();
+    let at = data.windows(4).position(|kind| kind == b"tfdt").unwrap();
+    assert_eq!(data[at + 4], 1, "times of eight bytes");
+    data[at + 8..at + 16].copy_from_slice(&decode_time.to_be_bytes());
+    data.into()
+}
+
+#[test]
+fn restarts_at_the_end_of_time_do_not_overflow() {
+    let (tracks, source) = source(20);
+    let inits = [
+        with_timescale(&tracks[AUDIO].init, 1),
+        with_timescale(&tracks[AUDIO].init, u32::MAX),
+    ];
+    let mut remuxer = Remuxer::new(inits.iter().map(Vec::as_slice)).unwrap();
+    let (_, sound) = source.iter().find(|(track, _)| *track == AUDIO).unwrap();
+    let mut now = some_time();
+    let mut stream = Vec::new();
+    for restart in 0..8 {
+        for (slow, fast) in [(u64::MAX - 1, 0), (0, 1)] {
+            let group = 10 * restart + 2 * fast;
+            for (track, time) in [(0, slow), (1, fast)] {
+                let data = at_time(&sound.data, time);
+                remuxer.push(track, group, &data, now).unwrap();
+            }
+            now += RemuxOptions::default().max_wait;
+            drain(&mut remuxer, now, &mut stream);
+        }
+    }
+    (0..2).for_each(|track| remuxer.end(track));
+    drain(&mut remuxer, now, &mut stream);
+    assert!(!stream.is_empty());
+}
