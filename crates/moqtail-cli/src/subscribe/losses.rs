@@ -2,7 +2,7 @@
 
 use moqtail::{
     client::ReadError,
-    model::{FullTrackName, StreamCode},
+    model::{FullTrackName, Location, StreamCode},
     transport::StreamError,
 };
 
@@ -42,19 +42,19 @@ impl<'a> Losses<'a> {
         ));
     }
 
-    /// An object of this group is passed over.
-    pub(super) fn object(&self, group: u64, error: &ReadError) {
-        let size = match error {
-            ReadError::TooLarge { len, .. } => format!("of {len} bytes"),
-            _ => "too large".to_owned(),
+    /// An object of this group is passed over, the one that follows `last` in its stream.
+    pub(super) fn object(&self, group: u64, last: Option<Location>, error: &ReadError) {
+        let place = match last {
+            Some(last) => format!("behind {last}"),
+            None => format!("at the start of a stream of group {group}"),
+        };
+        let what = match error {
+            ReadError::TooLarge { len, max } => format!("has {len} bytes, more than {max}"),
+            error => format!("is too large: {}", plain(error)),
         };
         self.link.tell(format_args!(
-            "An object {size} in group {group} of {} is left out: {}. Have it published in smaller ones.",
-            self.track,
-            match error {
-                ReadError::TooLarge { max, .. } => format!("{max} bytes are the limit"),
-                error => plain(error),
-            }
+            "Leaving out the object {place} of {}: it {what}. Have it published in smaller ones.",
+            self.track
         ));
     }
 

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use moqtail::client::{Incoming, Object, ReadError, SubgroupReader, Subscription, SubscriptionEnd};
+use moqtail::{
+    client::{Incoming, Object, ReadError, SubgroupReader, Subscription, SubscriptionEnd},
+    model::Location,
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::losses::Losses;
@@ -49,7 +52,13 @@ pub(crate) struct Ordered<'a> {
 }
 
 /// By group and order of arrival.
-type Readers = BTreeMap<(u64, u64), Box<SubgroupReader>>;
+type Readers = BTreeMap<(u64, u64), Reader>;
+
+/// A stream, and the last object that it gave.
+struct Reader {
+    stream: Box<SubgroupReader>,
+    last: Option<Location>,
+}
 
 /// What the next object may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,13 +177,14 @@ impl<'a> Ordered<'a> {
         (now < until).then_some(until)
     }
 
-    fn add(&mut self, reader: Box<SubgroupReader>) {
-        let group = reader.group();
+    fn add(&mut self, stream: Box<SubgroupReader>) {
+        let group = stream.group();
         if self.late == Late::Drop && self.newest.is_some_and(|newest| group < newest) {
             tracing::debug!(group, "a group came too late and is left out");
             return;
         }
         self.arrived += 1;
+        let reader = Reader { stream, last: None };
         self.readers.insert((group, self.arrived), reader);
     }
 
@@ -223,17 +233,20 @@ async fn read(
 
 /// A reader that fails is at its end, as the publisher gave its stream up; but it goes on behind an object that is too large.
 fn poll_reader(
-    reader: &mut SubgroupReader,
+    reader: &mut Reader,
     losses: &mut Losses<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Object>> {
-    let group = reader.group();
+    let group = reader.stream.group();
     loop {
         // Reading is cancel safe, so a future for one poll loses nothing.
-        match ready!(pin!(reader.next_object()).poll(cx)) {
-            Ok(object) => return Poll::Ready(object),
+        match ready!(pin!(reader.stream.next_object()).poll(cx)) {
+            Ok(object) => {
+                reader.last = object.as_ref().map(Object::location);
+                return Poll::Ready(object);
+            }
             Err(error @ (ReadError::TooLarge { .. } | ReadError::TooMuchAtOnce { .. })) => {
-                losses.object(group, &error);
+                losses.object(group, reader.last, &error);
             }
             Err(error) => {
                 losses.stream(group, &error);
