@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use moqtail::{
-    client::{Client, ClientConfig, ConnectError},
+    client::{Client, ClientConfig, ConnectError, Farewell},
     model::SessionCode,
     session::Blame,
     transport::{self, CloseReason, MoqtUrl, Scheme, TransportKind, Trust},
@@ -461,12 +462,12 @@ impl Link {
         Ok(())
     }
 
-    /// Ends the session, if there is one; what was published in it has `grace` to arrive.
-    pub(crate) async fn leave(&self, grace: Duration) {
-        let client = self.current().client.take();
-        if let Some(client) = client {
-            client.shutdown(grace).await;
-        }
+    /// Ends the session, if there is one; what was published in it has `grace` to arrive. Tells whether it did.
+    pub(crate) async fn leave(&self, grace: Duration) -> Option<Farewell> {
+        let client = self.current().client.take()?;
+        let is_over = client.closed().now_or_never().is_some();
+        let farewell = client.shutdown(grace).await;
+        (!is_over).then_some(farewell)
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

@@ -106,7 +106,7 @@ async fn load(
             (measured, None)
         }
     };
-    let (seen, ()) = tokio::join!(
+    let (seen, _) = tokio::join!(
         async {
             match crowd {
                 Some(crowd) => Some(crowd.finish(run).await),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moqtail::{
-    client::{Broadcast, PublishError},
+    client::{Broadcast, Farewell, PublishError},
     model::PublishNamespaceErrorCode,
 };
 use tokio::sync::watch;
@@ -75,15 +75,21 @@ pub(crate) async fn keep_published(
     }
 }
 
-/// Closes the session; what was published is first delivered, unless another signal comes.
+/// Closes the session; what was published is first delivered, unless another signal comes. Says so if it is not.
 pub(super) async fn leave(link: &Link, stop: Stop, signals: &mut Signals) {
     let grace = match stop {
         Stop::ForGood => GRACE,
         Stop::ForNow => DRAIN,
     };
-    tokio::select! {
-        () = link.leave(grace) => {}
-        _ = signals.next() => {}
+    let farewell = tokio::select! {
+        farewell = link.leave(grace) => farewell,
+        _ = signals.next() => Some(Farewell::Incomplete),
+    };
+    if farewell == Some(Farewell::Incomplete) {
+        link.tell(
+            "Not everything was delivered: viewers may lack the last of it. \
+             Check the network, or publish less in a second.",
+        );
     }
 }
 

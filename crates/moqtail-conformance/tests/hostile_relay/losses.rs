@@ -1,6 +1,7 @@
 //! What does not arrive is told: a copy with holes must not pass for a whole one.
 
 use moqtail_conformance::{Carrier, Message, RawListener, codes, data, messages, types};
+use moqtail_e2e::Process;
 
 use crate::{
     over_both_carriers,
@@ -22,6 +23,16 @@ const CUT: [u64; 4] = [0x0, 0x1, 0x6, 0x7];
 
 /// GOING_AWAY and EXPIRED.
 const FOR_A_WHILE: [u64; 2] = [0x4, 0x5];
+
+/// Bytes of a line that does not fit what a stream may hold.
+const LINE: usize = 100_000;
+
+/// What a relay takes of a publisher.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    All,
+    Little,
+}
 
 over_both_carriers! {
     /// In one line; then the program subscribes again, and what comes is written.
@@ -82,6 +93,36 @@ over_both_carriers! {
         assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
         let told = end.stderr.iter().filter(|line| line.contains("Objects of hostile#t are lost"));
         assert_eq!(told.count(), 1, "{:#?}", end.stderr);
+        Ok(())
+    }
+
+    /// A relay that takes nothing more: the publisher ends in its time, and says that its viewers lack something.
+    async fn a_publisher_tells_that_not_everything_was_delivered(carrier: Carrier) {
+        for taken in [Taken::All, Taken::Little] {
+            let mut transport = quinn::TransportConfig::default();
+            if taken == Taken::Little {
+                transport.stream_receive_window(10_000_u32.into());
+            }
+            let listener = RawListener::bind_with(carrier, transport)?;
+            let url = listener.url();
+            let mut program = Process::moqtail(["publish", &url, "own", "--lines", "--track", "t", "--insecure"]);
+            let mut relay = listener.accept().await?;
+            relay.answer_setup(messages::server_setup_granting(messages::GENEROUS)).await?;
+            let asked = relay.expect(types::PUBLISH_NAMESPACE).await?.first_number().unwrap();
+            relay.send(messages::about("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK, asked)).await?;
+            relay.send(messages::subscribe(1, &["own"], "t")).await?;
+            relay.expect(types::SUBSCRIBE_OK).await?;
+            program.write(&[vec![b'x'; LINE], b"\n".to_vec()].concat());
+            let mut stream = relay.accept_uni().await?;
+            if taken == Taken::All {
+                stream.to_end().await?;
+            }
+            program.terminate();
+            let end = finished(program).await;
+            assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+            let told = end.stderr.iter().any(|line| line.contains("Not everything was delivered"));
+            assert_eq!(told, taken == Taken::Little, "{:#?}", end.stderr);
+        }
         Ok(())
     }
 }
