@@ -5,7 +5,7 @@ use moqtail::{
     transport::{MoqtUrl, Trust},
 };
 
-use crate::{Carrier, Relay};
+use crate::{Budget, Carrier, Relay};
 
 /// A relay, and the way to it.
 #[derive(Debug)]
@@ -21,7 +21,20 @@ impl Host {
     /// # Panics
     /// If it does not come up.
     pub fn start(carrier: Carrier) -> Self {
-        let relay = Relay::start();
+        Self::of(Relay::start(), carrier)
+    }
+
+    /// Starts a relay that keeps within `budget`.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn within(budget: Budget, carrier: Carrier) -> Self {
+        let listen = ["--listen", "localhost:0"].map(str::to_owned);
+        let relay = Relay::start_with(listen.into_iter().chain(budget.arguments()));
+        Self::of(relay, carrier)
+    }
+
+    fn of(relay: Relay, carrier: Carrier) -> Self {
         let url = match carrier {
             Carrier::Quic => relay.quic(),
             Carrier::Web => relay.web(),

@@ -33,7 +33,7 @@ pub use media::{Codecs, FRAME_RATE, Live, Passed, playable, test_media};
 pub use mp4::{Chunk, chunks};
 pub use process::{Finished, Process};
 pub use relay::Relay;
-pub use steady::{HD, Latency, Steady, end, memory_bound, soon, subscribe};
+pub use steady::{Budget, HD, Latency, SMALL, Steady, end, memory_bound, soon, subscribe};
 pub use stranger::stranger;
 #[cfg(target_os = "linux")]
 pub use usage::{Peak, Usage};

@@ -14,15 +14,53 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::PATIENCE;
 
+/// What is on its way in one session at most, and what its own side of the connection holds.
+const SESSION: u64 = 2 * (256 << 10);
+
+/// What a process needs.
+const PROCESS: u64 = 32_000_000;
+
 /// What the relay may hold: the log of one track, and what is on its way in each session; and what a process needs.
 pub const fn memory_bound(sessions: u64) -> u64 {
     const LOG: u64 = 48 << 20;
-    const SESSION: u64 = 2 * (256 << 10);
-    const PROCESS: u64 = 32_000_000;
     LOG + sessions * SESSION + PROCESS
 }
 
-/// A live track: so many objects a second of so many bytes, in groups of 2 s.
+/// What a relay is told to keep at most: so little that a broadcast of half a minute is several times as large.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Bytes of the log of a track.
+    pub log: u64,
+    /// Bytes that a subscription may be behind.
+    pub lag: u64,
+}
+
+/// More than two groups of [`HD`].
+pub const SMALL: Budget = Budget {
+    log: 8 << 20,
+    lag: 4 << 20,
+};
+
+impl Budget {
+    /// The arguments that tell it to `moqtail relay`.
+    pub fn arguments(self) -> [String; 4] {
+        let Self { log, lag } = self;
+        [
+            "--max-track-bytes",
+            &log.to_string(),
+            "--lag-bytes",
+            &lag.to_string(),
+        ]
+        .map(str::to_owned)
+    }
+
+    /// What a relay that keeps one track within it may grow by while it serves so many sessions.
+    pub const fn growth(self, sessions: u64) -> u64 {
+        self.log + sessions * SESSION + PROCESS
+    }
+}
+
+/// A live track: so many objects a second of so many bytes, in groups of a second.
 #[derive(Clone, Copy, Debug)]
 pub struct Steady {
     /// Objects a second.
@@ -33,10 +71,11 @@ pub struct Steady {
     pub seconds: u32,
 }
 
-/// 8 Mbit/s for 30 s.
+/// 24 Mbit/s for 30 s: a group is larger than a stream may hold unread, and all of them are more than twice what a relay
+/// of a [`SMALL`] budget may grow by.
 pub const HD: Steady = Steady {
     rate: 40,
-    len: 25_000,
+    len: 75_000,
     seconds: 30,
 };
 
@@ -48,7 +87,7 @@ impl Steady {
 
     /// Objects of a group.
     pub fn per_group(self) -> u64 {
-        u64::from(2 * self.rate)
+        u64::from(self.rate)
     }
 
     /// Publishes it; each object carries its time since `epoch`.

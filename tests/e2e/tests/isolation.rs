@@ -5,16 +5,25 @@
 
 use std::time::Duration;
 
-use moqtail::client::{Incoming, SubscriptionEnd};
+use moqtail::client::{ClientConfig, Incoming, SubscriptionEnd};
 use moqtail::model::PublishDoneCode;
-use moqtail_e2e::{Carrier, Host, Process, Relay, Steady, Usage, memory_bound, soon, subscribe};
+use moqtail_e2e::{
+    Budget, Carrier, Host, Process, Relay, Steady, Usage, end, memory_bound, soon, subscribe,
+};
 use serde_json::Value;
 use tokio::{
+    sync::watch,
     task::JoinSet,
     time::{Instant, interval},
 };
 
 const HEALTHY: u64 = 47;
+
+/// So little that who is slow for seconds is too slow.
+const BUDGET: Budget = Budget {
+    log: 2 << 20,
+    lag: 1 << 20,
+};
 
 /// As much as two cores carry together with all the subscribers, and a little less.
 const BUSY: Steady = Steady {
@@ -24,11 +33,10 @@ const BUSY: Steady = Steady {
 };
 
 async fn isolation(carrier: Carrier) {
-    let host = Host::start(carrier);
+    let host = Host::within(BUDGET, carrier);
     let (_publisher, _publication, track) = host.publisher("busy").await;
     let usage = Usage::of(host.relay().process().id());
     let mut healthy = JoinSet::new();
-    let mut misbehaving = JoinSet::new();
     let epoch = Instant::now();
     for _ in 0..HEALTHY {
         let client = host.client().await;
@@ -39,30 +47,48 @@ async fn isolation(carrier: Carrier) {
             latency
         });
     }
-    let stalled_client = host.client().await;
+    let mut narrow = ClientConfig::default();
+    narrow.transport.stream_window = 16_000;
+    let stalled_client = host.client_with(narrow.clone()).await;
     let stalled = subscribe(&stalled_client, "busy").await;
-    let slow_client = host.client().await;
+    let slow_client = host.client_with(narrow).await;
     let mut slow = subscribe(&slow_client, "busy").await;
-    misbehaving.spawn(async move {
+    let mut slow_reader = JoinSet::new();
+    slow_reader.spawn(async move {
         // 1 Mbit/s.
         let mut tick = interval(Duration::from_secs(1) * 8 * BUSY.len as u32 / 1_000_000);
+        let mut seen = 0;
         while let Some(Incoming::Subgroup(mut stream)) = slow.next().await {
-            while let Ok(Some(object)) = stream.next_object().await {
+            let mut next = 0;
+            while let Ok(object) = stream.next_object().await {
+                let Some(object) = object else {
+                    assert_eq!(next, BUSY.per_group(), "FIN on an incomplete subgroup");
+                    break;
+                };
                 BUSY.check(&object);
+                assert_eq!(object.object, next);
+                next += 1;
                 tick.tick().await;
             }
+            seen += next;
         }
         drop(slow_client);
+        (seen, slow.end())
     });
     let churning_client = host.client().await;
-    misbehaving.spawn(async move {
+    let (over, mut leave) = watch::channel(false);
+    let mut churning = JoinSet::new();
+    churning.spawn(async move {
         let mut tick = interval(Duration::from_millis(5));
-        loop {
+        let mut joined = 0;
+        while !*leave.borrow_and_update() {
             tick.tick().await;
             drop(subscribe(&churning_client, "busy").await);
+            joined += 1;
         }
+        joined
     });
-    let peak = usage.watch();
+    let (before, peak) = (usage.resident(), usage.watch());
     let (begun, cpu) = (Instant::now(), usage.cpu());
     BUSY.publish(&track, epoch).await;
     let mut worst = Duration::ZERO;
@@ -76,17 +102,27 @@ async fn isolation(carrier: Carrier) {
     let cores = (usage.cpu() - cpu).as_secs_f64() / took.as_secs_f64();
     p99.sort_unstable();
     let (median, most) = (p99[p99.len() / 2], p99[p99.len() - 1]);
+    over.send_replace(true);
+    let joined = soon("the churning viewer", churning.join_all()).await[0];
+    let (seen, slow_end) = soon("the slow reader", slow_reader.join_all())
+        .await
+        .remove(0);
+    let grown = peak.bytes() - before;
     println!(
         "{HEALTHY} healthy of 50, {} objects each: p99 {median:?} (median reader), {most:?} (worst reader), max {worst:?}; \
-         {took:?}; relay: {cores:.2} cores, {} kB at most",
+         {took:?}; relay: {cores:.2} cores, {} kB more at most; the slow reader took {seen}, {joined} came and went",
         BUSY.objects(),
-        peak.bytes() / 1000
+        grown / 1000
     );
     assert!(most < Duration::from_secs(2), "{most:?}");
-    assert!(peak.bytes() < memory_bound(51), "{} bytes", peak.bytes());
-    misbehaving.shutdown().await;
-    // Whoever was too slow was told so.
-    if let Some(SubscriptionEnd::Done { status, .. }) = stalled.end() {
+    assert!(grown < BUDGET.growth(51), "{grown} bytes");
+    assert!(joined > u64::from(BUSY.seconds), "{joined} came and went");
+    // Whoever was too slow was told so, and what it got until then was whole.
+    assert!(seen > 0 && seen < BUSY.objects(), "{seen}");
+    for end in [slow_end, Some(end(&stalled).await)] {
+        let Some(SubscriptionEnd::Done { status, .. }) = end else {
+            panic!("{end:?}");
+        };
         assert_eq!(status, PublishDoneCode::TOO_FAR_BEHIND);
     }
 }
