@@ -2,9 +2,21 @@
 
 #![cfg(target_os = "linux")]
 
-use std::{net::TcpStream, process::Command, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::TcpStream,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use moqtail_e2e::{PATIENCE, Process, Relay, Scratch, moqtail, playable};
+use moqtail_e2e::{Process, Relay, Scratch, chunks, moqtail, playable};
+
+/// How long a relay waits for its sessions after SIGTERM.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// What fits the disk.
+const DISK: usize = 300 * 512;
 
 /// `moqtail` under limits that the shell sets first.
 fn limited(limits: &str) -> Command {
@@ -32,8 +44,8 @@ fn a_disk_that_fills_up_leaves_a_playable_file() {
     let (relay, scratch) = (Relay::start(), Scratch::new());
     let publisher = film(&scratch, &relay.web());
     let out = scratch.path("out.mp4");
-    // Files end at 150 kB; with its signal ignored, the limit is an error of the write, as a full disk is.
-    let mut viewer = limited("trap '' XFSZ; ulimit -f 300");
+    // With its signal ignored, the limit is an error of the write, as a full disk is.
+    let mut viewer = limited(&format!("trap '' XFSZ; ulimit -f {}", DISK / 512));
     viewer
         .args(["subscribe", &relay.quic(), "live/film", "--out"])
         .arg(&out);
@@ -51,7 +63,34 @@ fn a_disk_that_fills_up_leaves_a_playable_file() {
         finished.stderr
     );
     assert_eq!(finished.code, Some(1));
-    assert!(playable(&out).0 > 10);
+    let file = fs::read(&out).expect("the file is there");
+    assert!(file.len() <= DISK, "{} bytes", file.len());
+    // All that fits is there: the first fragment that is not would have been too much.
+    let got = chunks(&file);
+    let largest = got.iter().map(|chunk| chunk.whole.len()).max();
+    let largest = largest.expect("a fragment");
+    assert!(
+        file.len() + 2 * largest > DISK,
+        "{} bytes, {largest} at once",
+        file.len()
+    );
+    // And it is what was sent, each track without a hole.
+    let source = moqtail_media::sample();
+    for track in [1, 2] {
+        let got: Vec<_> = got.iter().filter(|chunk| chunk.track == track).collect();
+        let steps: BTreeSet<_> = got
+            .windows(2)
+            .map(|pair| pair[1].decode_time - pair[0].decode_time)
+            .collect();
+        println!("track {track}: {} fragments, {steps:?} apart", got.len());
+        assert_eq!(steps.len(), 1, "track {track}");
+        for chunk in got {
+            let mut places = source.windows(chunk.media.len());
+            assert!(places.any(|place| place == chunk.media), "track {track}");
+        }
+    }
+    let video = got.iter().filter(|chunk| chunk.track == 1).count();
+    assert_eq!(playable(&out).0, video);
     publisher.interrupt();
     assert_eq!(publisher.finish().code, Some(0));
 }
@@ -104,13 +143,21 @@ fn a_relay_leaves_in_time_though_its_sessions_do_not() {
         viewer
     });
     let _stalled = TcpStream::connect(("localhost", relay.port())).expect("it listens");
+    // What this machine takes for a program that does nothing, at worst.
+    let machine = (0..5).map(|_| {
+        let begin = now();
+        assert_eq!(Process::moqtail(["--version"]).finish().code, Some(0));
+        begin.elapsed()
+    });
+    let machine = machine.max().expect("five times");
     relay.process().terminate();
     let begin = now();
     let finished = relay.finish();
+    let took = begin.elapsed();
+    println!("the relay left after {took:?}, a program that does nothing after {machine:?}");
     assert_eq!(finished.code, Some(0));
     assert!(finished.stderr.is_empty(), "{:#?}", finished.stderr);
-    // Two seconds, and what a busy machine adds.
-    assert!(begin.elapsed() < PATIENCE / 12, "{:?}", begin.elapsed());
+    assert!(took < LEAVE + 3 * machine, "{took:?}");
     viewers.iter().for_each(Process::kill);
     publisher.kill();
 }
