@@ -82,11 +82,23 @@ impl Host {
     /// # Panics
     /// If the relay does not take it.
     pub async fn publisher(&self, track: &str) -> (Client, Publication, LocalTrack) {
+        self.publisher_with(track, ClientConfig::default()).await
+    }
+
+    /// The same under this configuration, but for its trust.
+    ///
+    /// # Panics
+    /// If the relay does not take it.
+    pub async fn publisher_with(
+        &self,
+        track: &str,
+        config: ClientConfig,
+    ) -> (Client, Publication, LocalTrack) {
         let broadcast = Broadcast::new("live".parse().expect("a namespace"));
         let track = broadcast
             .track(track.to_owned(), TrackOptions::default())
             .expect("a track");
-        let client = self.client().await;
+        let client = self.client_with(config).await;
         let publication = client
             .publish(&broadcast)
             .await

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use moqtail::{
-    client::{Incoming, ReadError, SubgroupOptions, SubgroupReader, Subscription, SubscriptionEnd},
+    client::{
+        ClientConfig, Incoming, ReadError, SubgroupOptions, SubgroupReader, Subscription,
+        SubscriptionEnd,
+    },
     model::{Extensions, PublishDoneCode, SessionCode},
 };
 use moqtail_e2e::{
@@ -348,11 +351,15 @@ async fn a_thousand_guests_cost_a_watcher_nothing_and_leave_nothing_over_webtran
     a_thousand_guests(Carrier::Web).await;
 }
 
-/// Nothing is published for 17 s; then the subgroup goes on, on the stream it was on.
+/// Nothing is published for 17 s, several times as long as a connection of these clients may be silent; then the subgroup
+/// goes on, on the stream it was on.
 async fn silence(carrier: Carrier) {
+    let mut config = ClientConfig::default();
+    config.transport.idle_timeout = Duration::from_secs(5);
+    config.transport.keep_alive = Duration::from_secs(1);
     let host = Host::start(carrier);
-    let (_publisher, _publication, track) = host.publisher("rare").await;
-    let client = host.client().await;
+    let (_publisher, _publication, track) = host.publisher_with("rare", config.clone()).await;
+    let client = host.client_with(config).await;
     let mut viewer = subscribe(&client, "rare").await;
     let mut subgroup = track.subgroup(SubgroupOptions::new(1)).unwrap();
     let mut publish = |object| {
