@@ -17,6 +17,9 @@ use crate::{
 
 const CHURNING: Duration = Duration::from_secs(20);
 
+/// Subscriptions a second of two viewers who try to make twice as many.
+const RATE: u64 = 200;
+
 /// Sessions after which a publisher has been there often enough.
 const LIVES: usize = 40;
 
@@ -106,9 +109,13 @@ over_both_carriers! {
                 Ok(id / 2)
             });
         }
+        let mut all = 0;
         while let Some(viewer) = viewers.join_next().await {
-            println!("{} subscriptions of one viewer", viewer.unwrap()?);
+            let count: u64 = viewer.unwrap()?;
+            println!("{count} subscriptions of one viewer");
+            all += count;
         }
+        assert!(all >= RATE * CHURNING.as_secs(), "only {all} subscriptions");
         world.end().await;
         Ok(())
     }

@@ -50,8 +50,9 @@ over_both_carriers! {
             let count = FLOOD / 10;
             let missing = |id: u64| vec![messages::subscribe(id, &[NAMESPACE], &id.to_string())];
             make_requests(&mut peer, next, count, &[types::SUBSCRIBE_ERROR], missing).await?;
+            drop(peer);
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -74,6 +75,7 @@ over_both_carriers! {
             // One that is withdrawn before it was answered is refused.
             let answers = [types::PUBLISH_NAMESPACE_OK, types::PUBLISH_NAMESPACE_ERROR];
             make_requests(&mut peer, 0, FLOOD, &answers, brief).await?;
+            drop(peer);
             // Another session, since this one announced as many as it may in a second. 32 fields each, and as large as
             // they may be.
             let mut peer = RawPeer::established(&world.target, carrier).await?;
@@ -95,8 +97,9 @@ over_both_carriers! {
                 id += 2;
             }
             assert_eq!(peer.reaction(id).await?, None);
+            drop(peer);
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -121,7 +124,7 @@ over_both_carriers! {
             make_requests(&mut peer, 0, count, &answers, brief).await?;
             drop(peer);
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -141,8 +144,9 @@ over_both_carriers! {
                 peer.expect(types::MAX_REQUEST_ID).await?;
             }
             assert_eq!(peer.reaction(next).await?, None);
+            drop(peer);
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -167,8 +171,9 @@ over_both_carriers! {
                 peer.send(batch).await?;
             }
             assert_eq!(peer.reaction(0).await?, None);
+            drop(peer);
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -193,7 +198,7 @@ over_both_carriers! {
             while !viewer.accept_uni().await?.to_end().await?.0.ends_with(&last) {}
             drop((peer, viewer));
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -220,7 +225,7 @@ over_both_carriers! {
                 assert_eq!(peer.unwrap()?, None);
             }
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -266,7 +271,7 @@ over_both_carriers! {
             assert_eq!(peer.reaction(2).await?, None);
             drop(peer);
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -305,7 +310,7 @@ over_both_carriers! {
             assert_eq!(peer.reaction(2).await?, None);
             drop(peer);
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -333,7 +338,7 @@ over_both_carriers! {
                 peer.unwrap()?;
             }
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;
@@ -362,7 +367,7 @@ async fn a_flood_of_packets_that_are_no_quic_is_dropped() {
             let _ = socket.send(&packet[..1200 - (number % 3) as usize * 500]);
         }
         if round == 0 {
-            world.take_level();
+            world.take_level().await;
         }
     }
     world.end().await;

@@ -169,7 +169,7 @@ over_both_carriers! {
     /// A peer that asks and never reads the answers holds at most its backlog, and then no session.
     async fn a_peer_that_never_reads_its_answers_is_closed(carrier: Carrier) {
         let mut world = World::program().await;
-        world.take_level();
+        world.take_level().await;
         let mut transport = quinn::TransportConfig::default();
         transport.stream_receive_window(2048_u32.into());
         let mut peer = RawPeer::connect_with(&world.target, carrier, transport).await?;

@@ -183,7 +183,7 @@ over_both_carriers! {
             assert!(matches!(end, RecvEnd::Reset(_)), "{end:?}");
             drop((publisher, viewer));
             if round == 0 {
-                world.take_level();
+                world.take_level().await;
             }
         }
         world.end().await;

@@ -14,6 +14,7 @@ use moqtail::{
     transport::{Identity, ListenConfig, Listener, TransportLimits},
 };
 use moqtail_conformance::{PATIENCE, Target};
+use moqtail_e2e::Budget;
 use tokio::{
     runtime::{Builder, Runtime},
     time::sleep,
@@ -31,8 +32,11 @@ const TASKS_AT_REST: usize = 3;
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// How much larger a process may be after an attack, in bytes. It covers what the allocator does not give back to the
-/// system; a leak of 1 kB per step of a flood of 20,000 is above it.
-const MEMORY_TOLERANCE: u64 = 16 << 20;
+/// system; a leak of 420 bytes per step of a flood of 20,000 is above it.
+const MEMORY_TOLERANCE: u64 = 8 << 20;
+
+/// A process that gives back less than this in [`IDLE_WINDOW`] gives back nothing.
+const STILL: u64 = 256 << 10;
 
 /// Open files that may come and go with the process's own work.
 const FILE_TOLERANCE: usize = 2;
@@ -101,7 +105,17 @@ impl World {
 
     /// `moqtail relay` in a process of its own, whose memory can be measured.
     pub(crate) async fn program() -> Self {
-        let relay = moqtail_e2e::Relay::start_with(["--listen", "127.0.0.1:0", "--http", "off"]);
+        Self::program_with(Vec::new()).await
+    }
+
+    /// The same, and it is told to keep within `budget`.
+    pub(crate) async fn program_within(budget: Budget) -> Self {
+        Self::program_with(budget.arguments().into()).await
+    }
+
+    async fn program_with(arguments: Vec<String>) -> Self {
+        let quiet = ["--listen", "127.0.0.1:0", "--http", "off"].map(str::to_owned);
+        let relay = moqtail_e2e::Relay::start_with(quiet.into_iter().chain(arguments));
         let target = Target::new(([127, 0, 0, 1], relay.port()).into());
         let watcher = Watcher::start(&target).await;
         let before = vitals::of(relay.process().id());
@@ -116,10 +130,19 @@ impl World {
     }
 
     /// Takes what the process is now as what it has to come back to, after a first round that made it grow to its
-    /// working size.
-    pub(crate) fn take_level(&mut self) {
+    /// working size. Whoever took part in that is gone: waits until nothing more is given back.
+    pub(crate) async fn take_level(&mut self) {
         if let UnderTest::Program { relay, before } = &mut self.under_test {
-            *before = vitals::of(relay.as_ref().unwrap().process().id());
+            let id = relay.as_ref().unwrap().process().id();
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                *before = vitals::of(id);
+                sleep(IDLE_WINDOW).await;
+                let given_back = before.resident.saturating_sub(vitals::of(id).resident);
+                if given_back < STILL || Instant::now() > deadline {
+                    break;
+                }
+            }
         }
     }
 
