@@ -482,11 +482,15 @@ fn a_test_that_does_not_run() {
     );
 }
 
-/// What the walls find in a list of symptoms beside a file with the test `shown` and the generic test `shared`.
+/// What the walls find in a list of symptoms beside a file with the test `shown`, the story `told`, the test `shared` of a
+/// contract, and functions that are no tests.
 fn planted_symptoms(name: &str, list: &str) -> Vec<Violation> {
     let scratch = Scratch::of_library(name);
-    let tests = "#[test]\nfn shown() {}\nasync fn shared<K>() {}\n// fn commented()\n";
+    let tests = "#[test]\n/// Why.\n#[expect(unused)]\nfn shown() {}\nasync fn shared<K>() {}\n// fn commented()\n\
+        fn helper() {}\nasync fn alone<K>() {}\nover_both_carriers! {\n    async fn told() {}\n}\nfn after() {}\n";
     scratch.write("crates/moqtail/tests/planted.rs", tests);
+    let contract = "contract! {\n    planted::shared\n}\n";
+    scratch.write("crates/moqtail/tests/main.rs", contract);
     scratch.write("crates/moqtail-conformance/SYMPTOMS.md", list);
     walls::sources(scratch.root()).expect("a readable tree")
 }
@@ -495,18 +499,19 @@ fn planted_symptoms(name: &str, list: &str) -> Vec<Violation> {
 fn a_symptom_whose_test_does_not_exist() {
     let file = "crates/moqtail-conformance/SYMPTOMS.md";
     let path = "../moqtail/tests/planted.rs";
-    let there = format!("### It stops\n\n- [`shown`]({path})\n- [`shared`]({path})\n");
+    let there =
+        format!("### It stops\n\n- [`shown`]({path})\n- [`shared`]({path})\n- [`told`]({path})\n");
     assert_eq!(planted_symptoms("symptoms", &there), []);
-    for missing in ["show", "commented", "renamed"] {
+    for missing in ["show", "commented", "renamed", "helper", "alone", "after"] {
         let list = format!("{there}- [`{missing}`]({path})\n");
         let found = planted_symptoms(&format!("symptoms-{missing}"), &list);
-        caught(&found, file, 5, "symptoms", missing);
+        caught(&found, file, 6, "symptoms", missing);
     }
     let list = format!("{there}- [`shown`](../moqtail/tests/gone.rs)\n");
     caught(
         &planted_symptoms("symptoms-file", &list),
         file,
-        5,
+        6,
         "symptoms",
         "gone.rs",
     );
