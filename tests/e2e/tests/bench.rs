@@ -55,6 +55,9 @@ fn every_object_is_counted_over_both_transports() {
         let latency = &delivery["latency_ms"];
         let at = |quantile: &str| latency[quantile].as_f64().expect("a time");
         assert!(0.0 < at("p50") && at("p50") <= at("p99") && at("p99") <= at("max"));
+        let buckets = delivery["latency_buckets"].as_array().expect("buckets");
+        let counted: u64 = buckets.iter().filter_map(|bucket| bucket[1].as_u64()).sum();
+        assert_eq!(Some(counted), delivery["received"].as_u64());
         assert!(result["publisher_late_ms"]["p99"].is_number(), "{result}");
         assert!(result["relay"].is_null(), "{result}");
     }

@@ -73,6 +73,9 @@ struct Delivery {
     first_bytes_ms: Option<Quantiles>,
     /// From publishing to the last bytes.
     latency_ms: Option<Quantiles>,
+    /// The distribution behind `latency_ms`: pairs of milliseconds, each within a hundredth, and how many objects took as
+    /// long, in rising order. The counts add up to `received`.
+    latency_buckets: Vec<(f64, u64)>,
     #[serde(skip)]
     arrived: u64,
 }
@@ -152,6 +155,7 @@ impl Delivery {
             objects_per_second: arrived as f64 / seconds,
             first_bytes_ms: Quantiles::of(&beginnings),
             latency_ms: Quantiles::of(&latencies),
+            latency_buckets: latencies.buckets(),
             arrived,
         }
     }
@@ -365,5 +369,55 @@ impl Sight {
             write!(out, "; {count} ended: {reason}")?;
         }
         writeln!(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::run::Interval, super::stamp::Stamp, *};
+
+    /// A subscriber that got objects of these numbers, each 2 ms after it was published.
+    fn tally(numbers: &[u64]) -> Tally {
+        let sent = Duration::from_secs(1);
+        let mut tally = Tally::new();
+        tally.begin(Interval {
+            from: sent,
+            to: 2 * sent,
+        });
+        for number in numbers.iter().copied() {
+            let now = sent + Duration::from_millis(2);
+            tally.object(Stamp { number, sent }, 100, now, now);
+        }
+        tally
+    }
+
+    #[test]
+    fn what_is_missing_is_lost() {
+        let tallies = [tally(&[0, 1, 2, 3]), tally(&[0, 2, 2])];
+        let known = Delivery::of(&tallies, Some(4), 1.0);
+        let found = (known.due, known.received, known.lost, known.duplicates);
+        assert_eq!(found, (8, 6, 2, 1));
+        // Without the publisher's count, what lies between the first and the last is due.
+        let alone = Delivery::of(&tallies, None, 1.0);
+        assert_eq!((alone.due, alone.received, alone.lost), (7, 6, 1));
+        let mut text = String::new();
+        known.write(&mut text, 2).unwrap();
+        assert!(text.contains("6 of 8 objects"), "{text}");
+        assert!(text.contains("2 lost, 1 twice, 0 streams reset"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_the_whole_distribution() {
+        let delivery = Delivery::of(&[tally(&[0, 1, 2])], Some(3), 1.0);
+        let json = serde_json::to_value(&delivery).unwrap();
+        let buckets = json["latency_buckets"].as_array().unwrap();
+        assert_eq!(buckets.len(), 1, "{json}");
+        assert_eq!(buckets[0][1], 3);
+        assert!(
+            (buckets[0][0].as_f64().unwrap() - 2.0).abs() < 0.02,
+            "{json}"
+        );
     }
 }

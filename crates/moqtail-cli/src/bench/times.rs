@@ -39,6 +39,18 @@ impl Times {
         self.0.value_at_quantile(quantile) as f64 / 1e3
     }
 
+    /// How many times there are up to each of these milliseconds and above the one before, in rising order, as far as
+    /// there are any.
+    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
+        let values = self.0.iter_recorded();
+        values
+            .map(|value| {
+                let us = value.value_iterated_to();
+                (us as f64 / 1e3, value.count_since_last_iteration())
+            })
+            .collect()
+    }
+
     /// In milliseconds.
     pub(super) fn max(&self) -> f64 {
         self.0.max() as f64 / 1e3
@@ -65,6 +77,20 @@ mod tests {
         assert!((both.quantile(0.5) - 50.0).abs() < 0.5);
         assert!((both.quantile(0.99) - 99.0).abs() < 1.0);
         assert!((both.max() - 100.0).abs() < 1.0 && (both.mean() - 50.5).abs() < 0.5);
+    }
+
+    #[test]
+    fn buckets_rise_and_hold_every_time_once() {
+        let mut times = Times::new();
+        for ms in [7, 3, 3, 100] {
+            times.record(Duration::from_millis(ms));
+        }
+        let buckets = times.buckets();
+        let counts: Vec<_> = buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 1, 1]);
+        for ((at, _), ms) in buckets.iter().zip([3.0, 7.0, 100.0]) {
+            assert!(*at >= ms && *at <= ms * 1.01, "{at} for {ms}");
+        }
     }
 
     #[test]
