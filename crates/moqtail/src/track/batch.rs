@@ -50,6 +50,7 @@ pub(super) struct Batch {
     pub(super) header_len: u64,
     pub(super) objects: Vec<ObjectMark>,
     pub(super) slack: isize,
+    pub(super) waste: usize,
     chunks: Vec<Bytes>,
 }
 
@@ -65,13 +66,18 @@ impl Batch {
         let end = start + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         let header_len = header.as_ref().map_or(0, |header| header.len() as u64);
         pieces.splice(0..0, header);
-        let Packed { chunks, slack } = packer.pack(&pieces);
+        let Packed {
+            chunks,
+            slack,
+            waste,
+        } = packer.pack(&pieces);
         Self {
             start,
             end,
             header_len,
             objects,
             slack,
+            waste,
             chunks,
         }
     }

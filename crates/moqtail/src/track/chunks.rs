@@ -111,8 +111,10 @@ pub(crate) struct Packer {
 pub(crate) struct Packed {
     /// All bytes, in order.
     pub(crate) chunks: Vec<Bytes>,
-    /// Bytes allocated and not used, more or less than before.
+    /// Bytes that the block at hand has allocated and not used, more or less than before.
     pub(crate) slack: isize,
+    /// Bytes of earlier blocks that will never be used: there as long as what was packed before.
+    pub(crate) waste: usize,
 }
 
 impl Packer {
@@ -143,6 +145,8 @@ impl Packer {
             return;
         }
         if self.block.capacity() < len {
+            out.slack -= self.block.capacity() as isize;
+            out.waste += self.block.capacity();
             // A stream of one turn gets exactly what it needs; longer ones get blocks that grow with them.
             self.block = BytesMut::with_capacity(len.max(self.packed.min(BLOCK)));
             out.slack += self.block.capacity() as isize;
@@ -208,7 +212,7 @@ mod tests {
                     .collect();
                 let packed = packer.pack(&pieces);
                 slack += packed.slack;
-                prop_assert!(slack >= 0);
+                prop_assert!(slack >= 0 && slack == packer.block.capacity() as isize);
                 prop_assert_eq!(
                     gather(packed.chunks.into_iter()),
                     gather(pieces.into_iter())

@@ -99,7 +99,7 @@ impl TrackLog {
             && let Some(run) = self.runs.get_mut(&run)
         {
             let before = run.cost();
-            run.add_slack(batch.slack);
+            run.add_slack(batch.slack, batch.waste);
             let after = run.cost();
             let id = run.id;
             self.uncharge(before);

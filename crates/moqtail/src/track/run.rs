@@ -76,7 +76,11 @@ pub(super) struct Run {
     cut: Option<u64>,
     entries: VecDeque<ObjectEntry>,
     chunks: ChunkList,
+    /// Allocated and not used, in the block at hand.
     slack: usize,
+    /// The same in earlier blocks, each with an offset: it is free once nothing before that is kept.
+    waste: VecDeque<(u64, usize)>,
+    wasted: usize,
 }
 
 impl Run {
@@ -98,6 +102,8 @@ impl Run {
             entries: VecDeque::new(),
             chunks: ChunkList::default(),
             slack: 0,
+            waste: VecDeque::new(),
+            wasted: 0,
         }
     }
 
@@ -141,7 +147,7 @@ impl Run {
 
     /// Memory that the run holds.
     pub(super) fn cost(&self) -> usize {
-        RUN_COST + self.slack
+        RUN_COST + self.slack + self.wasted
     }
 
     /// Appends bytes and returns what they cost.
@@ -151,9 +157,13 @@ impl Run {
         cost
     }
 
-    /// Counts allocated bytes that are not used yet.
-    pub(super) fn add_slack(&mut self, slack: isize) {
+    /// Counts allocated bytes that are not used yet, and those before the end that will never be.
+    pub(super) fn add_slack(&mut self, slack: isize, waste: usize) {
         self.slack = self.slack.saturating_add_signed(slack);
+        if waste > 0 {
+            self.waste.push_back((self.end(), waste));
+            self.wasted += waste;
+        }
     }
 
     /// Adds an object to the index and returns what that costs.
@@ -188,6 +198,13 @@ impl Run {
             self.forgotten = Some((entry.arrival, entry.received));
             self.entries.pop_front();
             cost += ENTRY_COST;
+        }
+        while let Some((_, waste)) = self
+            .waste
+            .pop_front_if(|(end, _)| *end <= self.chunks.base())
+        {
+            self.wasted -= waste;
+            cost += waste;
         }
         Some(cost)
     }

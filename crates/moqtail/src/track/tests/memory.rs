@@ -55,6 +55,28 @@ fn the_newest_group_is_trimmed_from_its_front() {
     assert!(world.log.borrow().subgroups.len() < 30);
 }
 
+/// What the blocks of packed pieces leave unused counts as long as they are kept, and no longer.
+#[test]
+fn the_log_of_an_endless_subgroup_holds_as_much_later_as_at_first() {
+    let limits = TrackLimits {
+        max_bytes: 1 << 20,
+        ..TrackLimits::default()
+    };
+    let mut world = World::with(limits, at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut endless = world.publish(header(0, 0));
+    for id in 0..6000 {
+        endless.object(id, &[1; 3_900]);
+        world.run();
+        let log = world.log.borrow();
+        let run = log.runs.newest_first().next().unwrap();
+        let kept = run.end() - run.base();
+        assert!(log.bytes() <= 1_100_000);
+        assert!(kept >= 800_000 || id < 300, "{kept} bytes after {id}");
+    }
+    assert!(world.ended().is_none());
+}
+
 /// Streams of an endless group that end long after their objects have left leave nothing behind.
 #[test]
 fn runs_that_end_after_their_objects_have_left_are_forgotten() {
