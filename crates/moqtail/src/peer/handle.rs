@@ -108,5 +108,5 @@ impl PeerHandle {
     reason = "the one place where the shells read the clock"
 )]
 pub(crate) fn now() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
 }

@@ -14,4 +14,5 @@ mod patience;
 mod pieces;
 mod raw;
 mod readers;
+mod silence;
 mod world;
