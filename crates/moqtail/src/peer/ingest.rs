@@ -78,8 +78,8 @@ pub async fn ingest_subgroup<R: RecvStream>(
         Poll::Pending => Poll::Ready(None),
     })
     .await;
-    // Where the header began that is not complete, and when it is to be.
-    let mut header_due: Option<(u64, Instant)> = None;
+    // Where the header began that is not complete, and when it is to be, if ever.
+    let mut header_due: Option<(u64, Option<Instant>)> = None;
     loop {
         if let Err(error) = guard.turn(&mut pieces, end.take()) {
             stream.stop(StreamCode::CANCELLED.0 as u32);
@@ -96,11 +96,11 @@ pub async fn ingest_subgroup<R: RecvStream>(
         // draft-14 §3.4
         header_due = guard.open_header().map(|start| match header_due {
             Some((known, due)) if known == start => (start, due),
-            _ => (start, Instant::now() + header_timeout),
+            _ => (start, Instant::now().checked_add(header_timeout)),
         });
         end = match header_due {
-            None => reading.await,
-            Some((_, due)) => match timeout_at(due, reading).await {
+            None | Some((_, None)) => reading.await,
+            Some((_, Some(due))) => match timeout_at(due, reading).await {
                 Ok(end) => end,
                 Err(_) => return IngestEnd::Stalled,
             },
