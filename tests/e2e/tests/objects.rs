@@ -154,7 +154,7 @@ async fn over_the_budget(carrier: Carrier) {
     const PIECE: usize = 500_000;
     const PIECES: usize = 120;
     const BUDGET: Budget = Budget {
-        log: 16 << 20,
+        log: 8 << 20,
         lag: 8 << 20,
     };
     let host = Host::within(BUDGET, carrier);

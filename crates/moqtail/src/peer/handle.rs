@@ -102,11 +102,7 @@ impl PeerHandle {
     }
 }
 
-/// The clock of the shells.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where the shells read the clock"
-)]
+/// The clock of the shells, the one that their sleeps follow.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
