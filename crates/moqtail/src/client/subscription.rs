@@ -186,7 +186,8 @@ impl Objects {
 
     /// The next object; `None` once the subscription ended and all was read. A stream that the publisher ended early
     /// gives an error once, the others go on; an object over a limit ([`ReadError::TooLarge`],
-    /// [`ReadError::TooMuchAtOnce`]) gives an error in its place, and its stream goes on behind it. That the track is malformed is told once, after all that was received before.
+    /// [`ReadError::TooMuchAtOnce`]) gives an error in its place, and its stream goes on behind it. That the track is
+    /// malformed is told once, after all that was received before.
     ///
     /// Cancel safe: dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Object, ReadError>> {

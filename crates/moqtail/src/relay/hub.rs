@@ -5,7 +5,8 @@
 //! A track is in the directory from the first SUBSCRIBE or PUBLISH that needs it. It is *live* while a publisher serves
 //! it. Before that its subscribers wait for an answer, bounded by `upstream_timeout`. When all its publishers vanish
 //! without PUBLISH_DONE, subscribers that were being served stay for `publisher_linger`, and publishers that refuse
-//! meanwhile are asked again every `publisher_retry`. PUBLISH_DONE or the end of that time *end* it: it leaves the directory, its log is sealed, and it goes with the last subscriber that reads it out.
+//! meanwhile are asked again every `publisher_retry`. PUBLISH_DONE or the end of that time *end* it: it leaves the
+//! directory, its log is sealed, and it goes with the last subscriber that reads it out.
 //!
 //! What one message costs does not grow with the number of sessions, tracks or subscribers it is not about: a session
 //! knows what it has here, deadlines are sorted, and PUBLISH_NAMESPACE goes through the tracks under it bit by bit.
