@@ -462,12 +462,24 @@ impl Link {
         Ok(())
     }
 
+    /// Whether there is a session, and it is not over.
+    pub(crate) fn is_open(&self) -> bool {
+        let client = self.current().client.clone();
+        client.is_some_and(|client| client.closed().now_or_never().is_none())
+    }
+
+    /// Waits until what was published in the session, if there is one, has arrived, or the session is over.
+    pub(crate) async fn delivered(&self) {
+        let client = self.current().client.clone();
+        if let Some(client) = client {
+            let _ = client.delivered().await;
+        }
+    }
+
     /// Ends the session, if there is one; what was published in it has `grace` to arrive. Tells whether it did.
     pub(crate) async fn leave(&self, grace: Duration) -> Option<Farewell> {
         let client = self.current().client.take()?;
-        let is_over = client.closed().now_or_never().is_some();
-        let farewell = client.shutdown(grace).await;
-        (!is_over).then_some(farewell)
+        Some(client.shutdown(grace).await)
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

@@ -18,7 +18,7 @@ use crate::{
 /// How long viewers may take to fetch the rest when the broadcast has ended.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The same when only this process ends, which is to take no more than two seconds, the close included.
+/// The same when this process is to end, which is to take no more than two seconds, the close included.
 const DRAIN: Duration = Duration::from_millis(1500);
 
 /// Why publishing is over.
@@ -75,17 +75,18 @@ pub(crate) async fn keep_published(
     }
 }
 
-/// Closes the session; what was published is first delivered, unless another signal comes. Says so if it is not.
+/// Closes the session; what was published is first delivered, for as long as who ends the program waits. Says so if it
+/// is not.
 pub(super) async fn leave(link: &Link, stop: Stop, signals: &mut Signals) {
-    let grace = match stop {
-        Stop::ForGood => GRACE,
-        Stop::ForNow => DRAIN,
-    };
-    let farewell = tokio::select! {
-        farewell = link.leave(grace) => farewell,
-        _ = signals.next() => Some(Farewell::Incomplete),
-    };
-    if farewell == Some(Farewell::Incomplete) {
+    let was_open = link.is_open();
+    if stop == Stop::ForGood {
+        tokio::select! {
+            _ = tokio::time::timeout(GRACE, link.delivered()) => {}
+            // Somebody wants the program to end, now that its input did.
+            _ = signals.next() => {}
+        }
+    }
+    if link.leave(DRAIN).await == Some(Farewell::Incomplete) && was_open {
         link.tell(
             "Not everything was delivered: viewers may lack the last of it. \
              Check the network, or publish less in a second.",
