@@ -5,15 +5,13 @@ use std::time::Duration;
 use moqtail::{
     model::{
         ControlMessage, DecodeError, DecodeErrorKind, FetchHeader, Filter, RequestId, SessionCode,
-        StreamCode, StreamHeader, SubscribeErrorCode, SubscribeOk, TrackAlias,
+        StreamCode, StreamHeader, SubscribeOk, TrackAlias,
     },
     session::{Event, SessionConfig, SessionLimits, StreamKey, StreamVerdict},
 };
 use moqtail_sim::{
     Pair, Scripted, Side,
-    messages::{
-        publish_done, refusal, subgroup, subscribe_answer, subscribe_ok, subscribe_options,
-    },
+    messages::{publish_done, subgroup, subscribe_answer, subscribe_ok, subscribe_options},
 };
 
 const REFUSED: StreamVerdict = StreamVerdict::Refuse(StreamCode::CANCELLED);
@@ -148,66 +146,6 @@ fn late_streams_of_an_ended_subscription_are_refused_quietly() {
     peer.end_stream(open);
     assert_eq!(peer.endpoint.session.load().streams, 0);
     assert_eq!(peer.endpoint.closed, None);
-}
-
-/// A publisher may give a track the same alias in every subscription, and its streams may overtake SUBSCRIBE_OK.
-#[test]
-fn a_stream_that_overtakes_the_answer_to_a_second_subscribe_is_parked() {
-    let (mut peer, first) = Scripted::subscribed(Filter::LargestObject);
-    peer.endpoint.call(|s, _| s.unsubscribe(first)).unwrap();
-    let options = subscribe_options("live#a");
-    let second = peer
-        .endpoint
-        .call(|s, now| s.subscribe(options, now))
-        .unwrap();
-    let (early, verdict) = peer.open_stream(&subgroup(1));
-    assert_eq!(verdict, StreamVerdict::Park);
-    peer.send(&ControlMessage::SubscribeOk(subscribe_ok(2, 1)));
-    assert_eq!(peer.endpoint.resumed, [(early, second)]);
-    assert_eq!(peer.endpoint.stopped, []);
-}
-
-/// The same after PUBLISH_DONE, while the rest of the first subscription is still being read.
-#[test]
-fn a_stream_that_all_counted_streams_were_seen_before_waits_for_the_next_answer() {
-    let (mut peer, first) = Scripted::subscribed(Filter::LargestObject);
-    let (open, _) = peer.open_stream(&subgroup(1));
-    peer.send(&publish_done(0, 1));
-    assert_eq!(peer.open_stream(&subgroup(1)).1, REFUSED);
-    let options = subscribe_options("live#a");
-    let second = peer
-        .endpoint
-        .call(|s, now| s.subscribe(options, now))
-        .unwrap();
-    let (early, verdict) = peer.open_stream(&subgroup(1));
-    assert_eq!(verdict, StreamVerdict::Park);
-    peer.send(&ControlMessage::SubscribeOk(subscribe_ok(2, 1)));
-    assert_eq!(peer.endpoint.resumed, [(early, second)]);
-    peer.endpoint.events();
-    peer.end_stream(open);
-    assert_eq!(peer.event(), Event::SubscriptionClosed { handle: first });
-}
-
-/// S10.1-02: once nothing is waited for, an alias of the past is that again.
-#[test]
-fn late_streams_are_refused_again_when_every_subscribe_is_answered() {
-    let (mut peer, first) = Scripted::subscribed(Filter::LargestObject);
-    peer.endpoint.call(|s, _| s.unsubscribe(first)).unwrap();
-    for (id, refused) in [(2, true), (4, false)] {
-        let options = subscribe_options("live#b");
-        peer.endpoint
-            .call(|s, now| s.subscribe(options, now))
-            .unwrap();
-        let (late, verdict) = peer.open_stream(&subgroup(1));
-        assert_eq!(verdict, StreamVerdict::Park);
-        peer.send(&match refused {
-            true => ControlMessage::SubscribeError(refusal(id, SubscribeErrorCode::UNAUTHORIZED)),
-            false => ControlMessage::SubscribeOk(subscribe_ok(id, 2)),
-        });
-        assert_eq!(peer.open_stream(&subgroup(1)).1, REFUSED);
-        peer.end_stream(late);
-    }
-    assert_eq!(peer.endpoint.session.load().parked_streams, 0);
 }
 
 /// S10.1-02: the alias is learned from an answer that came too late.

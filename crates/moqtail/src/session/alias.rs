@@ -10,7 +10,7 @@ use crate::model::TrackAlias;
 pub(super) enum AliasState {
     /// Of this subscription.
     Active(RequestHandle),
-    /// Of a subscription that ended: what comes late is dropped at once, unless an answer to come may give it again.
+    /// Of a subscription that ended: what comes late is dropped at once.
     Retired,
     /// Never heard of, or too long ago.
     Unknown,

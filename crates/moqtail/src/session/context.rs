@@ -1,7 +1,7 @@
 //! What the state machines of a session share.
 
 use super::{
-    alias::Aliases,
+    alias::{AliasState, Aliases},
     config::{Role, SessionConfig},
     error::{CallError, SessionError},
     event::{Output, RequestHandle, StreamKey},
@@ -64,10 +64,13 @@ impl Context {
         Ok(())
     }
 
-    /// Stops the streams parked for `alias`.
-    pub(super) fn stop_parked(&mut self, alias: TrackAlias) {
-        for stream in self.streams.take_parked(alias, &mut self.timers) {
-            self.out.stop(stream);
+    /// `alias` no longer stands for `handle`; what is parked for it is stopped.
+    pub(super) fn retire_alias(&mut self, alias: TrackAlias, handle: RequestHandle) {
+        self.aliases.retire(alias, handle);
+        if self.aliases.get(alias) == AliasState::Retired {
+            for stream in self.streams.take_parked(alias, &mut self.timers) {
+                self.out.stop(stream);
+            }
         }
     }
 

@@ -34,8 +34,7 @@ pub struct SessionLimits {
     pub max_control_backlog: usize,
     /// Unidirectional streams of the peer known at a time. The stream credit given by the transport should be below.
     pub max_inbound_streams: usize,
-    /// Streams that may wait for their Track Alias (draft-14 §10.4.2). While a SUBSCRIBE waits for its answer, late ones of
-    /// subscriptions that ended are among them: the answer may give the same alias again.
+    /// Streams that may wait for their Track Alias (draft-14 §10.4.2).
     pub max_parked_streams: usize,
     /// Track Aliases of ended subscriptions that are remembered (draft-14 §10.1).
     pub max_retired_aliases: usize,

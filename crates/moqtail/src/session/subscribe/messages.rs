@@ -32,7 +32,7 @@ impl Subscriptions {
             Referred::Ended => {
                 if cx.aliases.get(ok.track_alias) == AliasState::Unknown {
                     let nobody = cx.new_handle();
-                    self.retire_alias(cx, ok.track_alias, nobody);
+                    cx.retire_alias(ok.track_alias, nobody);
                 }
                 return Ok(());
             }
@@ -47,7 +47,6 @@ impl Subscriptions {
         let Some(subscription) = self.all.get_mut(&handle) else {
             return Ok(());
         };
-        self.pending.remove(&handle);
         subscription.state = State::Active;
         subscription.alias = Some(ok.track_alias);
         subscription.range = subscription.range.resolve(subscription.filter, ok.largest);

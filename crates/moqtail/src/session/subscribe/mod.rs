@@ -33,7 +33,6 @@ use std::{
 };
 
 use super::{
-    alias::AliasState,
     context::{Context, NO_ID},
     error::SessionError,
     event::{Event, PublishRequest, RequestFailure, RequestHandle, StreamKey},
@@ -144,8 +143,6 @@ pub(super) struct Subscriptions {
     all: BTreeMap<RequestHandle, Subscription>,
     /// The one of each track that is not held, and for which PUBLISH_DONE has not come.
     tracks: BTreeMap<FullTrackName, RequestHandle>,
-    /// Those in [`State::Pending`]: any alias may be in the answer.
-    pending: BTreeSet<RequestHandle>,
 }
 
 impl Subscriptions {
@@ -179,7 +176,6 @@ impl Subscriptions {
             cx.out.send(&ControlMessage::Subscribe(*request))?;
             subscription.state = State::Pending;
             subscription.id = Some(id);
-            self.pending.insert(handle);
             cx.timers
                 .set_after(Timer::Answer(handle), now, cx.limits.answer_timeout);
         }
@@ -224,7 +220,6 @@ impl Subscriptions {
         if self.tracks.get(&subscription.track) == Some(&handle) {
             self.tracks.remove(&subscription.track);
         }
-        self.pending.remove(&handle);
         for timer in [
             Timer::Answer(handle),
             Timer::Linger(handle),
@@ -241,7 +236,7 @@ impl Subscriptions {
             }
         }
         if let Some(alias) = subscription.alias {
-            self.retire_alias(cx, alias, handle);
+            cx.retire_alias(alias, handle);
         }
         for stream in subscription.open {
             cx.streams.remove(stream, &mut cx.timers);
@@ -249,14 +244,6 @@ impl Subscriptions {
         }
         if let Some(held) = subscription.held {
             self.offer(cx, held);
-        }
-    }
-
-    /// `alias` no longer stands for `handle`; what is parked for it is stopped, unless it may be for an answer to come.
-    fn retire_alias(&self, cx: &mut Context, alias: TrackAlias, handle: RequestHandle) {
-        cx.aliases.retire(alias, handle);
-        if cx.aliases.get(alias) == AliasState::Retired && self.pending.is_empty() {
-            cx.stop_parked(alias);
         }
     }
 

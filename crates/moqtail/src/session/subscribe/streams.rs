@@ -63,12 +63,9 @@ impl Subscriptions {
         alias: TrackAlias,
         now: Instant,
     ) -> StreamVerdict {
-        // draft-14 §10.4.2: a stream may overtake the answer that gives its alias, and that may be one of the past, for a
-        // publisher may give a track the same one in every subscription.
-        let answer_to_come = !self.pending.is_empty();
         let park = match cx.aliases.get(alias) {
             AliasState::Unknown => true,
-            AliasState::Retired => answer_to_come,
+            AliasState::Retired => false,
             AliasState::Active(handle) => {
                 let Some(subscription) = self.all.get_mut(&handle) else {
                     return REFUSED;
@@ -79,7 +76,7 @@ impl Subscriptions {
                     cx.streams.deliver(stream, handle);
                     return StreamVerdict::Deliver(handle);
                 }
-                answer_to_come || matches!(subscription.state, State::Held | State::Offered)
+                matches!(subscription.state, State::Held | State::Offered)
             }
         };
         if park && cx.streams.park(stream, alias) {
