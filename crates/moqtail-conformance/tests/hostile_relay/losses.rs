@@ -1,11 +1,13 @@
 //! What does not arrive is told: a copy with holes must not pass for a whole one.
 
-use moqtail_conformance::{Carrier, Message, RawListener, codes, data, messages, types};
+use moqtail_conformance::{
+    Carrier, Failure, Message, RawListener, RawPeer, RawRecv, RecvEnd, codes, data, messages, types,
+};
 use moqtail_e2e::Process;
 
 use crate::{
     over_both_carriers,
-    programs::{finished, serve, subscribe},
+    programs::{finished, serve, serve_anew, subscribe},
     world::ALIAS,
 };
 
@@ -34,6 +36,33 @@ enum Taken {
     Little,
 }
 
+/// A program that has published a line to a relay, and the stream of that.
+async fn published(listener: &RawListener) -> Result<(Process, RawPeer, RawRecv), Failure> {
+    let url = listener.url();
+    let mut program = Process::moqtail([
+        "publish",
+        &url,
+        "own",
+        "--lines",
+        "--track",
+        "t",
+        "--insecure",
+    ]);
+    let mut relay = listener.accept().await?;
+    relay
+        .answer_setup(messages::server_setup_granting(messages::GENEROUS))
+        .await?;
+    let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
+    let asked = asked.first_number().unwrap();
+    let accepted = messages::about("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK, asked);
+    relay.send(accepted).await?;
+    relay.send(messages::subscribe(1, &["own"], "t")).await?;
+    relay.expect(types::SUBSCRIBE_OK).await?;
+    program.write(&[vec![b'x'; LINE], b"\n".to_vec()].concat());
+    let stream = relay.accept_uni().await?;
+    Ok((program, relay, stream))
+}
+
 over_both_carriers! {
     /// In one line; then the program subscribes again, and what comes is written.
     async fn a_program_tells_that_its_subscription_was_cut(carrier: Carrier) {
@@ -42,12 +71,7 @@ over_both_carriers! {
             let program = subscribe(&listener, &["--format", "lines"]);
             let mut relay = serve(&listener).await?;
             relay.send(done(status)).await?;
-            let asked = relay.expect(types::SUBSCRIBE).await?.first_number().unwrap();
-            relay.send(messages::subscribe_ok(asked, ALIAS + 1)).await?;
-            let header = data::subgroup_header(0x14, ALIAS + 1, 1, Some(0));
-            relay.stream(&[header, data::object(0, b"anew")].concat()).await?;
-            program.wait_lines("anew", 1);
-            relay.send(messages::publish_done(asked, 1)).await?;
+            serve_anew(&mut relay, &program).await?;
             let end = finished(program).await;
             assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
             let told = end.stderr.iter().filter(|line| line.contains("hostile#t") && line.contains("enough"));
@@ -96,6 +120,23 @@ over_both_carriers! {
         Ok(())
     }
 
+    /// A pipeline that is ended closes the input and sends a signal, in no order.
+    async fn a_signal_after_the_end_of_the_input_costs_nothing(carrier: Carrier) {
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(10_000_u32.into());
+        let listener = RawListener::bind_with(carrier, transport)?;
+        let (mut program, mut relay, mut stream) = published(&listener).await?;
+        program.close_stdin();
+        relay.expect(types::PUBLISH_NAMESPACE_DONE).await?;
+        program.terminate();
+        let (bytes, end) = stream.to_end().await?;
+        assert!(bytes.len() > LINE && end == RecvEnd::Fin, "{} bytes, {end:?}", bytes.len());
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        assert!(!end.stderr.iter().any(|line| line.contains("Not everything was delivered")), "{:#?}", end.stderr);
+        Ok(())
+    }
+
     /// A relay that takes nothing more: the publisher ends in its time, and says that its viewers lack something.
     async fn a_publisher_tells_that_not_everything_was_delivered(carrier: Carrier) {
         for taken in [Taken::All, Taken::Little] {
@@ -104,16 +145,7 @@ over_both_carriers! {
                 transport.stream_receive_window(10_000_u32.into());
             }
             let listener = RawListener::bind_with(carrier, transport)?;
-            let url = listener.url();
-            let mut program = Process::moqtail(["publish", &url, "own", "--lines", "--track", "t", "--insecure"]);
-            let mut relay = listener.accept().await?;
-            relay.answer_setup(messages::server_setup_granting(messages::GENEROUS)).await?;
-            let asked = relay.expect(types::PUBLISH_NAMESPACE).await?.first_number().unwrap();
-            relay.send(messages::about("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK, asked)).await?;
-            relay.send(messages::subscribe(1, &["own"], "t")).await?;
-            relay.expect(types::SUBSCRIBE_OK).await?;
-            program.write(&[vec![b'x'; LINE], b"\n".to_vec()].concat());
-            let mut stream = relay.accept_uni().await?;
+            let (program, _relay, mut stream) = published(&listener).await?;
             if taken == Taken::All {
                 stream.to_end().await?;
             }

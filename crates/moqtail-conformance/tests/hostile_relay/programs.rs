@@ -67,6 +67,20 @@ pub(crate) async fn serve(listener: &RawListener) -> Result<RawPeer, Failure> {
     Ok(relay)
 }
 
+/// Takes the next subscription of the program, which then gets `anew` as its only object.
+pub(crate) async fn serve_anew(relay: &mut RawPeer, program: &Process) -> Result<(), Failure> {
+    let asked = relay.expect(types::SUBSCRIBE).await?;
+    let asked = asked.first_number().unwrap();
+    relay.send(messages::subscribe_ok(asked, ALIAS + 1)).await?;
+    let header = data::subgroup_header(0x14, ALIAS + 1, 1, Some(0));
+    relay
+        .stream(&[header, data::object(0, b"anew")].concat())
+        .await?;
+    program.wait_lines("anew", 1);
+    relay.send(messages::publish_done(asked, 1)).await?;
+    Ok(())
+}
+
 over_both_carriers! {
     /// Before the session, in it, and in an object.
     async fn a_program_says_in_one_line_that_the_relay_broke_the_protocol(carrier: Carrier) {
@@ -121,12 +135,7 @@ over_both_carriers! {
         let mut relay = serve(&listener).await?;
         contradict(&relay, &program).await?;
         relay.expect(types::UNSUBSCRIBE).await?;
-        let asked = relay.expect(types::SUBSCRIBE).await?.first_number().unwrap();
-        relay.send(messages::subscribe_ok(asked, ALIAS + 1)).await?;
-        let header = data::subgroup_header(0x14, ALIAS + 1, 1, Some(0));
-        relay.stream(&[header, data::object(0, b"anew")].concat()).await?;
-        program.wait_lines("anew", 1);
-        relay.send(messages::publish_done(asked, 1)).await?;
+        serve_anew(&mut relay, &program).await?;
         let end = finished(program).await;
         assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
         assert_eq!(end.stdout_text(), "one\ntwo\ntwo\nanew\n");
