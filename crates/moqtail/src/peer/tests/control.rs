@@ -117,6 +117,30 @@ async fn the_control_stream_has_the_highest_priority() {
     }
 }
 
+/// So many SUBSCRIBEs, one behind the other.
+fn requests(count: usize) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    for number in 0..count as u64 {
+        encode_control(&subscribe(number), &mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// Drives the server's side until what is returned is dropped.
+fn serve<H: Handler<MemoryConnection> + 'static>(
+    near: MemoryConnection,
+    limits: PeerLimits,
+    handler: impl FnOnce(PeerHandle) -> H + Send + 'static,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let peer = peer(Role::Server);
+        let mut handler = handler(peer.clone());
+        drive(near, peer, Side::Server, limits, &mut handler).await;
+    });
+    tasks
+}
+
 /// On one thread, everything else would stand still as long as the peer has something to say.
 #[tokio::test]
 async fn a_flood_of_requests_lets_other_tasks_run() {
@@ -124,25 +148,17 @@ async fn a_flood_of_requests_lets_other_tasks_run() {
     let (near, far) = MemoryConnection::pair(TransportLimits::default());
     let (mut send, mut recv) = far.open_bi().await.unwrap();
     write(&mut send, &hello()).await;
-    let mut flood = BytesMut::new();
-    for number in 0..REQUESTS as u64 {
-        encode_control(&subscribe(number), &mut flood).unwrap();
-    }
+    let flood = requests(REQUESTS);
 
     let subscribes = Arc::new(AtomicUsize::default());
     let counted = subscribes.clone();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let peer = peer(Role::Server);
-        let limits = PeerLimits {
-            control_read: 1024,
-            ..PeerLimits::default()
-        };
-        let mut handler = Counting {
-            peer: peer.clone(),
-            subscribes: counted,
-        };
-        drive(near, peer, Side::Server, limits, &mut handler).await;
+    let limits = PeerLimits {
+        control_read: 1024,
+        ..PeerLimits::default()
+    };
+    let _served = serve(near, limits, |peer| Counting {
+        peer,
+        subscribes: counted,
     });
     read_some(&mut recv, 1).await;
     write(&mut send, &flood).await;
@@ -165,30 +181,15 @@ async fn what_one_reading_brings_lets_other_tasks_run() {
     let (near, far) = MemoryConnection::pair(TransportLimits::default());
     let (mut send, mut recv) = far.open_bi().await.unwrap();
     write(&mut send, &hello()).await;
-    let mut flood = BytesMut::new();
-    for number in 0..REQUESTS as u64 {
-        encode_control(&subscribe(number), &mut flood).unwrap();
-    }
+    let flood = requests(REQUESTS);
     let limits = PeerLimits::default();
     assert!(flood.len() < limits.control_read);
 
     let subscribes = Arc::new(AtomicUsize::default());
     let counted = subscribes.clone();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let peer = peer(Role::Server);
-        let mut handler = Counting {
-            peer: peer.clone(),
-            subscribes: counted,
-        };
-        drive(
-            near,
-            peer,
-            Side::Server,
-            PeerLimits::default(),
-            &mut handler,
-        )
-        .await;
+    let _served = serve(near, limits.clone(), |peer| Counting {
+        peer,
+        subscribes: counted,
     });
     read_some(&mut recv, 1).await;
     write(&mut send, &flood).await;
@@ -247,27 +248,12 @@ async fn a_subscribe_whose_answer_cannot_be_sent_is_refused() {
     let (near, far) = MemoryConnection::pair(TransportLimits::default());
     let (mut send, mut recv) = far.open_bi().await.unwrap();
     write(&mut send, &hello()).await;
-    let mut asked = BytesMut::new();
-    for number in 0..2 {
-        encode_control(&subscribe(number), &mut asked).unwrap();
-    }
+    let asked = requests(2);
     let started = Arc::new(AtomicUsize::default());
     let counted = started.clone();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let peer = peer(Role::Server);
-        let mut handler = OneAlias {
-            peer: peer.clone(),
-            started: counted,
-        };
-        drive(
-            near,
-            peer,
-            Side::Server,
-            PeerLimits::default(),
-            &mut handler,
-        )
-        .await;
+    let _served = serve(near, PeerLimits::default(), |peer| OneAlias {
+        peer,
+        started: counted,
     });
     let mut decoder = ControlDecoder::new(DecodeOptions::default());
     let mut answers = Vec::new();

@@ -171,16 +171,26 @@ fn updates_may_not_widen() {
     );
 }
 
-/// Whoever repeats an update makes the session look at nothing, however much waits.
-#[test]
-fn an_update_that_changes_nothing_costs_nothing() {
+/// A subscription for which a thousand runs wait.
+fn thousand_waiting() -> World {
     let mut world = World::subscribed();
     world.wire.credit = 0;
     for group in 0..1000 {
         world.send(header(group, 0), &[object(0, b"x")]);
     }
     world.run();
-    let lookups = |world: &World| world.log.borrow().runs.lookups.get();
+    world
+}
+
+/// How often a run was looked up so far.
+fn lookups(world: &World) -> usize {
+    world.log.borrow().runs.lookups.get()
+}
+
+/// Whoever repeats an update makes the session look at nothing, however much waits.
+#[test]
+fn an_update_that_changes_nothing_costs_nothing() {
+    let mut world = thousand_waiting();
     let before = lookups(&world);
     for _ in 0..100 {
         world.update(SUB, open_update()).unwrap();
@@ -194,13 +204,7 @@ fn an_update_that_changes_nothing_costs_nothing() {
 /// Many updates before the session's next turn cost no more than the last one of them.
 #[test]
 fn updates_are_applied_once_a_turn() {
-    let mut world = World::subscribed();
-    world.wire.credit = 0;
-    for group in 0..1000 {
-        world.send(header(group, 0), &[object(0, b"x")]);
-    }
-    world.run();
-    let lookups = |world: &World| world.log.borrow().runs.lookups.get();
+    let mut world = thousand_waiting();
     let before = lookups(&world);
     for at in 1..=100 {
         let other = UpdateParams {
