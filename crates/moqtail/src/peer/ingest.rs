@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use super::Track;
+use super::{
+    HeaderRoom, PeerLimits, Track,
+    open_headers::{NoRoom, OpenHeader},
+};
 use crate::model::ObjectLimits;
 use crate::model::{DecodeError, StreamCode, SubgroupHeader};
 use crate::track::{IngestError, MalformedTrack, PublisherId, StreamIngest};
@@ -34,10 +37,33 @@ pub enum IngestEnd {
     /// The track is malformed, by this stream or another: its upstream subscription is to be ended. The stream was
     /// stopped.
     Malformed(MalformedTrack),
-    /// The track has ended or has too many streams: the stream was stopped.
+    /// The track has ended or has too many streams, or the session too much of unfinished object headers: the stream was
+    /// stopped.
     Refused,
     /// The connection is gone.
     Connection(ConnectionError),
+}
+
+/// Limits for one inbound stream.
+#[derive(Clone, Debug)]
+pub struct IngestLimits {
+    /// Limits for its objects.
+    pub objects: ObjectLimits,
+    /// Longest time from the first byte of an object's header to its last.
+    pub header_timeout: Duration,
+    /// Room that it shares with the other streams of its session.
+    pub header_room: Arc<HeaderRoom>,
+}
+
+impl IngestLimits {
+    /// Limits for the streams of one session.
+    pub fn of_session(limits: &PeerLimits) -> Self {
+        Self {
+            objects: ObjectLimits::default(),
+            header_timeout: limits.object_header_timeout,
+            header_room: HeaderRoom::new(limits.max_open_headers),
+        }
+    }
 }
 
 /// How the bytes of a stream ended.
@@ -48,18 +74,17 @@ enum End {
 
 /// Reads one subgroup stream to its end and feeds `track`. `header` was already read, `rest` is what was read beyond it.
 ///
-/// Reading never waits for subscribers; the header of an object may take `header_timeout`. Dropping the future counts as a
-/// reset with CANCELLED: the run ends, nothing of a partial object stays.
+/// Reading never waits for subscribers. Dropping the future counts as a reset with CANCELLED: the run ends, nothing of a
+/// partial object stays.
 pub async fn ingest_subgroup<R: RecvStream>(
     track: Arc<Track>,
     publisher: PublisherId,
     header: SubgroupHeader,
     rest: Bytes,
     mut stream: R,
-    limits: ObjectLimits,
-    header_timeout: Duration,
+    limits: IngestLimits,
 ) -> IngestEnd {
-    let ingest = track.with_log(|log| StreamIngest::new(log, publisher, &header, limits));
+    let ingest = track.with_log(|log| StreamIngest::new(log, publisher, &header, limits.objects));
     let Some(ingest) = ingest else {
         stream.stop(StreamCode::CANCELLED.0 as u32);
         return track
@@ -69,6 +94,7 @@ pub async fn ingest_subgroup<R: RecvStream>(
     let mut guard = Guard {
         track: &track,
         ingest: Some(ingest),
+        open_header: OpenHeader::new(limits.header_room),
         end: None,
     };
     let mut pieces = vec![rest];
@@ -92,11 +118,15 @@ pub async fn ingest_subgroup<R: RecvStream>(
         if let Some(end) = guard.end.take() {
             return end;
         }
+        if guard.hold_header() == Err(NoRoom) {
+            stream.stop(StreamCode::CANCELLED.0 as u32);
+            return IngestEnd::Refused;
+        }
         let reading = poll_fn(|cx| poll_turn(&mut stream, cx, &mut pieces));
         // draft-14 §3.4
         header_due = guard.open_header().map(|start| match header_due {
             Some((known, due)) if known == start => (start, due),
-            _ => (start, Instant::now().checked_add(header_timeout)),
+            _ => (start, Instant::now().checked_add(limits.header_timeout)),
         });
         end = match header_due {
             None | Some((_, None)) => reading.await,
@@ -134,12 +164,19 @@ fn poll_turn<R: RecvStream>(
 struct Guard<'a> {
     track: &'a Arc<Track>,
     ingest: Option<StreamIngest>,
+    open_header: OpenHeader,
     end: Option<IngestEnd>,
 }
 
 impl Guard<'_> {
     fn open_header(&self) -> Option<u64> {
         self.ingest.as_ref().and_then(StreamIngest::open_header)
+    }
+
+    fn hold_header(&mut self) -> Result<(), NoRoom> {
+        let ingest = self.ingest.as_ref();
+        let cost = ingest.map_or(0, StreamIngest::open_header_cost);
+        self.open_header.hold(cost)
     }
 
     /// Parses outside the lock, then writes once: what came, and the end of the stream if it came too.

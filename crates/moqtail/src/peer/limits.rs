@@ -24,6 +24,9 @@ pub struct PeerLimits {
     /// Most bytes that are read of a stream once the session wants no more of it, so that what was received is not lost: the
     /// rest is dropped, and the peer told CANCELLED. Default 512 KiB, what a stream holds unread by default.
     pub max_after_stop: usize,
+    /// Bytes that all streams of a session may hold of object headers that are not complete; a stream that would hold more
+    /// is stopped with CANCELLED, and its subgroup reset. Counted is what is allocated for them. Default 8 MiB.
+    pub max_open_headers: usize,
     /// Longest time from the first byte of an object's header to its last; then the session closes with
     /// DATA_STREAM_TIMEOUT (draft-14 §3.4). Between objects a stream may be silent for ever. Default 30 s.
     pub object_header_timeout: Duration,
@@ -38,6 +41,7 @@ impl Default for PeerLimits {
             publisher_streams: 1024,
             publisher_window: 520 << 20,
             max_after_stop: 512 << 10,
+            max_open_headers: 8 << 20,
             object_header_timeout: Duration::from_secs(30),
         }
     }

@@ -98,6 +98,11 @@ impl StreamIngest {
         (!self.head.is_empty()).then_some(self.start)
     }
 
+    /// Bytes that are allocated for that header, here and in the decoder.
+    pub fn open_header_cost(&self) -> usize {
+        2 * self.head.capacity()
+    }
+
     /// Packs what was read, but for the header of an object that is not complete. `None`: nothing new.
     pub fn prepare(&mut self) -> Option<PreparedTurn> {
         let end = self.decoder.position().min(self.object_end);
@@ -134,8 +139,7 @@ impl StreamIngest {
     /// Has the log count the header that is not complete, after a turn in which [`StreamIngest::prepare`] gave nothing to
     /// commit.
     pub fn note_header(&mut self, log: &mut TrackLog) {
-        // The decoder has it, too.
-        let cost = 2 * self.head.capacity();
+        let cost = self.open_header_cost();
         if std::mem::replace(&mut self.noted, cost) != cost {
             log.note_waiting(self.stream, cost);
         }

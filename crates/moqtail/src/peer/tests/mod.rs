@@ -4,5 +4,6 @@ mod control;
 mod delivered;
 mod ends;
 mod flow;
+mod headers;
 mod local;
 mod support;

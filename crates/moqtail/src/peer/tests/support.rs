@@ -200,12 +200,21 @@ pub(super) fn encode(group: u64, objects: &[(u64, Vec<u8>)]) -> Vec<u8> {
 pub(super) struct Upstream {
     pub(super) publisher: MemoryConnection,
     pub(super) relay: MemoryConnection,
+    limits: IngestLimits,
 }
 
 impl Upstream {
     pub(super) fn new() -> Self {
+        Self::within(&PeerLimits::default())
+    }
+
+    pub(super) fn within(limits: &PeerLimits) -> Self {
         let (publisher, relay) = MemoryConnection::pair(TransportLimits::default());
-        Self { publisher, relay }
+        Self {
+            publisher,
+            relay,
+            limits: IngestLimits::of_session(limits),
+        }
     }
 
     pub(super) async fn open(&self) -> MemorySend {
@@ -228,18 +237,9 @@ impl Upstream {
                 .unwrap()
                 .unwrap();
             if let Some(StreamHeader::Subgroup(header)) = decoder.decode(&mut piece).unwrap() {
-                let limits = ObjectLimits::default();
+                let limits = self.limits.clone();
                 let track = track.clone();
-                return ingest_subgroup(
-                    track,
-                    publisher,
-                    header,
-                    piece,
-                    stream,
-                    limits,
-                    HEADER_TIMEOUT,
-                )
-                .await;
+                return ingest_subgroup(track, publisher, header, piece, stream, limits).await;
             }
         }
     }

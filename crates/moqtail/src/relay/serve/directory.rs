@@ -8,7 +8,9 @@ use super::{RelayConfig, upstream::Upstream};
 use crate::relay::{Action, DownstreamRequest, Hub, LargestSource, SessionId, TrackId, UpstreamId};
 use crate::{
     model::{Filter, GroupOrder, Parameter, Parameters, SubscribeErrorCode},
-    peer::{EgressHandle, PeerHandle, Track, TrackPool, now, refusal, subscription_id},
+    peer::{
+        EgressHandle, IngestLimits, PeerHandle, Track, TrackPool, now, refusal, subscription_id,
+    },
     session::{
         PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted, SubscribeAnswer,
         SubscribeOptions, SubscriptionUpdate,
@@ -52,6 +54,7 @@ pub(super) struct SessionEntry {
     pub(super) peer: PeerHandle,
     pub(super) delivery: Box<dyn Delivery>,
     pub(super) upstreams: Upstreams,
+    pub(super) ingest: IngestLimits,
 }
 
 struct TrackEntry {
@@ -270,8 +273,8 @@ impl Directory {
         else {
             return;
         };
-        let timeout = self.config.peer.object_header_timeout;
-        let feed = Upstream::new(upstream, track, source.track.clone(), timeout);
+        let limits = entry.ingest.clone();
+        let feed = Upstream::new(upstream, track, source.track.clone(), limits);
         lock(&entry.upstreams).insert(handle, feed);
         self.requests.insert(upstream, (session, handle));
     }

@@ -27,7 +27,9 @@ use windows::Windows;
 use super::{SessionId, SessionInfo};
 use crate::{
     model::{SessionCode, TrackNamespace},
-    peer::{Egress, PeerHandle, Report, Side, TrackPool, Woken, close_code, drive, now},
+    peer::{
+        Egress, IngestLimits, PeerHandle, Report, Side, TrackPool, Woken, close_code, drive, now,
+    },
     session::{Role, Session, SessionConfig, SessionError},
     transport::{CloseReason, Connection, Listener, lock},
 };
@@ -120,6 +122,7 @@ impl Relay {
             peer: peer.clone(),
             delivery: Box::new(egress.handle()),
             upstreams: upstreams.clone(),
+            ingest: IngestLimits::of_session(&shared.config.peer),
         };
         if !lock(&shared.directory).open(id, entry) {
             tracing::warn!("relay is full: session refused");

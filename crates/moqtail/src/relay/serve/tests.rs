@@ -12,7 +12,7 @@ use crate::model::{
     VERSION, encode_control,
 };
 use crate::peer::Handler as _;
-use crate::peer::{Track, TrackPool};
+use crate::peer::{IngestLimits, PeerLimits, Track, TrackPool};
 use crate::relay::{DownstreamRequest, UpstreamId};
 use crate::session::{Event, Output, PublishRequest, RequestHandle, SubscribeAccepted};
 use crate::track::{
@@ -111,6 +111,7 @@ impl Fixture {
             peer: peer.clone(),
             delivery: Box::new(delivery.clone()),
             upstreams: upstreams.clone(),
+            ingest: IngestLimits::of_session(&PeerLimits::default()),
         };
         assert!(directory.open(SESSION, entry));
         let viewer = subscribe(&peer);
@@ -241,6 +242,7 @@ async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said()
         peer,
         delivery: Box::new(fixture.delivery.clone()),
         upstreams: Upstreams::default(),
+        ingest: IngestLimits::of_session(&PeerLimits::default()),
     };
     assert!(fixture.directory.open(other, entry));
     let offer = PublishRequest {

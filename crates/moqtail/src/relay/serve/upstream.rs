@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::relay::{TrackId, UpstreamId};
 use crate::{
-    model::{ObjectDatagram, ObjectLimits, PublishDoneCode, SubgroupHeader},
-    peer::{InboundStream, IngestEnd, PeerHandle, Track, ingest_subgroup},
+    model::{ObjectDatagram, PublishDoneCode, SubgroupHeader},
+    peer::{InboundStream, IngestEnd, IngestLimits, PeerHandle, Track, ingest_subgroup},
     track::{MalformedTrack, PublisherId},
     transport::RecvStream,
 };
@@ -24,7 +24,7 @@ pub(super) struct Upstream {
     track: Arc<Track>,
     publisher: PublisherId,
     streams: JoinSet<()>,
-    header_timeout: Duration,
+    limits: IngestLimits,
     /// What PUBLISH_DONE said, while streams are still on their way.
     pub(super) done: Option<(PublishDoneCode, String)>,
 }
@@ -34,7 +34,7 @@ impl Upstream {
         id: UpstreamId,
         track_id: TrackId,
         track: Arc<Track>,
-        header_timeout: Duration,
+        limits: IngestLimits,
     ) -> Self {
         let publisher = track.add_publisher();
         Self {
@@ -43,7 +43,7 @@ impl Upstream {
             track,
             publisher,
             streams: JoinSet::new(),
-            header_timeout,
+            limits,
             done: None,
         }
     }
@@ -78,10 +78,10 @@ impl Upstream {
     ) {
         while self.streams.try_join_next().is_some() {}
         let (id, track, publisher) = (self.id, self.track.clone(), self.publisher);
-        let (limits, timeout) = (ObjectLimits::default(), self.header_timeout);
+        let limits = self.limits.clone();
         self.streams.spawn(async move {
             let rest = Bytes::new();
-            match ingest_subgroup(track, publisher, header, rest, stream, limits, timeout).await {
+            match ingest_subgroup(track, publisher, header, rest, stream, limits).await {
                 IngestEnd::Decode(error) => peer.call(|session, _| session.data_error(&error)),
                 IngestEnd::Stalled => peer.call(|session, _| session.data_stalled()),
                 IngestEnd::Malformed(error) => malformed(id, &error),
