@@ -131,9 +131,15 @@ impl Deref for Stopped {
 }
 
 impl Drop for Stopped {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "inside a runtime another one cannot be waited for"
+    )]
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+            // Its worker would go on for a moment, and send a good-bye if it is asked for one meanwhile.
+            let stopping = std::thread::spawn(move || drop(runtime));
+            stopping.join().expect("no panic");
         }
     }
 }
