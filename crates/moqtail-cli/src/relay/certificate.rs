@@ -157,11 +157,16 @@ impl Certificate {
 }
 
 fn read(path: &Path, wanted: &'static str) -> Result<Vec<u8>, CliError> {
-    fs::read(path).map_err(|error: io::Error| CliError::Pem {
+    let failed = |error: io::Error| CliError::Pem {
         path: path.to_owned(),
         reason: plain(error),
         wanted,
-    })
+    };
+    // What comes out of a pipe can be read once, and is looked at again later; without a writer it would never come.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    fs::read(path).map_err(failed)
 }
 
 #[cfg(test)]
@@ -208,5 +213,14 @@ mod tests {
             "{error}"
         );
         assert!(error.to_string().contains("`--cert`"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_cannot_be_read_again_is_refused() {
+        let source = CertificateSource::new(&options(Some("/dev/null"), Some("/dev/null")), &[]);
+        let error = source.unwrap().load().unwrap_err().to_string();
+        let told = "Cannot use /dev/null: it is not a regular file. Give ";
+        assert!(error.starts_with(told), "{error}");
     }
 }
