@@ -4,6 +4,8 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::stderr::{self, StandardError};
+
 /// Starts logging: warnings of ours by default, more with each `-v`; `MOQTAIL_LOG` holds a filter of its own.
 pub(crate) fn start(verbose: u8) {
     let directives = match verbose {
@@ -16,16 +18,13 @@ pub(crate) fn start(verbose: u8) {
         EnvFilter::try_from_env("MOQTAIL_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| StandardError)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(verbose > 1)
-        // It would tell with `eprintln!` that standard error cannot be written, which panics then.
-        .log_internal_errors(false)
         .init();
 }
 
 /// Tells the person at the terminal what the command is doing; one line on standard error.
 pub(crate) fn say(line: impl std::fmt::Display) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "moqtail: {line}");
+    stderr::put(format!("moqtail: {line}\n").as_bytes());
 }

@@ -19,6 +19,7 @@ mod publish;
 mod relay;
 mod signals;
 mod status;
+mod stderr;
 mod subscribe;
 mod values;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         }
         Err(Stop::Failed(error)) => exit_code(Err(error)),
     };
+    stderr::flush();
     ExitCode::from(code)
 }
 

@@ -7,8 +7,8 @@ use std::process::Stdio;
 use moqtail_e2e::{Process, Relay};
 
 /// Objects pass a relay that has much to log and cannot, also in a second session; then it ends as always.
-fn serves_without_a_log(stderr: impl Into<Stdio>) {
-    let relay = Relay::unlogged(["-v", "--listen", "localhost:0"], stderr);
+fn serves(verbosity: &str, stderr: impl Into<Stdio>) {
+    let relay = Relay::unlogged([verbosity, "--listen", "localhost:0"], stderr);
     let line = ["site/7", "--track", "t"];
     for url in [relay.quic(), relay.web()] {
         let mut publisher = Process::moqtail(["publish", &url, "--lines"].iter().chain(&line));
@@ -28,12 +28,20 @@ fn serves_without_a_log(stderr: impl Into<Stdio>) {
 #[test]
 fn a_relay_goes_on_when_the_disk_of_its_log_is_full() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
-    serves_without_a_log(full.expect("a full device"));
+    serves("-v", full.expect("a full device"));
+}
+
+/// Its log goes to a pipe that is full after 64 KiB, and the trace of one session is longer.
+#[test]
+fn a_relay_goes_on_when_the_reader_of_its_log_does_not_read() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    serves("-vvv", writer);
+    drop(reader);
 }
 
 #[test]
 fn a_relay_goes_on_when_the_reader_of_its_log_goes_away() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    serves_without_a_log(writer);
+    serves("-v", writer);
 }
