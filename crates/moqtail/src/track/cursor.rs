@@ -244,6 +244,10 @@ impl Cursor {
         if to <= self.next {
             return Ok(0);
         }
+        // The run was cut since it was observed, and nothing is kept of what it was cut to.
+        if self.next < run.base() {
+            return Err(Lost);
+        }
         let mut small: Option<BytesMut> = None;
         for piece in run.read(self.next, to) {
             let joins =
@@ -319,5 +323,60 @@ impl Cursor {
         self.staged.retain(|chunk| !chunk.is_empty());
         self.staged_len = self.head_len;
         back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schedule::Item;
+    use super::*;
+    use crate::model::{GroupOrder, ObjectStatus, SubgroupHeader, SubgroupId, TrackAlias};
+
+    #[expect(clippy::disallowed_methods, reason = "an Instant is needed")]
+    fn entry(start: u64, len: u64) -> ObjectEntry {
+        ObjectEntry {
+            id: 0,
+            start,
+            payload: start + 2,
+            end: start + 2 + len,
+            delta_len: 1,
+            status: ObjectStatus::Normal,
+            received: Instant::now(),
+            arrival: 0,
+        }
+    }
+
+    /// Between two looks at a log its oldest pieces may leave and the object that they were of be given up.
+    #[test]
+    fn what_was_cut_and_let_go_meanwhile_is_not_taken_for_there() {
+        let header = SubgroupHeader {
+            track_alias: TrackAlias(1),
+            group: 0,
+            subgroup: SubgroupId::Zero,
+            publisher_priority: 128,
+            extensions: false,
+            end_of_group: false,
+        };
+        let id = super::super::ids::RunId(1);
+        let mut run = Run::new(id, header, 0, 0);
+        run.push(vec![0; 4].into());
+        let object = entry(4, 2000);
+        run.begin(object);
+        run.push(vec![1; 502].into());
+        run.push(vec![2; 500].into());
+        let rank = Rank::new(128, GroupOrder::Ascending, 0, 0, Item::Run(id));
+        let mut cursor = Cursor::new(&run, &object, 0, rank, true);
+        cursor.observe(&run);
+        assert_eq!(cursor.stage(&run, 100).ok(), Some(100));
+        cursor.chunks().iter_mut().for_each(Bytes::clear);
+        assert_eq!(cursor.advance(100), 100);
+        run.trim_front();
+        run.trim_front();
+        run.abandon_last();
+        run.state = RunState::Reset(StreamCode::CANCELLED);
+        assert!(cursor.stage(&run, 1000).is_err());
+        cursor.observe(&run);
+        assert!(!cursor.is_lost(Some(&run)));
+        assert_eq!(cursor.done(), Some(End::Reset(StreamCode::CANCELLED)));
     }
 }
