@@ -1,5 +1,8 @@
 //! A budget of bytes that the logs of several tracks share.
 //!
+//! What open streams pin cannot be made to leave. Beyond half of the budget it is not counted, so that the other half is
+//! there for what was published, whatever some publishers have under way.
+//!
 //! A log is charged once per turn of writing, by atomics alone. The order of age among all tracks is the number of bytes
 //! written so far: what was last written more than a *window* of bytes ago is old.
 
@@ -9,10 +12,20 @@ use tokio::sync::Notify;
 
 use crate::track::{Spared, TrackLog};
 
+/// What one log is charged with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Charge {
+    held: usize,
+    /// How much of it is pinned.
+    pinned: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct LogBudget {
     max: usize,
     held: AtomicUsize,
+    /// Bytes of these that are pinned.
+    pinned: AtomicUsize,
     /// Bytes charged so far, ever.
     written: AtomicU64,
     /// What was last written more than so many bytes ago leaves when there is too much.
@@ -27,6 +40,7 @@ impl LogBudget {
         Self {
             max,
             held: AtomicUsize::new(0),
+            pinned: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             window: AtomicU64::new(max as u64),
             over: Notify::new(),
@@ -37,6 +51,13 @@ impl LogBudget {
     /// Bytes that all logs hold.
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that count against the budget.
+    pub(super) fn used(&self) -> usize {
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        self.held()
+            .saturating_sub(pinned.saturating_sub(self.max / 2))
     }
 
     /// Above this old groups leave.
@@ -61,37 +82,40 @@ impl LogBudget {
     }
 
     /// Charges a log after a turn and holds it within the budget. `charged` is what it was charged before.
-    pub(super) fn settle(&self, log: &mut TrackLog, charged: &mut usize) {
+    pub(super) fn settle(&self, log: &mut TrackLog, charged: &mut Charge) {
         self.charge(log, charged);
-        if self.held() <= self.soft() {
+        if self.used() <= self.soft() {
             return;
         }
         let window = self.window.load(Ordering::Relaxed);
         log.evict_before(self.tick().saturating_sub(window), Spared::Newest);
         self.charge(log, charged);
-        while self.held() > self.max && log.shed() {
+        while self.used() > self.max && log.shed() {
             self.charge(log, charged);
         }
-        if self.held() > self.soft() && self.tick() >= self.again.load(Ordering::Relaxed) {
+        if self.used() > self.soft() && self.tick() >= self.again.load(Ordering::Relaxed) {
             self.over.notify_one();
         }
     }
 
-    fn charge(&self, log: &TrackLog, charged: &mut usize) {
-        let footprint = log.footprint();
-        let before = std::mem::replace(charged, footprint);
-        if footprint > before {
-            let more = footprint - before;
-            self.held.fetch_add(more, Ordering::Relaxed);
-            self.written.fetch_add(more as u64, Ordering::Relaxed);
-        } else {
-            self.release(before - footprint);
+    fn charge(&self, log: &TrackLog, charged: &mut Charge) {
+        let now = Charge {
+            held: log.footprint(),
+            pinned: log.pinned(),
+        };
+        let before = std::mem::replace(charged, now);
+        if now.held > before.held {
+            let more = (now.held - before.held) as u64;
+            self.written.fetch_add(more, Ordering::Relaxed);
         }
+        change(&self.held, before.held, now.held);
+        change(&self.pinned, before.pinned, now.pinned);
     }
 
-    /// So much less is held.
-    pub(super) fn release(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    /// A log is gone.
+    pub(super) fn release(&self, charged: Charge) {
+        change(&self.held, charged.held, 0);
+        change(&self.pinned, charged.pinned, 0);
     }
 
     /// Waits until there is too much. Dropping the future loses nothing.
@@ -103,5 +127,14 @@ impl LogBudget {
     pub(super) fn rest(&self) {
         let again = self.tick().saturating_add(self.max as u64 / 64);
         self.again.store(again, Ordering::Relaxed);
+    }
+}
+
+/// Changes a sum in which one part goes from `before` to `after`.
+fn change(sum: &AtomicUsize, before: usize, after: usize) {
+    if after > before {
+        sum.fetch_add(after - before, Ordering::Relaxed);
+    } else if after < before {
+        sum.fetch_sub(before - after, Ordering::Relaxed);
     }
 }

@@ -61,7 +61,7 @@ impl TrackPool {
         let goal = self.budget.goal();
         for spared in [Spared::Newest, Spared::Nothing] {
             let mut window = goal as u64;
-            while self.held() > goal {
+            while self.budget.used() > goal {
                 let before = self.budget.narrow(window);
                 self.each(|track| track.evict_before(before, spared)).await;
                 if window == 0 {

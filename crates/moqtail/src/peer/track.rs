@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::budget::LogBudget;
+use super::budget::{Charge, LogBudget};
 use super::wake::{SubscriptionWake, WakeList};
 use crate::model::{Location, ObjectDatagram, PublishDoneCode, TrackAlias};
 use crate::track::{
@@ -29,7 +29,7 @@ struct Inner {
     log: TrackLog,
     waiting: WakeList,
     /// Bytes that the budget was charged with.
-    charged: usize,
+    charged: Charge,
 }
 
 /// Who wants the track now.
@@ -66,7 +66,7 @@ impl Track {
             inner: Mutex::new(Inner {
                 log: TrackLog::new(alias, limits),
                 waiting: WakeList::default(),
-                charged: 0,
+                charged: Charge::default(),
             }),
             interest: watch::Sender::default(),
         })

@@ -16,6 +16,7 @@ pub struct RelayLimits {
     /// Where only newest groups are left, those of the tracks that were written longest ago leave too, and at the limit
     /// itself a track that is written keeps no more than what its last turn of reading brought (64 KiB a stream), until
     /// room was made elsewhere.
+    /// What open streams need whatever leaves, such as object headers that are not complete, is counted up to half of it.
     /// Subscribers that wanted what has left are treated as too slow. What is on its way to subscribers is not part of
     /// it, see [`DeliveryLimits::in_flight_bytes`](crate::track::DeliveryLimits::in_flight_bytes). Default 512 MiB.
     pub max_log_bytes: usize,

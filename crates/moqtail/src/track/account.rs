@@ -39,6 +39,11 @@ impl TrackLog {
             + self.streams.len() * STREAM_COST
     }
 
+    /// How much of the footprint stays whatever leaves the log, because streams that are open need it.
+    pub fn pinned(&self) -> usize {
+        self.held_bytes + self.waiting_bytes + self.slack
+    }
+
     /// Counts what waits of a stream that may not be entered yet: `bytes` now.
     pub(super) fn note_waiting(&mut self, stream: StreamId, bytes: usize) {
         if let Some(state) = self.streams.get_mut(&stream) {

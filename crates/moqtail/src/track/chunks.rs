@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 /// Pieces below this are copied, because the buffers they were received in may be far larger than they are.
 const PACK_BELOW: usize = 4096;
 
-/// Largest block that packed pieces share, unless one turn brings more.
-const BLOCK: usize = 64 << 10;
+/// Largest block that packed pieces share, unless one turn brings more. A stream holds one as long as it is open, and there
+/// may be thousands that have nothing to say.
+const BLOCK: usize = 16 << 10;
 
 /// What a piece costs besides its bytes.
 pub(super) const CHUNK_COST: usize = 96;

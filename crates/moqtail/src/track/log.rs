@@ -67,6 +67,8 @@ pub struct TrackLog {
     pub(super) held_bytes: usize,
     /// Bytes of streams that cannot be entered yet; not part of `bytes`.
     pub(super) waiting_bytes: usize,
+    /// Bytes allocated for open runs and not used; part of `bytes`.
+    pub(super) slack: usize,
     /// Pieces that the last turn brought; they stay until the next one, so that readers can have them.
     pub(super) fresh: usize,
     /// Now, in the order of writes of all tracks that share a budget.
@@ -106,6 +108,7 @@ impl TrackLog {
             known: 0,
             held_bytes: 0,
             waiting_bytes: 0,
+            slack: 0,
             fresh: 0,
             tick: 0,
             evictions: 0,
@@ -450,6 +453,7 @@ impl TrackLog {
         self.bytes = 0;
         self.known = 0;
         self.held_bytes = 0;
+        self.slack = 0;
         self.fresh = 0;
         self.evictions += 1;
     }
@@ -502,6 +506,9 @@ impl TrackLog {
     /// Ends a run.
     pub(super) fn close_run(&mut self, id: RunId, state: RunState) {
         if let Some(run) = self.runs.get_mut(&id) {
+            if run.is_open() {
+                self.slack -= run.slack();
+            }
             run.state = state;
             run.leader = None;
             let group = run.group();

@@ -98,9 +98,12 @@ impl TrackLog {
         if let Current::Lead(run) = current
             && let Some(run) = self.runs.get_mut(&run)
         {
-            let before = run.cost();
+            let (before, slack) = (run.cost(), run.slack());
             run.add_slack(batch.slack, batch.waste);
             let after = run.cost();
+            if run.is_open() {
+                self.slack = self.slack + run.slack() - slack;
+            }
             let id = run.id;
             self.uncharge(before);
             self.charge(group, id, 0, after);

@@ -150,6 +150,11 @@ impl Run {
         RUN_COST + self.slack + self.wasted
     }
 
+    /// Bytes allocated and not used, in the block at hand.
+    pub(super) fn slack(&self) -> usize {
+        self.slack
+    }
+
     /// Appends bytes and returns what they cost.
     pub(super) fn push(&mut self, bytes: Bytes) -> usize {
         let cost = bytes.len() + CHUNK_COST;

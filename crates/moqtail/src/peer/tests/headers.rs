@@ -1,7 +1,12 @@
 //! Object headers that have begun and not ended, over the streams of a session.
 
 use super::support::*;
-use crate::{model::*, peer::*, transport::*};
+use crate::{
+    model::*,
+    peer::*,
+    track::{StreamIngest, TrackLimits},
+    transport::*,
+};
 
 const EXTENSION: u32 = 20_000;
 
@@ -76,4 +81,43 @@ async fn unfinished_headers_of_a_session_have_a_limit() {
     let (end, _) = feed(2, 19_000, &later).await;
     assert_eq!(end, IngestEnd::Finished);
     assert_eq!(track.largest(), Some(Location::new(2, 0)));
+}
+
+/// What some publishers have under way pushes nothing out of the tracks of others.
+#[test]
+fn unfinished_headers_leave_others_half_of_the_budget() {
+    const BUDGET: usize = 400_000;
+    let pool = TrackPool::new(BUDGET);
+    let busy = pool.track(TrackAlias(1), TrackLimits::default());
+    let publisher = busy.add_publisher();
+    let mut streams = Vec::new();
+    for group in 0..40 {
+        let mut bytes = bytes::Bytes::from(long_header(group));
+        let header = StreamHeaderDecoder::new().decode(&mut bytes).unwrap();
+        let Some(StreamHeader::Subgroup(header)) = header else {
+            panic!("no subgroup");
+        };
+        let limits = ObjectLimits::default();
+        let ingest = busy.with_log(|log| StreamIngest::new(log, publisher, &header, limits));
+        let mut ingest = ingest.unwrap();
+        ingest.read(bytes.slice(..19_000)).unwrap();
+        assert!(ingest.prepare().is_none());
+        busy.with_log(|log| ingest.note_header(log));
+        streams.push(ingest);
+    }
+    assert!(pool.held() > 3 * BUDGET);
+    let other = LocalTrack::new(pool.track(TrackAlias(2), TrackLimits::default()));
+    for group in 0..10 {
+        let mut subgroup = other.subgroup(options(group)).unwrap();
+        for object in 0..10 {
+            let payload = vec![0; 1000].into();
+            let none = Extensions::default();
+            subgroup.object(object, &none, payload).unwrap();
+        }
+        subgroup.finish().unwrap();
+    }
+    assert!(other.track().bytes() > 100_000, "{}", other.track().bytes());
+    drop(streams);
+    drop((busy, other));
+    assert_eq!(pool.held(), 0);
 }
