@@ -37,6 +37,14 @@ impl Hub {
         self.ask_later(id_of_track, now);
     }
 
+    /// A publisher could not be asked because it offers the track itself, which is told next: who waits goes on waiting.
+    pub(crate) fn upstream_offers(&mut self, id: UpstreamId, now: Instant) {
+        if let Some(track) = self.remove_upstream(id) {
+            self.ask_later(track, now);
+            self.release(track);
+        }
+    }
+
     /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
     pub(crate) fn upstream_done(&mut self, id: UpstreamId, status: PublishDoneCode, reason: &str) {
         let Some(session) = self.upstreams.get(&id).map(|upstream| upstream.session) else {

@@ -12,8 +12,8 @@ use crate::{
         EgressHandle, IngestLimits, PeerHandle, Track, TrackPool, now, refusal, subscription_id,
     },
     session::{
-        PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted, SubscribeAnswer,
-        SubscribeOptions, SubscriptionUpdate,
+        CallError, PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted,
+        SubscribeAnswer, SubscribeOptions, SubscriptionUpdate,
     },
     track::{Admission, AttachError, MalformedTrack, StartInfo, SubscriptionParams},
     transport::{Connection, lock},
@@ -346,6 +346,9 @@ impl Directory {
                 });
                 match asked {
                     Some(Ok(handle)) => self.add_upstream(session, handle, upstream, track),
+                    Some(Err(CallError::AlreadySubscribed(_))) => {
+                        self.hub.upstream_offers(upstream, now());
+                    }
                     refused => {
                         tracing::debug!(?refused, "publisher could not be asked");
                         let code = SubscribeErrorCode::INTERNAL_ERROR;

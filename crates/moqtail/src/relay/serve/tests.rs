@@ -8,8 +8,8 @@ use super::directory::Delivery;
 use super::*;
 use crate::model::{
     ClientSetup, ControlDecoder, ControlMessage, Filter, GroupOrder, Location, Parameter,
-    Parameters, PublishDoneCode, RequestId, SetupParameter, SetupParameters, Subscribe, TrackAlias,
-    VERSION, encode_control,
+    Parameters, Publish, PublishDoneCode, RequestId, SetupParameter, SetupParameters, Subscribe,
+    TrackAlias, VERSION, encode_control,
 };
 use crate::peer::Handler as _;
 use crate::peer::{IngestLimits, PeerLimits, Track, TrackPool};
@@ -63,7 +63,7 @@ fn established() -> PeerHandle {
     peer
 }
 
-/// The client asks for `live#a`.
+/// The client asks for `live#a`, with its first request.
 fn subscribe(peer: &PeerHandle) -> RequestHandle {
     let subscribe = ControlMessage::Subscribe(Subscribe {
         request_id: RequestId(0),
@@ -103,9 +103,23 @@ impl Fixture {
 
     /// The same, with this priority and order.
     fn asking(priority: u8, group_order: Option<GroupOrder>) -> Self {
+        let peer = established();
+        let viewer = subscribe(&peer);
+        let fixture = Self::of(peer, viewer, priority, group_order);
+        assert_eq!(lock(&fixture.upstreams).len(), 1);
+        fixture
+    }
+
+    /// The same with a session that was set up before, and asked with `viewer`.
+    fn of(
+        peer: PeerHandle,
+        viewer: RequestHandle,
+        priority: u8,
+        group_order: Option<GroupOrder>,
+    ) -> Self {
         let mut directory =
             Directory::new(RelayConfig::default(), Arc::new(TrackPool::new(usize::MAX)));
-        let (peer, upstreams) = (established(), Upstreams::default());
+        let upstreams = Upstreams::default();
         let delivery = Nowhere::default();
         let entry = SessionEntry {
             peer: peer.clone(),
@@ -114,7 +128,6 @@ impl Fixture {
             ingest: IngestLimits::of_session(&PeerLimits::default()),
         };
         assert!(directory.open(SESSION, entry));
-        let viewer = subscribe(&peer);
         let handle = RequestHandle(999);
         let namespace = "live".parse().unwrap();
         directory
@@ -132,7 +145,6 @@ impl Fixture {
             .hub
             .subscribe_requested(SESSION, viewer, name, request, now());
         directory.run();
-        assert_eq!(lock(&upstreams).len(), 1);
         Self {
             directory,
             peer,
@@ -347,4 +359,27 @@ async fn publishers_share_what_they_may_leave_unread_until_they_go() {
     assert_eq!(windows(&mut sessions), [200, 200, 150]);
     drop(sessions);
     assert_eq!(windows(&mut [session()]), [200]);
+}
+
+/// A session that has read an offer cannot ask for the track, and tells the offer next: nobody is refused meanwhile.
+#[tokio::test]
+async fn who_waits_is_not_refused_because_the_track_is_offered() {
+    let peer = established();
+    let viewer = subscribe(&peer);
+    let publish = ControlMessage::Publish(Publish {
+        request_id: RequestId(2),
+        track: "live#a".parse().unwrap(),
+        track_alias: TrackAlias(3),
+        group_order: GroupOrder::Ascending,
+        largest: None,
+        forward: true,
+        parameters: Parameters::default(),
+    });
+    let mut bytes = BytesMut::new();
+    encode_control(&publish, &mut bytes).unwrap();
+    peer.call(|session, now| session.control_bytes(&bytes, now));
+    let fixture = Fixture::of(peer, viewer, 128, None);
+    let sent = fixture.sent();
+    let refused = |message: &ControlMessage| matches!(message, ControlMessage::SubscribeError(_));
+    assert!(!sent.iter().any(refused), "{sent:?}");
 }

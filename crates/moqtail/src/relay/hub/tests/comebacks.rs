@@ -147,3 +147,33 @@ fn a_second_publisher_takes_over_without_a_gap_in_service() {
     assert!(relay.actions().is_empty());
     assert_eq!(relay.hub.deadline(), None);
 }
+
+/// It announced and offered in one breath: the offer is read already, and about to be told.
+#[test]
+fn viewers_wait_for_the_offer_of_a_publisher_that_could_not_be_asked() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    let asked = asked(&relay.subscribe(VIEWER, handle(5), "live/cam#video"));
+    assert_eq!(asked, [PUBLISHER]);
+    relay.hub.upstream_offers(UpstreamId(0), relay.now);
+    assert_eq!(relay.actions(), []);
+    let name = "live/cam#video".parse().unwrap();
+    relay
+        .hub
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+    let actions = relay.actions();
+    let largest = LargestSource::Upstream(LARGEST);
+    assert_eq!(accepted(&actions), [(VIEWER, largest)]);
+}
+
+/// One that takes its offer back is waited for no longer than one that does not answer.
+#[test]
+fn viewers_do_not_wait_for_an_offer_for_ever() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live/cam#video");
+    relay.hub.upstream_offers(UpstreamId(0), relay.now);
+    let refused = rejected(&relay.pass(RelayLimits::default().upstream_timeout));
+    assert_eq!(refused, [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
+    assert_eq!(relay.hub.deadline(), None);
+}
