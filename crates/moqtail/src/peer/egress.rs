@@ -106,7 +106,8 @@ impl<C: Connection> EgressHandle<C> {
         self.0.wake.kick();
     }
 
-    /// Applies a SUBSCRIBE_UPDATE: priorities at once; streams that the new range excludes, or Forward 0, are reset.
+    /// Applies a SUBSCRIBE_UPDATE: before anything else is sent priorities are changed, and streams that the new range
+    /// excludes, or Forward 0, are reset.
     ///
     /// # Errors
     /// The update may not be; nothing was changed.

@@ -43,7 +43,8 @@ impl Subscription {
         let lag_bytes = shared.limits.lag_bytes;
         let left_out = std::mem::take(&mut self.left_out);
         let crowded = !left_out.is_empty();
-        let too_far = crowded || (self.behind > lag_bytes && self.lag(log) > lag_bytes);
+        let is_behind = self.behind > lag_bytes && self.lag_looks.allow(self.cursors.len());
+        let too_far = crowded || (is_behind && self.lag(log) > lag_bytes);
         if lost.is_empty() && !missed && !too_far {
             return;
         }

@@ -160,10 +160,8 @@ impl<S: Source> Delivery<S> {
         let resets = source.read(|log| subscription.set_forward(params.forward, log, shared));
         if subscription.priority != params.subscriber_priority {
             subscription.priority = params.subscriber_priority;
+            subscription.is_reprioritized = true;
             shared.schedule.set_priority(id, params.subscriber_priority);
-            for (stream, priority) in subscription.transport_priorities() {
-                outlet.set_priority(stream, priority);
-            }
         }
         self.dirty.insert(id);
         self.reset_all(id, resets, outlet);
@@ -297,6 +295,12 @@ impl<S: Source> Delivery<S> {
         let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
             return;
         };
+        // However many updates there were in one turn, this is done once.
+        if std::mem::take(&mut subscription.is_reprioritized) {
+            for (stream, priority) in subscription.transport_priorities() {
+                outlet.set_priority(stream, priority);
+            }
+        }
         let shared = &mut self.shared;
         let Outcome {
             resets,

@@ -32,6 +32,7 @@ mod integrity;
 mod left;
 mod limits;
 mod log;
+mod looks;
 mod merge;
 mod outlet;
 mod owners;

@@ -23,17 +23,25 @@ pub(super) struct Placed {
 
 /// Ranks with their slots, both in one order. Beyond so many that there are no slots for them, neighbours share one.
 #[derive(Debug, Default)]
-pub(super) struct Slots(BTreeMap<Rank, i32>);
+pub(super) struct Slots {
+    slots: BTreeMap<Rank, i32>,
+    /// How many came since all were numbered.
+    new: usize,
+}
 
 impl Slots {
     /// Finds a slot for a rank that has none.
     pub(super) fn insert(&mut self, rank: Rank) -> Placed {
-        let last = self.0.last_key_value().filter(|(last, _)| **last < rank);
+        self.new += 1;
+        let last = self
+            .slots
+            .last_key_value()
+            .filter(|(last, _)| **last < rank);
         let (before, after) = match last {
             Some((_, slot)) => (Some(*slot), None),
             None => (
-                self.0.range(..rank).next_back().map(|(_, slot)| *slot),
-                self.0.range(rank..).next().map(|(_, slot)| *slot),
+                self.slots.range(..rank).next_back().map(|(_, slot)| *slot),
+                self.slots.range(rank..).next().map(|(_, slot)| *slot),
             ),
         };
         let slot = match (before, after) {
@@ -44,7 +52,7 @@ impl Slots {
         };
         let fits = slot.abs() <= HALF_SLOTS && Some(slot) != before && Some(slot) != after;
         let slot = slot.clamp(-HALF_SLOTS, HALF_SLOTS);
-        self.0.insert(rank, slot);
+        self.slots.insert(rank, slot);
         let renumbered = !fits && self.renumber();
         Placed {
             slot: if renumbered { self.get(rank) } else { slot },
@@ -52,15 +60,17 @@ impl Slots {
         }
     }
 
-    /// Numbers all anew from the middle on, so that there is room on both sides; not if they are too many for that.
+    /// Numbers all anew from the middle on, so that there is room on both sides; not if they are too many for that, or so
+    /// many that none fits between two, and it was done just now.
     fn renumber(&mut self) -> bool {
-        let count = i32::try_from(self.0.len()).unwrap_or(i32::MAX);
-        if count > MOST {
+        let count = i32::try_from(self.slots.len()).unwrap_or(i32::MAX);
+        let gap = (HALF_SLOTS / count.max(1)).clamp(1, GAP);
+        if count > MOST || (gap == 1 && self.new < self.slots.len() / 8) {
             return false;
         }
-        let gap = (HALF_SLOTS / count.max(1)).clamp(1, GAP);
+        self.new = 0;
         let first = -(count / 2 * gap);
-        for (at, slot) in (0..).zip(self.0.values_mut()) {
+        for (at, slot) in (0..).zip(self.slots.values_mut()) {
             *slot = first + at * gap;
         }
         true
@@ -68,11 +78,16 @@ impl Slots {
 
     /// The slot of a rank.
     pub(super) fn get(&self, rank: Rank) -> i32 {
-        self.0.get(&rank).copied().unwrap_or_default()
+        self.slots.get(&rank).copied().unwrap_or_default()
     }
 
     pub(super) fn remove(&mut self, rank: Rank) {
-        self.0.remove(&rank);
+        self.slots.remove(&rank);
+    }
+
+    /// All ranks with their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Rank, i32)> {
+        self.slots.iter().map(|(rank, slot)| (*rank, *slot))
     }
 }
 
@@ -108,7 +123,7 @@ mod tests {
     }
 
     fn is_ordered(slots: &Slots) -> bool {
-        let values = slots.0.values();
+        let values = slots.slots.values();
         values.clone().is_sorted_by(|a, b| a < b)
             && values.clone().all(|slot| slot.abs() <= HALF_SLOTS)
     }
@@ -144,12 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_open_between_others_do_not_have_all_numbered_anew_for_each() {
+        let mut slots = Slots::default();
+        insert_all(&mut slots, (0..1500).map(|at| 2 * at));
+        let between = (0..500).map(|at| 2 * (at * 389 % 1500) + 1);
+        let renumbered = between.filter(|group| slots.insert(rank(*group)).renumbered);
+        assert!(renumbered.count() < 10);
+        assert!(slots.slots.values().is_sorted());
+    }
+
+    #[test]
     fn more_streams_than_slots_share_the_last_ones() {
         let mut slots = Slots::default();
         let groups = 0..3 * HALF_SLOTS as u64;
         let renumbered = groups.filter(|group| slots.insert(rank(*group)).renumbered);
         assert!(renumbered.count() < 10);
-        assert!(slots.0.values().is_sorted());
+        assert!(slots.slots.values().is_sorted());
         assert_eq!(slots.get(rank(3 * HALF_SLOTS as u64 - 1)), HALF_SLOTS);
     }
 

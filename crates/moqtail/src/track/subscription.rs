@@ -1,7 +1,7 @@
 //! One subscription: what it admits, its cursors, and how far it is behind.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use super::{
     cursor::{Cursor, Lost},
     filter::Range,
     ids::RunId,
+    looks::Looks,
     outlet::StreamKey,
     run::{ObjectEntry, Run},
     schedule::{Item, Lane, Rank, Schedule},
@@ -93,6 +94,8 @@ pub(super) struct Subscription {
     pub(super) forward: bool,
     pub(super) priority: u8,
     pub(super) order: GroupOrder,
+    /// The transport does not know of the priority yet.
+    pub(super) is_reprioritized: bool,
     /// DELIVERY TIMEOUT of the subscriber, of the publisher, and what is in force.
     pub(super) asked: Option<Duration>,
     pub(super) offered: Option<Duration>,
@@ -116,6 +119,11 @@ pub(super) struct Subscription {
     /// Arrival up to which objects are known.
     pub(super) seen_arrivals: u64,
     pub(super) evictions: u64,
+    /// Something left the log since its cursors were looked at.
+    is_unsure: bool,
+    /// Looks at all of its cursors: for what left, and for how far it is behind.
+    looks: Looks,
+    pub(super) lag_looks: Looks,
     /// A run could not be read on: what was given back to the log may have left it meanwhile.
     suspect: bool,
     epoch: u64,
@@ -160,6 +168,7 @@ impl Subscription {
             forward: params.forward,
             priority: params.subscriber_priority,
             order: params.group_order,
+            is_reprioritized: false,
             asked: params.delivery_timeout,
             offered: params.publisher_timeout,
             timeout: smaller(params.delivery_timeout, params.publisher_timeout).or(default_timeout),
@@ -174,6 +183,9 @@ impl Subscription {
             seen: since.map_or(log.last_change(), |_| 0),
             seen_arrivals: frontier,
             evictions: log.evictions(),
+            is_unsure: false,
+            looks: Looks::default(),
+            lag_looks: Looks::default(),
             suspect: false,
             epoch: log.epoch(),
             done: BTreeSet::new(),
@@ -218,8 +230,12 @@ impl Subscription {
         }
         let mut lost = Vec::new();
         let mut missed = false;
-        if std::mem::take(&mut self.suspect) || self.evictions != log.evictions() {
-            self.evictions = log.evictions();
+        let evicted = std::mem::replace(&mut self.evictions, log.evictions()) != log.evictions();
+        self.is_unsure |= evicted;
+        let all = self.cursors.len() + self.done.len();
+        // What has left is found out at the latest when it is to be sent.
+        if std::mem::take(&mut self.suspect) || (self.is_unsure && self.looks.allow(all)) {
+            self.is_unsure = false;
             self.done.retain(|run| log.run(*run).is_some());
             let cursors = self.cursors.iter();
             lost.extend(
@@ -227,6 +243,8 @@ impl Subscription {
                     .filter(|(id, cursor)| cursor.is_lost(log.run(**id)))
                     .map(|(id, _)| *id),
             );
+        }
+        if evicted {
             self.drop_old_datagrams(log, shared);
             let wants =
                 |group, received| self.range.has_group(group) && !self.is_aged(received, now);
@@ -451,14 +469,14 @@ impl Subscription {
     }
 
     /// Priorities of all open streams.
-    pub(super) fn transport_priorities(&self) -> VecDeque<(StreamKey, i32)> {
-        self.cursors
-            .values()
-            .filter_map(|cursor| {
-                let slot = self.slots.get(cursor.rank);
-                Some((cursor.stream?, self.transport_priority(cursor.rank, slot)))
-            })
-            .collect()
+    pub(super) fn transport_priorities(&self) -> impl Iterator<Item = (StreamKey, i32)> {
+        self.slots.iter().filter_map(|(rank, slot)| {
+            let Item::Run(run) = rank.item else {
+                return None;
+            };
+            let stream = self.cursors.get(&run)?.stream?;
+            Some((stream, self.transport_priority(rank, slot)))
+        })
     }
 
     /// Takes a datagram out.

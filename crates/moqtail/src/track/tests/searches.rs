@@ -1,7 +1,9 @@
 //! What it costs to find what came before.
 
+use std::time::Duration;
+
 use super::support::*;
-use crate::model::StreamCode;
+use crate::model::{Filter, Location, StreamCode};
 use crate::track::TrackLimits;
 
 fn objects(ids: std::ops::Range<u64>) -> Vec<Object> {
@@ -93,4 +95,51 @@ fn the_run_of_a_stream_is_not_searched_for_among_all_that_are_open() {
     world.run();
     assert_eq!(world.stream(0).objects(), objects(0..2 * MANY + 1));
     assert_eq!(world.log.borrow().runs.len() as u64, OPEN);
+}
+
+/// What leaves a log is not looked for in all runs that wait each time: a track whose objects age lets something go with
+/// each one that comes.
+#[test]
+fn what_leaves_costs_the_same_however_many_runs_wait() {
+    const OLD: u64 = 300;
+    const WAITING: u64 = 1000;
+    let tick = Duration::from_millis(10);
+    let mut world = World::new();
+    let start = Location::new(OLD, 0);
+    let filter = Filter::AbsoluteStart { start };
+    world.subscribe(SUB, params(filter)).unwrap();
+    world.wire.credit = 0;
+    let publisher = world.publisher;
+    let keep = Duration::from_secs(60);
+    world
+        .log
+        .borrow_mut()
+        .set_cache_duration(publisher, Some(keep));
+    let begun = world.now;
+    for group in 0..OLD {
+        world.now += tick;
+        world.send(header(group, 0), &[object(0, b"old")]);
+    }
+    for group in OLD..OLD + WAITING {
+        world.send(header(group, 0), &[object(0, b"waits")]);
+    }
+    world.run();
+    world.now = begun + keep;
+    let log = world.log.clone();
+    let lookups = || log.borrow().runs.lookups.get();
+    let (before, evictions) = (lookups(), world.log.borrow().evictions);
+    let mut upstream = world.publish(header(OLD + WAITING, 0));
+    for id in 0..100 {
+        world.now += tick;
+        upstream.now = world.now;
+        upstream.object(id, b"new");
+        world.run();
+    }
+    let gone = world.log.borrow().evictions - evictions;
+    assert!((90..=110).contains(&gone), "{gone} left");
+    let looked = lookups() - before;
+    assert!(looked <= 100 * 100, "{looked} runs looked at");
+    // All that waits is still there.
+    world.give_credit(usize::MAX);
+    assert_eq!(world.received().len() as u64, WAITING + 100);
 }

@@ -173,6 +173,8 @@ pub(super) struct Wire {
     pub(super) blocked_writes: usize,
     /// Chunks taken so far.
     pub(super) pieces: usize,
+    /// Priorities that were changed so far.
+    pub(super) prioritized: usize,
 }
 
 impl Default for Wire {
@@ -188,6 +190,7 @@ impl Default for Wire {
             acknowledge: true,
             blocked_writes: 0,
             pieces: 0,
+            prioritized: 0,
         }
     }
 }
@@ -264,6 +267,7 @@ impl Outlet for Wire {
 
     fn set_priority(&mut self, key: StreamKey, priority: i32) {
         self.streams[key.0].priority = priority;
+        self.prioritized += 1;
     }
 
     fn datagram(&mut self, wire: Bytes) -> DatagramSent {

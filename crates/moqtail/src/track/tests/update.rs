@@ -25,6 +25,7 @@ fn an_update_changes_the_order_at_once() {
         ..open_update()
     };
     world.update(B, update).unwrap();
+    world.run();
     assert!(world.stream(0).priority < world.stream(1).priority);
     world.wire.credit = 0;
     world.send(header(1, 0), &[object(0, b"x")]);
@@ -224,4 +225,23 @@ fn updates_are_applied_once_a_turn() {
     world.give_credit(usize::MAX);
     let received = world.received();
     assert!(received.keys().map(|at| at.group).eq(100..300));
+}
+
+/// Nor does the transport hear of priorities more often, and of runs without a stream it hears nothing.
+#[test]
+fn priorities_reach_the_transport_once_a_turn() {
+    let mut world = thousand_waiting();
+    world.wire.window = 1;
+    world.give_credit(10);
+    for at in 0..100 {
+        let update = UpdateParams {
+            subscriber_priority: at % 2,
+            ..open_update()
+        };
+        world.update(SUB, update).unwrap();
+    }
+    let before = lookups(&world);
+    world.run();
+    assert_eq!(world.wire.prioritized, 10);
+    assert!(lookups(&world) - before <= 100);
 }
