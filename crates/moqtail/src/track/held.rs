@@ -59,8 +59,14 @@ impl TrackLog {
         }
     }
 
-    /// Brings held objects in, and ends runs that nobody continues.
-    pub(super) fn settle(&mut self, group: u64, subgroup: u64) -> Result<(), MalformedTrack> {
+    /// Brings held objects in, and ends runs that nobody continues. `changed`: of all runs of the subgroup only these have
+    /// changed; there may be as many others as there are streams.
+    pub(super) fn settle(
+        &mut self,
+        group: u64,
+        subgroup: u64,
+        changed: Option<&[RunId]>,
+    ) -> Result<(), MalformedTrack> {
         let known = |log: &Self| {
             let known = log.subgroups.get(&(group, subgroup))?;
             Some((known.held.len(), known.streams, known.last))
@@ -71,14 +77,23 @@ impl TrackLog {
         if held == 0 && streams > 0 && last.is_none() {
             return Ok(());
         }
+        let changed = changed.filter(|_| held == 0 && streams > 0);
         if held > 0 {
             while self.promote(group, subgroup)? {}
         }
         let Some((held, streams, last)) = known(self) else {
             return Ok(());
         };
-        for id in self.open_runs(group, subgroup) {
-            let Some(run) = self.runs.get(&id) else {
+        let all;
+        let looked_at = match changed {
+            Some(changed) => changed,
+            None => {
+                all = self.open_runs(group, subgroup);
+                &all
+            }
+        };
+        for id in looked_at.iter().copied() {
+            let Some(run) = self.runs.get(&id).filter(|run| run.is_open()) else {
                 continue;
             };
             let complete = run.is_between_objects()
@@ -274,9 +289,12 @@ impl TrackLog {
             rest
         });
         self.push_all(id, delta.into_iter().chain(rest));
-        let alive = self.streams.contains_key(&key.1);
+        let alive = self.streams.get_mut(&key.1);
         if let Some(run) = self.runs.get_mut(&id) {
-            run.leader = alive.then_some(key.1);
+            run.leader = alive.is_some().then_some(key.1);
+        }
+        if let Some(state) = alive {
+            state.leads_more = true;
         }
         self.redirect(key, Current::Lead(id));
     }

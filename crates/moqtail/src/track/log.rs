@@ -248,6 +248,7 @@ impl TrackLog {
                 previous: None,
                 current: Current::Nothing,
                 lead: None,
+                leads_more: false,
                 waiting: 0,
             },
         );

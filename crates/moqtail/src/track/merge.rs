@@ -16,7 +16,7 @@ use super::{
     ids::{RunId, StreamId},
     log::TrackLog,
     run::{ObjectEntry, Run, RunState, delta_bytes, header_bytes},
-    stream::Current,
+    stream::{Current, StreamState},
     track_facts::ForwardingPreference,
 };
 use crate::model::{Location, StreamCode, SubgroupHeader, SubgroupId};
@@ -47,8 +47,9 @@ pub(super) struct Turn<'a> {
     /// Object before the one at hand.
     pub(super) previous: Option<u64>,
     pub(super) batch: &'a Batch,
-    /// The run that its objects last went into, which it may still lead.
+    /// The run that its objects last went into, which it may still lead, and whether it may lead others.
     lead: Option<RunId>,
+    leads_more: bool,
     raw: Option<Raw>,
     /// Runs that may still be searched in vain.
     pub(super) searches_left: usize,
@@ -75,6 +76,7 @@ impl TrackLog {
             previous: state.previous,
             batch,
             lead: state.current.lead().or(state.lead),
+            leads_more: state.leads_more,
             raw: None,
             searches_left: self.limits.max_searched_runs,
             now,
@@ -108,7 +110,7 @@ impl TrackLog {
             self.uncharge(before);
             self.charge(group, id, 0, after);
         }
-        self.settle(group, turn.subgroup)?;
+        self.settle(group, turn.subgroup, Some(turn.lead.as_slice()))?;
         self.expire(now);
         self.keep_budget();
         Ok(())
@@ -274,7 +276,9 @@ impl TrackLog {
             runs.filter_map(|id| self.runs.get(id))
                 .filter(|run| run.is_open())
         };
-        if let Some(run) = open().find(leads) {
+        if turn.leads_more
+            && let Some(run) = open().find(leads)
+        {
             return append(run);
         }
         let Some(run) = open().next() else {
@@ -340,8 +344,9 @@ impl TrackLog {
         let id = self.new_run(header, subgroup, first);
         let key = (header.group, subgroup);
         let known = self.subgroups.entry(key).or_default();
-        let others = known.runs.iter().filter_map(|run| self.runs.get(run));
-        let lowest = others.map(|run| run.lowest).min();
+        // All of them have the same.
+        let mut others = known.runs.iter().filter_map(|run| self.runs.get(run));
+        let lowest = others.next().map(|run| run.lowest);
         if let Some(run) = self.runs.get_mut(&id) {
             run.leader = leader;
             run.lowest = lowest.unwrap_or(first);
@@ -429,9 +434,8 @@ impl TrackLog {
             known.last = Some(last);
             known.streams = known.streams.saturating_sub(1);
         }
-        for id in self.open_runs(id, subgroup) {
-            let run = self.runs.get_mut(&id);
-            let Some(run) = run.filter(|run| run.leader == Some(stream)) else {
+        for id in self.led_by(stream, &state, subgroup) {
+            let Some(run) = self.runs.get_mut(&id) else {
                 continue;
             };
             run.leader = None;
@@ -440,7 +444,7 @@ impl TrackLog {
                 self.close_run(id, RunState::Finished);
             }
         }
-        self.settle(id, subgroup)
+        self.settle(id, subgroup, None)
     }
 
     /// Whether the stream may end with FIN here.
@@ -484,12 +488,9 @@ impl TrackLog {
             known.streams = known.streams.saturating_sub(1);
         }
         self.drop_partial(id, subgroup, stream);
-        for id in self.open_runs(id, subgroup) {
-            let Some(run) = self
-                .runs
-                .get_mut(&id)
-                .filter(|run| run.leader == Some(stream))
-            else {
+        let led = self.led_by(stream, &state, subgroup);
+        for id in led.iter().copied() {
+            let Some(run) = self.runs.get_mut(&id) else {
                 continue;
             };
             run.leader = None;
@@ -499,7 +500,7 @@ impl TrackLog {
             }
         }
         // Nothing that settles after a reset can contradict what is known.
-        if let Err(why) = self.settle(id, subgroup) {
+        if let Err(why) = self.settle(id, subgroup, Some(&led)) {
             self.set_malformed(why);
         }
     }
@@ -516,6 +517,17 @@ impl TrackLog {
             group.facts.unlearn(partial);
         }
         self.close_run(id, RunState::Reset(code));
+    }
+
+    /// The runs that a stream leads.
+    fn led_by(&self, stream: StreamId, state: &StreamState, subgroup: u64) -> Vec<RunId> {
+        let mut runs = match state.leads_more {
+            true => self.open_runs(state.header.group, subgroup),
+            false => state.lead.into_iter().collect(),
+        };
+        let leads = |run: &Run| run.is_open() && run.leader == Some(stream);
+        runs.retain(|id| self.runs.get(id).is_some_and(leads));
+        runs
     }
 
     pub(super) fn open_runs(&self, group: u64, subgroup: u64) -> Vec<RunId> {

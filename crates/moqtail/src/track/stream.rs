@@ -44,6 +44,8 @@ pub(super) struct StreamState {
     pub(super) current: Current,
     /// The run that its objects last went into.
     pub(super) lead: Option<RunId>,
+    /// It may lead other runs, too: objects of it that had waited went into them.
+    pub(super) leads_more: bool,
     /// Bytes that wait outside the log until they can be entered.
     pub(super) waiting: usize,
 }

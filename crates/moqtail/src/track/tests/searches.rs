@@ -97,6 +97,41 @@ fn the_run_of_a_stream_is_not_searched_for_among_all_that_are_open() {
     assert_eq!(world.log.borrow().runs.len() as u64, OPEN);
 }
 
+/// Streams that come and go one after the other beside others of their subgroup, all of one publisher.
+#[test]
+fn a_stream_costs_the_same_however_many_others_of_its_subgroup_are_open() {
+    const OPEN: u64 = 1000;
+    let mut world = World::subscribed();
+    let lookups = |world: &World| world.log.borrow().runs.lookups.get();
+    let mut all: Vec<_> = (0..OPEN).map(|_| world.publish(header(0, 0))).collect();
+    for (at, stream) in all.iter_mut().enumerate() {
+        let id = 2 * at as u64;
+        stream.objects(&objects(id..id + 1)).unwrap();
+    }
+    world.run();
+    assert_eq!(world.log.borrow().runs.len() as u64, OPEN);
+    // The last object of the subgroup is known from now on.
+    all.pop().unwrap().finish().unwrap();
+    let before = lookups(&world);
+    for stream in all.drain(1..) {
+        stream.reset(StreamCode::INTERNAL_ERROR);
+    }
+    let looked = lookups(&world) - before;
+    assert!(looked <= 20 * OPEN as usize, "{looked} runs");
+    all.pop().unwrap().reset(StreamCode::CANCELLED);
+    world.run();
+    let ends: Vec<_> = world
+        .wire
+        .streams
+        .iter()
+        .map(|stream| stream.state)
+        .collect();
+    assert_eq!(ends.len() as u64, OPEN);
+    let count = |end| ends.iter().filter(|state| **state == end).count() as u64;
+    assert_eq!(count(State::Finished), 0);
+    assert_eq!(count(State::Open), 0);
+}
+
 /// What leaves a log is not looked for in all runs that wait each time: a track whose objects age lets something go with
 /// each one that comes.
 #[test]
