@@ -291,6 +291,37 @@ async fn capsules_that_are_none_end_their_session_at_most() {
     .await;
 }
 
+/// A close that is complete and none ends the session, though the stream goes on: nothing is collected behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_broken_close_is_not_collected() {
+    const PIECES: usize = 1000;
+    let mut world = World::program().await;
+    for length in 0..4 {
+        let attack = async {
+            let mut peer = RawPeer::established(&world.target, Carrier::WebTransport).await?;
+            say(
+                peer.web().unwrap(),
+                &capsule(CAPSULE_CLOSE, &vec![0; length]),
+            )
+            .await?;
+            let more = h3_frame(0x00, &[0; 60_000]);
+            let mut taken = 0;
+            while taken < PIECES && say(peer.web().unwrap(), &more).await.is_ok() {
+                taken += 1;
+            }
+            assert!(taken < PIECES, "{taken} pieces are taken");
+            peer.closed().await
+        };
+        if let Err(failure) = attack.await {
+            panic!("{failure}");
+        }
+        if length == 0 {
+            world.take_level().await;
+        }
+    }
+    world.end().await;
+}
+
 /// The streams that HTTP/3 itself needs, closed under the session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_closes_its_critical_streams_harms_only_itself() {

@@ -4,9 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{io::AsyncWriteExt, time::timeout};
-use web_transport_proto::{Capsule, Frame, Http3CapsuleReader, VarInt};
+use web_transport_proto::{Capsule, Frame, VarInt};
 
-use super::{handshake::SessionStreams, shared::Shared};
+use super::{
+    capsules::{Capsules, SessionClose},
+    handshake::SessionStreams,
+    shared::Shared,
+};
 use crate::transport::CloseReason;
 
 /// Least time a peer gets to answer our close before the connection is closed under it.
@@ -19,7 +23,9 @@ pub(super) async fn keep(shared: Arc<Shared>, streams: SessionStreams) {
         connect_send,
         connect_recv,
     } = streams;
-    let mut capsules = Http3CapsuleReader::new(connect_recv);
+    // What is on its way of media must not keep our close back (draft-14 §3.4). Fails only if the stream is over.
+    let _ = connect_send.set_priority(i32::MAX);
+    let mut capsules = Capsules::new(connect_recv);
     let peer = tokio::select! {
         biased;
         reason = peer_close(&shared, &mut capsules) => Some(reason),
@@ -46,32 +52,18 @@ pub(super) async fn keep(shared: Arc<Shared>, streams: SessionStreams) {
     drop((control_send, control_recv));
 }
 
-async fn peer_close(
-    shared: &Shared,
-    capsules: &mut Http3CapsuleReader<quinn::RecvStream>,
-) -> CloseReason {
-    loop {
-        match capsules.read().await {
-            Ok(Some(Capsule::CloseWebTransportSession { code, reason })) => {
-                return CloseReason::Peer { code, reason };
-            }
-            Ok(Some(Capsule::Grease { .. } | Capsule::Unknown { .. })) => {}
-            // The end of the request stream without a capsule is a close without code and reason.
-            Ok(None) => {
-                return CloseReason::Peer {
-                    code: 0,
-                    reason: String::new(),
-                };
-            }
-            Err(error) => {
-                return match shared.conn.close_reason() {
-                    Some(error) => shared.reason_of(error),
-                    None => {
-                        CloseReason::Lost(format!("the session's request stream broke: {error}"))
-                    }
-                };
-            }
-        }
+async fn peer_close(shared: &Shared, capsules: &mut Capsules<quinn::RecvStream>) -> CloseReason {
+    match capsules.close().await {
+        Ok(Some(SessionClose { code, reason })) => CloseReason::Peer { code, reason },
+        // The end of the request stream without a capsule is a close without code and reason.
+        Ok(None) => CloseReason::Peer {
+            code: 0,
+            reason: String::new(),
+        },
+        Err(error) => match shared.conn.close_reason() {
+            Some(error) => shared.reason_of(error),
+            None => CloseReason::Lost(format!("the session's request stream broke: {error}")),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 //! WebTransport data streams are opened and accepted on the QUIC connection itself, their head written together with
 //! the first payload: so a priority set before the first write holds, and a stream costs the same as on raw QUIC.
 
+mod capsules;
 mod handshake;
 mod inbound;
 mod keeper;
