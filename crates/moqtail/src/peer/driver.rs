@@ -117,6 +117,8 @@ async fn control_stream<C: Connection>(
         };
         tokio::select! {
             streams = &mut streams => return streams,
+            // Nobody can mean anything by them yet, and each may keep alive all that it was received with.
+            Ok(_) = connection.read_datagram() => tokio::task::consume_budget().await,
             () = peer.called() => {}
             () = sleep_until(deadline) => peer.lock().session.timeout(now()),
         }

@@ -317,3 +317,16 @@ async fn a_session_can_be_closed_before_its_control_stream_came() {
     );
     assert_eq!(began.elapsed(), std::time::Duration::ZERO);
 }
+
+/// Kept, they would hold on to all that they were received with.
+#[tokio::test(start_paused = true)]
+async fn datagrams_before_the_control_stream_are_not_kept() {
+    let (near, far) = MemoryConnection::pair(TransportLimits::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run(near, peer(Role::Server), Side::Server));
+    let payload = bytes::Bytes::from(vec![0; 1000]);
+    for _ in 0..100 {
+        far.send_datagram(payload.clone()).unwrap();
+    }
+    until_async("the end of them", || payload.is_unique()).await;
+}
