@@ -194,14 +194,6 @@ fn a_stream_without_a_header_closes_in_the_end() {
     peer.assert_closed(SessionCode::DATA_STREAM_TIMEOUT);
 }
 
-/// S3.4-09: objects are timed by their reader, the code is chosen here.
-#[test]
-fn a_stream_that_stalls_inside_an_object_header_closes() {
-    let (mut peer, _) = Scripted::subscribed(Filter::LargestObject);
-    peer.endpoint.call(|s, _| s.data_stalled());
-    peer.assert_closed(SessionCode::DATA_STREAM_TIMEOUT);
-}
-
 /// S10.3.1-05, S10.4.2: what the codec refuses closes with the code it names.
 #[test]
 fn a_data_stream_that_is_not_draft_14_closes() {

@@ -32,7 +32,7 @@ pub enum IngestEnd {
     Reset(u32),
     /// The peer broke the draft: the session ends with [`DecodeError::code`].
     Decode(DecodeError),
-    /// The peer took too long inside the header of an object: the session ends with DATA_STREAM_TIMEOUT.
+    /// The header of an object took too long: the stream was stopped (draft-14 §3.4).
     Stalled,
     /// The track is malformed, by this stream or another: its upstream subscription is to be ended. The stream was
     /// stopped.
@@ -132,7 +132,11 @@ pub async fn ingest_subgroup<R: RecvStream>(
             None | Some((_, None)) => reading.await,
             Some((_, Some(due))) => match timeout_at(due, reading).await {
                 Ok(end) => end,
-                Err(_) => return IngestEnd::Stalled,
+                Err(_) => {
+                    // Not the session: on a narrow link streams that come first may leave no room for this one.
+                    stream.stop(StreamCode::CANCELLED.0 as u32);
+                    return IngestEnd::Stalled;
+                }
             },
         };
     }

@@ -27,8 +27,8 @@ pub struct PeerLimits {
     /// Bytes that all streams of a session may hold of object headers that are not complete; a stream that would hold more
     /// is stopped with CANCELLED, and its subgroup reset. Counted is what is allocated for them. Default 8 MiB.
     pub max_open_headers: usize,
-    /// Longest time from the first byte of an object's header to its last; then the session closes with
-    /// DATA_STREAM_TIMEOUT (draft-14 §3.4). Between objects a stream may be silent for ever. Default 30 s.
+    /// Longest time from the first byte of an object's header to its last; then the stream is stopped with CANCELLED, and its
+    /// subgroup reset (draft-14 §3.4). Between objects a stream may be silent for ever. Default 30 s.
     pub object_header_timeout: Duration,
 }
 

@@ -162,10 +162,4 @@ impl Session {
     pub fn data_error(&mut self, error: &DecodeError) {
         self.end(&SessionError::Decode(error.clone()));
     }
-
-    /// A data stream stalled inside a header: closes the session with DATA_STREAM_TIMEOUT (draft-14 §3.4).
-    /// Headers of streams themselves are timed by the session.
-    pub fn data_stalled(&mut self) {
-        self.end(&SessionError::DataStreamTimeout);
-    }
 }

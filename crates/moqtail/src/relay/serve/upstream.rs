@@ -83,10 +83,10 @@ impl Upstream {
             let rest = Bytes::new();
             match ingest_subgroup(track, publisher, header, rest, stream, limits).await {
                 IngestEnd::Decode(error) => peer.call(|session, _| session.data_error(&error)),
-                IngestEnd::Stalled => peer.call(|session, _| session.data_stalled()),
                 IngestEnd::Malformed(error) => malformed(id, &error),
                 IngestEnd::Finished
                 | IngestEnd::Reset(_)
+                | IngestEnd::Stalled
                 | IngestEnd::Refused
                 | IngestEnd::Connection(_) => {}
             }
