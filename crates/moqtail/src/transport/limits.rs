@@ -60,6 +60,9 @@ pub struct TransportLimits {
     pub connect_timeout: Duration,
     /// Handshakes that one listener runs at once; more are refused. Default 1024.
     pub handshakes: usize,
+    /// Handshakes that one host, an IPv4 address or a /64 of IPv6, may run at once while more than half of `handshakes` are
+    /// taken; more are refused. Default 64.
+    pub handshakes_per_host: usize,
     /// Established connections of one listener; more are refused. Default 16384.
     pub connections: usize,
     /// Socket buffer asked of the operating system in each direction, as far as it allows. Default 4 MiB.
@@ -85,6 +88,7 @@ impl Default for TransportLimits {
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             handshakes: 1024,
+            handshakes_per_host: 64,
             connections: 16384,
             socket_buffer: 4 << 20,
         }

@@ -15,9 +15,11 @@ use tokio::{
 
 use super::{
     ALPN, ALPN_HTTP3, Connection, Identity, QuicConnection, TlsError, TransportLimits,
+    hosts::{HostHandshake, Hosts},
     limits::HTTP3_STREAMS,
     lock,
     quic::{HandshakeError, Owner, WeakConnection},
+    refusals::Refusals,
     socket, tls,
 };
 
@@ -105,6 +107,8 @@ struct Shared {
     certificate: Arc<tls::Certificate>,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    hosts: Arc<Hosts>,
+    refusals: Refusals,
     open: Mutex<Vec<WeakConnection>>,
     closed: SetOnce<(u32, String)>,
 }
@@ -141,6 +145,8 @@ impl Listener {
         let shared = Arc::new(Shared {
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             connections: Arc::new(Semaphore::new(limits.connections)),
+            hosts: Arc::default(),
+            refusals: Refusals::default(),
             open: Mutex::default(),
             closed: SetOnce::new(),
             limits,
@@ -209,8 +215,9 @@ impl Listener {
                 self.shared.handshakes.clone().try_acquire_owned(),
                 self.shared.connections.clone().try_acquire_owned(),
             );
+            let peer = incoming.remote_address();
             let (Ok(handshake), Ok(connection)) = permits else {
-                tracing::warn!(peer = %incoming.remote_address(), "connection refused: at the limit");
+                self.shared.refusals.tell(peer, "at the limit");
                 incoming.refuse();
                 continue;
             };
@@ -222,11 +229,24 @@ impl Listener {
                 let _ = incoming.retry();
                 continue;
             }
+            let most = match busy {
+                true => self.shared.limits.handshakes_per_host,
+                false => usize::MAX,
+            };
+            let Some(host) = self.shared.hosts.enter(peer.ip(), most) else {
+                let why = "too many handshakes of one host";
+                self.shared.refusals.tell(peer, why);
+                incoming.refuse();
+                continue;
+            };
             let shared = self.shared.clone();
             return Some(Incoming {
                 incoming,
                 shared,
-                handshake,
+                handshake: Handshake {
+                    _place: handshake,
+                    _host: host,
+                },
                 connection,
             });
         }
@@ -263,8 +283,15 @@ impl Listener {
 pub struct Incoming {
     incoming: quinn::Incoming,
     shared: Arc<Shared>,
-    handshake: OwnedSemaphorePermit,
+    handshake: Handshake,
     connection: OwnedSemaphorePermit,
+}
+
+/// What a handshake takes while it runs.
+#[derive(Debug)]
+struct Handshake {
+    _place: OwnedSemaphorePermit,
+    _host: HostHandshake,
 }
 
 impl Incoming {

@@ -10,6 +10,7 @@ use moqtail::transport::{
     ListenConfig, ListenError, Listener, QuicConnection, TlsError, TransportKind, TransportLimits,
     Trust, connect,
 };
+use tokio::task::JoinSet;
 
 use crate::{
     carrier::{identity, in_time, listen, url},
@@ -339,6 +340,48 @@ async fn connections_over_the_limit_are_refused() {
         drop((first, server));
         let (third, server) = tokio::join!(connect(config), accept);
         uni(&third.unwrap(), &server.unwrap()).await;
+    })
+    .await;
+}
+
+/// Who connects and then asks for nothing holds a place until its time is over, and one host could take all of them.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_host_cannot_take_all_handshakes() {
+    in_time(async {
+        let mut limits = TransportLimits::default();
+        limits.handshakes = 8;
+        limits.handshakes_per_host = 2;
+        let (listener, identity) = listen(limits);
+        let accepting = async {
+            let mut handshakes = JoinSet::new();
+            while let Some(incoming) = listener.accept().await {
+                handshakes.spawn(incoming.establish());
+            }
+        };
+        let crowding = async {
+            let mut silent = Vec::new();
+            loop {
+                match raw::dial("h3", &listener, &identity).await {
+                    Ok(connection) => silent.push(connection),
+                    Err(refused) => break (silent, refused),
+                }
+            }
+        };
+        let visiting = async {
+            let (silent, refused) = crowding.await;
+            assert!(silent.len() <= 4, "{} places taken", silent.len());
+            assert!(refused.to_string().contains("refused"), "{refused}");
+            for number in 2..6 {
+                let from = Ipv4Addr::new(127, 0, 0, number);
+                let other = raw::dial_from(from, "h3", &listener, &identity).await;
+                assert!(other.is_ok(), "{other:?}");
+            }
+        };
+        tokio::select! {
+            () = accepting => panic!("the listener ended"),
+            () = visiting => {}
+        }
     })
     .await;
 }

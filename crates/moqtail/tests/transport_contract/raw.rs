@@ -40,7 +40,17 @@ pub(crate) async fn dial(
     listener: &Listener,
     identity: &Identity,
 ) -> Result<quinn::Connection, quinn::ConnectionError> {
-    let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    dial_from(Ipv4Addr::LOCALHOST, alpn, listener, identity).await
+}
+
+/// The same from this address.
+pub(crate) async fn dial_from(
+    from: Ipv4Addr,
+    alpn: &str,
+    listener: &Listener,
+    identity: &Identity,
+) -> Result<quinn::Connection, quinn::ConnectionError> {
+    let endpoint = quinn::Endpoint::client((from, 0).into()).unwrap();
     let config = client_config(alpn, identity);
     endpoint
         .connect_with(config, listener.local_addr(), "localhost")
