@@ -246,12 +246,12 @@ async fn the_ways_a_session_can_end() {
         let (mut client, server, _, _listener) = session(&request).await;
         client
             .send
-            .write_all(&[0x00, 0x80, 0xff, 0xff, 0xff])
+            .write_all(&[0x00, 0x05, 0x68, 0x43, 0x02, 0, 0])
             .await
             .unwrap();
         assert!(
             matches!(server.closed().await, CloseReason::Lost(_)),
-            "a frame was too large"
+            "a close without a whole code"
         );
         drop((client.control, client.recv));
     })
