@@ -108,7 +108,8 @@ pub trait SendStream: Send + 'static {
     /// Whether the peer has all bytes and the FIN. Cheaper than [`SendStream::poll_closed`], and nobody is woken later.
     fn is_received(&self) -> bool;
 
-    /// Ready when the peer has all bytes and the FIN (`Ok(())`), or stopped the stream.
+    /// Ready when the peer has all bytes and the FIN (`Ok(())`), or stopped the stream. A connection that has reset very many
+    /// streams which were asked about may tell of the stop of an open one by [`SendStream::poll_write`] alone.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>>;
 }
 

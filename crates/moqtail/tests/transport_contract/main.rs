@@ -52,6 +52,7 @@ contract! {
     streams::every_waiting_task_gets_credit
     streams::more_important_streams_go_first
     streams::a_thousand_short_streams
+    streams::a_stop_is_told_however_many_streams_were_reset
     streams::accepting_can_be_given_up
     datagrams::datagrams_arrive_whole
     datagrams::a_large_datagram_is_refused

@@ -401,6 +401,45 @@ pub(crate) async fn a_thousand_short_streams<K: Carrier>() {
     tokio::join!(send, receive);
 }
 
+pub(crate) async fn a_stop_is_told_however_many_streams_were_reset<K: Carrier>() {
+    const RESET: usize = 10_100;
+    let pair = K::pair().await;
+    let send = async {
+        for _ in 0..RESET {
+            let mut send = open_uni(&pair.server).await.unwrap();
+            write_all(&mut send, b"!").await.unwrap();
+            assert!(poll_once(|cx| send.poll_closed(cx)).is_pending());
+            send.reset(1);
+        }
+    };
+    let receive = async {
+        loop {
+            drop(pair.client.accept_uni().await.unwrap());
+        }
+    };
+    tokio::select! {
+        () = send => {}
+        () = receive => {}
+    }
+    let mut send = open_uni(&pair.server).await.unwrap();
+    write_all(&mut send, b"last").await.unwrap();
+    assert!(poll_once(|cx| send.poll_closed(cx)).is_pending());
+    let mut recv = loop {
+        let mut recv = pair.client.accept_uni().await.unwrap();
+        if read(&mut recv).await == Ok(Some(Bytes::from_static(b"last"))) {
+            break recv;
+        }
+    };
+    recv.stop(7);
+    let stopped = loop {
+        if let Err(error) = write_all(&mut send, b"more").await {
+            break error;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(stopped, StreamError::Stopped(7));
+}
+
 pub(crate) async fn accepting_can_be_given_up<K: Carrier>() {
     let pair = K::pair().await;
     for number in 0..50u8 {

@@ -4,7 +4,10 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, atomic::AtomicU32},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -23,6 +26,10 @@ pub(in crate::transport) enum Owner {
     Dialer(quinn::Endpoint),
 }
 
+/// quinn keeps about a hundred bytes, until the connection is over, for each stream that was watched and then reset here. With
+/// so many, streams are watched no more, and a stop is found at the next write.
+const MAX_LOST_WATCHES: usize = 10_000;
+
 #[derive(Debug)]
 pub(in crate::transport) struct Shared {
     pub(super) conn: quinn::Connection,
@@ -35,6 +42,8 @@ pub(in crate::transport) struct Shared {
     pub(super) receive_window: AtomicU32,
     pub(super) owner: Owner,
     open: OpenUni,
+    /// Streams that were watched for a stop and reset before there was one.
+    lost_watches: AtomicUsize,
     /// The first close that was decided here, or that the WebTransport session brought.
     pub(super) ended: SetOnce<CloseReason>,
 }
@@ -63,8 +72,19 @@ impl Shared {
             limits: limits.clone(),
             owner,
             open,
+            lost_watches: AtomicUsize::new(0),
             ended,
         }
+    }
+
+    /// A stream that was watched for a stop is reset.
+    pub(super) fn lose_watch(&self) {
+        self.lost_watches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether another open stream may be watched for a stop.
+    pub(super) fn may_watch(&self) -> bool {
+        self.lost_watches.load(Ordering::Relaxed) < MAX_LOST_WATCHES
     }
 
     /// Why the connection is gone. Meaningful only once it is.

@@ -156,6 +156,9 @@ impl SendStream for QuicSend {
             return;
         }
         self.state = Sending::Reset;
+        if self.stopped.take().is_some() {
+            self.shared.lose_watch();
+        }
         // Fails only on a stream that the peer has completely.
         let _ = self.stream.reset(self.shared.codes.encode(code));
     }
@@ -175,6 +178,9 @@ impl SendStream for QuicSend {
         if self.stopped.is_none() && self.is_received() {
             self.closed = Some(Ok(()));
             return Poll::Ready(Ok(()));
+        }
+        if self.state == Sending::Open && self.stopped.is_none() && !self.shared.may_watch() {
+            return Poll::Pending;
         }
         let stream = &self.stream;
         let stopped = self
