@@ -61,15 +61,15 @@ impl Crowd {
             if matches!(behaviour, Some(Behaviour::Stalled | Behaviour::Slow)) {
                 link = link.narrow();
             }
-            let client = link.connect().await?;
-            let subscribed = Asker::new(&link, true)
-                .subscribe(&client, &plan.track, SubscribeOptions::default())
-                .await;
-            match subscribed {
-                Ok(subscription) => Ok((behaviour, client, subscription)),
-                Err(NotSubscribed::Failed(error)) => Err(error),
-                Err(NotSubscribed::SessionEnded) => {
-                    Err(link.session_ended(&client.closed().await, client.blame()))
+            loop {
+                let client = link.connect().await?;
+                let subscribed = Asker::new(&link, true)
+                    .subscribe(&client, &plan.track, SubscribeOptions::default())
+                    .await;
+                match subscribed {
+                    Ok(subscription) => return Ok((behaviour, client, subscription)),
+                    Err(NotSubscribed::Failed(error)) => return Err(error),
+                    Err(NotSubscribed::SessionEnded) => link.over(&client).await?,
                 }
             }
         };

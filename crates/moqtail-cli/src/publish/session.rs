@@ -5,6 +5,7 @@ use std::time::Duration;
 use moqtail::{
     client::{Broadcast, Farewell, PublishError},
     model::PublishNamespaceErrorCode,
+    session::CallError,
 };
 use tokio::sync::watch;
 
@@ -63,12 +64,16 @@ pub(crate) async fn keep_published(
                     return error;
                 }
             }
-            Err(error) if is_final(&error) => return refused(link, broadcast, &error),
-            Err(PublishError::SessionEnded) => {
+            // After GOAWAY the session is still there for a moment, but takes no requests.
+            Err(
+                PublishError::SessionEnded
+                | PublishError::Session(CallError::GoingAway | CallError::Closed),
+            ) => {
                 if let Err(error) = link.over(&client).await {
                     return error;
                 }
             }
+            Err(error) if is_final(&error) => return refused(link, broadcast, &error),
             Err(error) => tracing::info!(%error, "not published yet"),
         }
         backoff.wait().await;
@@ -100,7 +105,7 @@ fn is_final(error: &PublishError) -> bool {
             *code,
             PublishNamespaceErrorCode::INTERNAL_ERROR | PublishNamespaceErrorCode::TIMEOUT
         ),
-        PublishError::TimedOut | PublishError::SessionEnded => false,
+        PublishError::TimedOut => false,
         _ => true,
     }
 }

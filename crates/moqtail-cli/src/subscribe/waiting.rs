@@ -3,6 +3,7 @@
 use moqtail::{
     client::{Client, SubscribeError, SubscribeOptions, Subscription, SubscriptionEnd},
     model::{FullTrackName, PublishDoneCode, SubscribeErrorCode},
+    session::CallError,
 };
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 /// Why there is no subscription.
 #[derive(Debug)]
 pub(crate) enum NotSubscribed {
-    /// The session is gone; another one may do.
+    /// The session is gone, or takes no requests any more; another one may do.
     SessionEnded,
     /// Waiting does not help, or is not wanted.
     Failed(CliError),
@@ -56,7 +57,11 @@ impl<'a> Asker<'a> {
                 Err(error) => error,
             };
             match &error {
-                SubscribeError::SessionEnded => return Err(NotSubscribed::SessionEnded),
+                // After GOAWAY the session is still there for a moment, but takes no requests.
+                SubscribeError::SessionEnded
+                | SubscribeError::Session(CallError::GoingAway | CallError::Closed) => {
+                    return Err(NotSubscribed::SessionEnded);
+                }
                 SubscribeError::Rejected { code, reason } if may_come(*code) => {
                     tracing::debug!(%track, %code, reason, "not there yet");
                 }

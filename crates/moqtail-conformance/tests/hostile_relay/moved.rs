@@ -1,6 +1,8 @@
 //! Where our programs go when a relay sends them to another one, and from there.
 
-use moqtail_conformance::{Carrier, Failure, RawListener, RawPeer, codes, data, messages, types};
+use moqtail_conformance::{
+    Carrier, Failure, Message, RawListener, RawPeer, codes, data, messages, types,
+};
 use moqtail_e2e::Process;
 
 use crate::{
@@ -8,6 +10,9 @@ use crate::{
     programs::{finished, serve, subscribe},
     world::ALIAS,
 };
+
+/// Status of PUBLISH_DONE (draft-14 §9.12).
+const GOING_AWAY: u64 = 0x4;
 
 /// A program that was sent from the first relay to the second and has received something there.
 async fn moved(first: &RawListener, second: &RawListener) -> Result<(Process, RawPeer), Failure> {
@@ -27,6 +32,58 @@ async fn show(relay: &RawPeer, program: &Process, group: u64, what: &str) -> Res
     relay.stream(&[header, object].concat()).await?;
     program.wait_lines(what, 1);
     Ok(())
+}
+
+/// When a relay sends a client away.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    /// In one flight with SERVER_SETUP.
+    AtOnce,
+    /// When it waits for a Request ID.
+    Blocked,
+}
+
+impl Sent {
+    const ALL: [Self; 2] = [Self::AtOnce, Self::Blocked];
+
+    /// Takes a client and sends it to `next` before it could ask for anything.
+    async fn away(self, listener: &RawListener, next: &RawListener) -> Result<RawPeer, Failure> {
+        let mut relay = listener.accept().await?;
+        let goaway = messages::goaway(&next.url());
+        match self {
+            Self::AtOnce => {
+                let setup = messages::server_setup_granting(messages::GENEROUS);
+                relay
+                    .answer_setup([setup.encode(), goaway.encode()].concat())
+                    .await?;
+            }
+            Self::Blocked => {
+                relay.answer_setup(messages::server_setup()).await?;
+                relay.expect(types::REQUESTS_BLOCKED).await?;
+                relay.send(goaway).await?;
+            }
+        }
+        Ok(relay)
+    }
+}
+
+/// A program that publishes to the first relay.
+fn publisher(listener: &RawListener) -> Process {
+    let url = listener.url();
+    let lines = ["--lines", "--track", "t", "--insecure"];
+    Process::moqtail(["publish", &url, "own"].iter().chain(&lines))
+}
+
+/// Takes the announcement of the program.
+async fn announced(listener: &RawListener) -> Result<RawPeer, Failure> {
+    let mut relay = listener.accept().await?;
+    let setup = messages::server_setup_granting(messages::GENEROUS);
+    relay.answer_setup(setup).await?;
+    let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
+    let asked = asked.first_number().unwrap();
+    let accepted = messages::about("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK, asked);
+    relay.send(accepted).await?;
+    Ok(relay)
 }
 
 /// Ends the track; the program ends well.
@@ -54,6 +111,71 @@ over_both_carriers! {
         let about = |begin: &str| lines.iter().any(|l| l.contains(begin) && l.contains(&authority));
         assert!(about("Connecting again: The relay at "), "{lines:#?}");
         assert!(about("Waiting: "), "{lines:#?}");
+        Ok(())
+    }
+
+    /// S9.4-03: it makes its first request in the next session.
+    async fn a_subscriber_goes_where_it_is_sent_before_it_subscribed(carrier: Carrier) {
+        for sent in Sent::ALL {
+            let first = RawListener::bind(carrier)?;
+            let second = RawListener::bind(carrier)?;
+            let program = subscribe(&first, &["--format", "lines"]);
+            let _left = sent.away(&first, &second).await?;
+            let relay = serve(&second).await?;
+            show(&relay, &program, 1, "there").await?;
+            end(relay, program).await?;
+        }
+        Ok(())
+    }
+
+    /// S9.4-03
+    async fn a_publisher_goes_where_it_is_sent_before_it_published(carrier: Carrier) {
+        for sent in Sent::ALL {
+            let first = RawListener::bind(carrier)?;
+            let second = RawListener::bind(carrier)?;
+            let mut program = publisher(&first);
+            let _left = sent.away(&first, &second).await?;
+            let mut relay = announced(&second).await?;
+            program.close_stdin();
+            relay.expect_close(codes::NO_ERROR).await?;
+            let end = finished(program).await;
+            assert_eq!(end.code, Some(0), "{sent:?}: {:#?}", end.stderr);
+        }
+        Ok(())
+    }
+
+    /// The time to ask again comes when the session is still open, but takes no requests.
+    async fn a_subscriber_that_waits_goes_where_it_is_sent(carrier: Carrier) {
+        let first = RawListener::bind(carrier)?;
+        let second = RawListener::bind(carrier)?;
+        let program = subscribe(&first, &["--format", "lines"]);
+        let mut left = first.accept().await?;
+        left.answer_setup(messages::server_setup_granting(messages::GENEROUS)).await?;
+        left.expect(types::SUBSCRIBE).await?;
+        left.send(messages::refusal("SUBSCRIBE_ERROR", types::SUBSCRIBE_ERROR, 0)).await?;
+        program.wait_stderr("is not at");
+        left.send(messages::goaway(&second.url())).await?;
+        let relay = serve(&second).await?;
+        show(&relay, &program, 1, "there").await?;
+        end(relay, program).await?;
+        Ok(())
+    }
+
+    /// A subscription that ended with the GOAWAY is not asked for again in that session.
+    async fn a_subscriber_whose_subscription_ends_with_the_goaway_goes_where_it_is_sent(carrier: Carrier) {
+        let first = RawListener::bind(carrier)?;
+        let second = RawListener::bind(carrier)?;
+        let program = subscribe(&first, &["--format", "lines"]);
+        let mut left = serve(&first).await?;
+        let done = Message::new("PUBLISH_DONE", types::PUBLISH_DONE)
+            .id(0)
+            .number("Status Code", GOING_AWAY)
+            .number("Stream Count", 0)
+            .bytes("Error Reason", b"");
+        left.send([messages::goaway(&second.url()).encode(), done.encode()].concat()).await?;
+        let relay = serve(&second).await?;
+        show(&relay, &program, 1, "there").await?;
+        end(relay, program).await?;
         Ok(())
     }
 
