@@ -443,23 +443,32 @@ impl Link {
         }
     }
 
-    /// Waits until the session is over: its end, or that the relay asks to leave (GOAWAY). `Ok`: connect again.
+    /// Waits until the session is over: its end, or that the relay asks to leave (GOAWAY). `Ok`: connect again, which the
+    /// person at the terminal is told.
     pub(crate) async fn over(&self, client: &Client) -> Result<(), CliError> {
+        let line = self.left(client).await?;
+        self.tell(line);
+        Ok(())
+    }
+
+    /// The same without telling, for those that may not have to connect again. `Ok`: the line to tell if they do.
+    pub(crate) async fn left(&self, client: &Client) -> Result<String, CliError> {
         tokio::select! {
             reason = client.closed() => {
+                tracing::info!(%reason, "the session has ended");
                 let error = self.session_ended(&reason, client.blame());
-                if !self.may_reconnect(&reason) {
-                    return Err(error);
+                match self.may_reconnect(&reason) {
+                    true => Ok(format!("Connecting again: {error}")),
+                    false => Err(error),
                 }
-                self.tell(format_args!("Connecting again: {error}"));
             }
             uri = client.goaway() => {
-                self.tell(format_args!("Connecting again: the relay at {} is going away.", self.authority()));
+                let authority = self.authority();
                 self.move_to(&uri);
                 client.shutdown(FAREWELL).await;
+                Ok(format!("Connecting again: the relay at {authority} is going away."))
             }
         }
-        Ok(())
     }
 
     /// Whether there is a session, and it is not over.

@@ -72,11 +72,17 @@ impl Output {
     /// Writes all of `bytes` through to the system. A file is left without the part of them that fitted on a disk that is
     /// full now. Dropping the future may leave a part written.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        if let Err(error) = self.writer.write(bytes).await {
-            self.writer.cut(self.written).await;
+        let before = self.written;
+        let mut result = self.writer.write(bytes).await;
+        if result.is_ok() {
+            // They are on their way, whether the future is dropped now or not.
+            self.written += bytes.len() as u64;
+            result = self.writer.flush().await;
+        }
+        if let Err(error) = result {
+            self.writer.cut(before).await;
             return Err(CliError::from_write(&self.name, &error));
         }
-        self.written += bytes.len() as u64;
         Ok(())
     }
 }
@@ -102,20 +108,23 @@ impl Writer {
             *self = Self::File(file);
         }
         match self {
-            Self::Untouched(file) | Self::File(file) => {
-                file.write_all(bytes).await?;
-                file.flush().await
-            }
-            Self::Stdout(stdout) => {
-                stdout.write_all(bytes).await?;
-                stdout.flush().await
-            }
+            Self::Untouched(file) | Self::File(file) => file.write_all(bytes).await,
+            Self::Stdout(stdout) => stdout.write_all(bytes).await,
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Untouched(file) | Self::File(file) => file.flush().await,
+            Self::Stdout(stdout) => stdout.flush().await,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[cfg(target_os = "linux")]
@@ -135,6 +144,17 @@ mod tests {
         output.write(b"new").await.unwrap();
         output.write(b"er").await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"newer");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// What is cut away on a full disk begins behind it.
+    #[tokio::test]
+    async fn bytes_count_as_written_when_nobody_waits_for_them() {
+        let path = std::env::temp_dir().join(format!("moqtail-dropped-{}", std::process::id()));
+        let mut output = Output::open(&path).await.unwrap();
+        output.write(b"one").await.unwrap();
+        let _ = output.write(b"two").now_or_never();
+        assert_eq!(output.written, 6);
         std::fs::remove_file(&path).unwrap();
     }
 

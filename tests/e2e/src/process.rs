@@ -101,10 +101,21 @@ impl Process {
     /// # Panics
     /// If it does not start.
     pub fn unheard<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let mut command = Command::new(moqtail());
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
-        command.args(arguments).stdout(writer);
+        Self::piped(arguments, writer)
+    }
+
+    /// Starts `moqtail` with this standard output, of which nothing is caught.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn piped<A: AsRef<OsStr>>(
+        arguments: impl IntoIterator<Item = A>,
+        stdout: impl Into<Stdio>,
+    ) -> Self {
+        let mut command = Command::new(moqtail());
+        command.args(arguments).stdout(stdout);
         Self::start(command, Heard::Stderr)
     }
 

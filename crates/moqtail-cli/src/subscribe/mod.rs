@@ -1,5 +1,6 @@
 //! `moqtail subscribe`: a broadcast as one stream, or the objects of a track.
 
+mod following;
 mod limit;
 mod losses;
 mod objects;

@@ -8,15 +8,15 @@ use moqtail::{
     model::{Filter, FullTrackName, Location, ObjectStatus},
 };
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::{
+    following::keep_following,
     limit::Limit,
     losses::Losses,
     ordered::{Late, Ordered},
     waiting::{Asker, NotSubscribed, Turn},
 };
-use crate::{args::Format, backoff::Backoff, errors::CliError, link::Link, output::Output};
+use crate::{args::Format, errors::CliError, link::Link, output::Output};
 
 /// How long a later group waits for an earlier one: streams overtake each other by little.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -34,31 +34,10 @@ impl Objects<'_> {
     /// Writes objects to `out` until the track ends or `limit` is reached.
     pub(super) async fn run(mut self, out: &Path, limit: &mut Limit) -> Result<(), CliError> {
         let mut output = Output::open(out).await?;
-        loop {
-            let client = self.link.connect().await?;
-            let over = self.link.over(&client);
-            tokio::pin!(over);
-            let mut backoff = Backoff::new();
-            loop {
-                let begun = Instant::now();
-                let turn = tokio::select! {
-                    biased;
-                    turn = self.follow(&client, &mut output, limit) => turn?,
-                    over = &mut over => {
-                        over?;
-                        break;
-                    }
-                };
-                match turn {
-                    Turn::Ended => return Ok(()),
-                    Turn::Again => backoff.wait_after(begun.elapsed()).await,
-                    Turn::SessionEnded => {
-                        over.await?;
-                        break;
-                    }
-                }
-            }
-        }
+        keep_following(self.link, async |client| {
+            self.follow(client, &mut output, limit).await
+        })
+        .await
     }
 
     /// Writes the objects of one subscription.

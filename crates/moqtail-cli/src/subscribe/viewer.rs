@@ -8,15 +8,15 @@ use moqtail::{
     model::{Filter, FullTrackName, TrackNamespace},
 };
 use moqtail_media::{CATALOG_TRACK, Catalog, CatalogObject, CatalogTrack, Packaging, Role};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use super::{
+    following::keep_following,
     losses::Losses,
     ordered::{Late, Ordered},
     waiting::{Asker, NotSubscribed, Turn},
 };
 use crate::{
-    backoff::Backoff,
     errors::{CliError, plain},
     link::Link,
     names,
@@ -53,31 +53,7 @@ pub(crate) struct Viewer<'a> {
 impl Viewer<'_> {
     /// Sends what comes to `sender` until the broadcast ends, through restarts of its publisher and of the relay.
     pub(crate) async fn run(&self, sender: mpsc::Sender<Received>) -> Result<(), CliError> {
-        loop {
-            let client = self.link.connect().await?;
-            let over = self.link.over(&client);
-            tokio::pin!(over);
-            let mut backoff = Backoff::new();
-            loop {
-                let begun = Instant::now();
-                let turn = tokio::select! {
-                    biased;
-                    turn = self.follow(&client, &sender) => turn?,
-                    over = &mut over => {
-                        over?;
-                        break;
-                    }
-                };
-                match turn {
-                    Turn::Ended => return Ok(()),
-                    Turn::Again => backoff.wait_after(begun.elapsed()).await,
-                    Turn::SessionEnded => {
-                        over.await?;
-                        break;
-                    }
-                }
-            }
-        }
+        keep_following(self.link, async |client| self.follow(client, &sender).await).await
     }
 
     /// Subscribes to the catalog and to what it names, until one of them ends.
@@ -122,7 +98,15 @@ impl Viewer<'_> {
                 Some(turn) = playing.next() => match turn? {
                     Turn::Ended if playing.is_empty() => return Ok(Turn::Ended),
                     Turn::Ended => {}
-                    other => return Ok(other),
+                    Turn::Again => return Ok(Turn::Again),
+                    Turn::SessionEnded => {
+                        // It is over for the others as well, when they have delivered what they received.
+                        let mut rest = Ok(());
+                        while let Some(turn) = playing.next().await {
+                            rest = rest.and(turn.map(drop));
+                        }
+                        return rest.map(|()| Turn::SessionEnded);
+                    }
                 },
                 Some(object) = catalogs.next() => {
                     let changed = self.apply(&mut current, &object)?

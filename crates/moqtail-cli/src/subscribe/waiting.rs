@@ -82,7 +82,12 @@ impl<'a> Asker<'a> {
                     self.link.authority()
                 ));
             }
-            backoff.wait().await;
+            tokio::select! {
+                () = backoff.wait() => {}
+                // Asking again in this session would be in vain.
+                _ = client.closed() => return Err(NotSubscribed::SessionEnded),
+                _ = client.goaway() => return Err(NotSubscribed::SessionEnded),
+            }
         }
     }
 

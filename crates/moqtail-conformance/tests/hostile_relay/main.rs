@@ -20,6 +20,7 @@ mod moved;
 mod programs;
 mod publisher;
 mod setup;
+mod slow_output;
 #[path = "../hostile/story.rs"]
 mod story;
 mod streams;
