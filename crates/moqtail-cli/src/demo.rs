@@ -65,7 +65,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
     let mut broadcast =
         MediaBroadcast::new(name, &init, clock::unix_ms(), publish::DEFAULT_PRIORITY)?;
     let announced = broadcast.broadcast().clone();
-    let published = watch::Sender::new(false);
+    let published = watch::Sender::new(publish::Announced::NotYet);
     let meter = Meter::default();
     let viewer = Viewer {
         link: &subscriber,

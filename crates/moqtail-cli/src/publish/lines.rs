@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    announcement::{tell, until_published},
+    announcement::{Announced, tell, until_published},
     defaults::{DEFAULT_HOLD, DEFAULT_PRIORITY},
     media::whole_group,
     session::{Stop, keep_published, leave},
@@ -52,7 +52,7 @@ pub(super) async fn run(
         .map_err(|error| CliError::Usage(plain(error)))?;
     let mut output = LineTrack::new(writer, options, unix_ms());
     let mut lines = Lines::new(tokio::io::stdin());
-    let published = watch::Sender::new(false);
+    let published = watch::Sender::new(Announced::NotYet);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
     let watch = format!("subscribe {} {namespace} --track {track}", link.url());
     let copied = tokio::select! {
@@ -63,7 +63,7 @@ pub(super) async fn run(
         () = tell(published.subscribe(), name.to_string(), watch) => Ok(Stop::ForGood),
         signal = signals.next() => Ok(signal.into()),
     };
-    let stop = *copied.as_ref().unwrap_or(&Stop::ForGood);
+    let stop = Stop::of(&copied);
     while let Some(line) = lines.read_before() {
         output.write(line)?;
     }
@@ -76,7 +76,7 @@ pub(super) async fn run(
         }
         Stop::ForNow => Some(output),
     };
-    leave(link, stop, signals).await;
+    leave(link, *published.borrow(), &copied, signals).await;
     copied.map(drop)
 }
 
@@ -85,7 +85,7 @@ async fn copy<R: AsyncRead + Unpin>(
     lines: &mut Lines<R>,
     track: &mut LineTrack,
     hold: Duration,
-    mut published: watch::Receiver<bool>,
+    mut published: watch::Receiver<Announced>,
 ) -> Result<(), CliError> {
     until_published(&mut published).await;
     let mut interest = track.writer.track().interest();

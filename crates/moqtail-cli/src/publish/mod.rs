@@ -19,6 +19,7 @@ use self::announcement::{tell, until_published};
 use self::defaults::DEFAULT_HOLD;
 use self::session::{Stop, leave};
 pub(crate) use self::{
+    announcement::Announced,
     defaults::DEFAULT_PRIORITY,
     input::Input,
     media::{MediaBroadcast, Sent},
@@ -75,7 +76,7 @@ async fn media(
             "Leaving out a track of a kind that cannot be published ({left_out})."
         ));
     }
-    let published = watch::Sender::new(false);
+    let published = watch::Sender::new(Announced::NotYet);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
     let watch = format!("subscribe {} {namespace} --out - | ffplay -", link.url());
     let announced = broadcast.broadcast().clone();
@@ -87,7 +88,7 @@ async fn media(
         () = tell(published.subscribe(), namespace.to_string(), watch) => Ok(Stop::ForGood),
         signal = signals.next() => Ok(signal.into()),
     };
-    let stop = *played.as_ref().unwrap_or(&Stop::ForGood);
+    let stop = Stop::of(&played);
     while let Some(fragment) = input.read_before() {
         broadcast.write(&fragment)?;
     }
@@ -102,7 +103,7 @@ async fn media(
             Some(broadcast)
         }
     };
-    leave(link, stop, signals).await;
+    leave(link, *published.borrow(), &played, signals).await;
     played.map(drop)
 }
 
@@ -112,7 +113,7 @@ pub(crate) async fn play(
     input: &mut Input,
     broadcast: &mut MediaBroadcast,
     hold: Duration,
-    mut published: watch::Receiver<bool>,
+    mut published: watch::Receiver<Announced>,
     mut sent: impl FnMut(Sent),
 ) -> Result<(), CliError> {
     broadcast.publish_catalog(unix_ms())?;

@@ -9,6 +9,7 @@ use moqtail::{
 };
 use tokio::sync::watch;
 
+use super::announcement::Announced;
 use crate::{
     backoff::Backoff,
     errors::{CliError, plain},
@@ -31,6 +32,13 @@ pub(super) enum Stop {
     ForNow,
 }
 
+impl Stop {
+    /// What follows from how publishing went: one that failed is over.
+    pub(super) fn of(published: &Result<Self, CliError>) -> Self {
+        published.as_ref().map_or(Self::ForGood, |stop| *stop)
+    }
+}
+
 impl From<Signal> for Stop {
     fn from(signal: Signal) -> Self {
         match signal {
@@ -45,7 +53,7 @@ impl From<Signal> for Stop {
 pub(crate) async fn keep_published(
     link: &Link,
     broadcast: &Broadcast,
-    published: &watch::Sender<bool>,
+    published: &watch::Sender<Announced>,
 ) -> CliError {
     let mut backoff = Backoff::new();
     loop {
@@ -57,9 +65,9 @@ pub(crate) async fn keep_published(
             Ok(_publication) => {
                 backoff = Backoff::new();
                 tracing::info!(broadcast = %broadcast.namespace(), "published");
-                published.send_replace(true);
+                published.send_replace(Announced::Now);
                 let over = link.over(&client).await;
-                published.send_replace(false);
+                published.send_replace(Announced::Before);
                 if let Err(error) = over {
                     return error;
                 }
@@ -81,17 +89,31 @@ pub(crate) async fn keep_published(
 }
 
 /// Closes the session; what was published is first delivered, for as long as who ends the program waits. Says so if it
-/// is not.
-pub(super) async fn leave(link: &Link, stop: Stop, signals: &mut Signals) {
-    let was_open = link.is_open();
-    if stop == Stop::ForGood {
+/// is not, unless that is told as the failure of publishing.
+pub(super) async fn leave(
+    link: &Link,
+    announced: Announced,
+    published: &Result<Stop, CliError>,
+    signals: &mut Signals,
+) {
+    // What was published since the session ended has gone nowhere, whether there is another one already or not.
+    let is_away = announced == Announced::Before || !link.is_open();
+    if Stop::of(published) == Stop::ForGood {
         tokio::select! {
             _ = tokio::time::timeout(GRACE, link.delivered()) => {}
             // Somebody wants the program to end, now that its input did.
             _ = signals.next() => {}
         }
     }
-    if link.leave(DRAIN).await == Some(Farewell::Incomplete) && was_open {
+    let farewell = link.leave(DRAIN).await;
+    if is_away {
+        if announced != Announced::NotYet && published.is_ok() {
+            link.tell(
+                "Not everything was delivered: there was no session with the relay at the end. \
+                 Publish the last of it again when the relay is back.",
+            );
+        }
+    } else if farewell == Some(Farewell::Incomplete) {
         link.tell(
             "Not everything was delivered: viewers may lack the last of it. \
              Check the network, or publish less in a second.",

@@ -7,7 +7,7 @@ use moqtail_e2e::Process;
 
 use crate::{
     over_both_carriers,
-    programs::{finished, serve, serve_anew, subscribe},
+    programs::{announced, finished, publisher, serve, serve_anew, subscribe},
     world::ALIAS,
 };
 
@@ -38,24 +38,8 @@ enum Taken {
 
 /// A program that has published a line to a relay, and the stream of that.
 async fn published(listener: &RawListener) -> Result<(Process, RawPeer, RawRecv), Failure> {
-    let url = listener.url();
-    let mut program = Process::moqtail([
-        "publish",
-        &url,
-        "own",
-        "--lines",
-        "--track",
-        "t",
-        "--insecure",
-    ]);
-    let mut relay = listener.accept().await?;
-    relay
-        .answer_setup(messages::server_setup_granting(messages::GENEROUS))
-        .await?;
-    let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
-    let asked = asked.first_number().unwrap();
-    let accepted = messages::about("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK, asked);
-    relay.send(accepted).await?;
+    let mut program = publisher(listener);
+    let mut relay = announced(listener).await?;
     relay.send(messages::subscribe(1, &["own"], "t")).await?;
     relay.expect(types::SUBSCRIBE_OK).await?;
     program.write(&[vec![b'x'; LINE], b"\n".to_vec()].concat());
@@ -134,6 +118,37 @@ over_both_carriers! {
         let end = finished(program).await;
         assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
         assert!(!end.stderr.iter().any(|line| line.contains("Not everything was delivered")), "{:#?}", end.stderr);
+        Ok(())
+    }
+
+    /// The relay that had the beginning does not get the rest.
+    async fn a_publisher_whose_relay_is_gone_at_the_end_tells_that_not_everything_was_delivered(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let (mut program, mut relay, mut stream) = published(&listener).await?;
+        stream.to_end().await?;
+        relay.close(0, "I am going").await?;
+        relay.closed().await?;
+        drop((relay, listener));
+        program.wait_stderr("Waiting: ");
+        program.write(b"nobody takes this\n");
+        program.close_stdin();
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        let told = end.stderr.iter().filter(|line| line.contains("Not everything was delivered"));
+        assert_eq!(told.count(), 1, "{:#?}", end.stderr);
+        Ok(())
+    }
+
+    /// Who never had a session has published nothing that could be missing.
+    async fn a_publisher_that_found_no_relay_misses_nothing(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = publisher(&listener);
+        drop(listener);
+        program.wait_stderr("Waiting: ");
+        program.interrupt();
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        assert_eq!(end.stderr.len(), 1, "{:#?}", end.stderr);
         Ok(())
     }
 

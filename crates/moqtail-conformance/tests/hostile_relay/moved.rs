@@ -7,7 +7,7 @@ use moqtail_e2e::Process;
 
 use crate::{
     over_both_carriers,
-    programs::{finished, serve, subscribe},
+    programs::{announced, finished, publisher, serve, subscribe},
     world::ALIAS,
 };
 
@@ -65,25 +65,6 @@ impl Sent {
         }
         Ok(relay)
     }
-}
-
-/// A program that publishes to the first relay.
-fn publisher(listener: &RawListener) -> Process {
-    let url = listener.url();
-    let lines = ["--lines", "--track", "t", "--insecure"];
-    Process::moqtail(["publish", &url, "own"].iter().chain(&lines))
-}
-
-/// Takes the announcement of the program.
-async fn announced(listener: &RawListener) -> Result<RawPeer, Failure> {
-    let mut relay = listener.accept().await?;
-    let setup = messages::server_setup_granting(messages::GENEROUS);
-    relay.answer_setup(setup).await?;
-    let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
-    let asked = asked.first_number().unwrap();
-    let accepted = messages::about("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK, asked);
-    relay.send(accepted).await?;
-    Ok(relay)
 }
 
 /// Ends the track; the program ends well.

@@ -67,6 +67,25 @@ pub(crate) async fn serve(listener: &RawListener) -> Result<RawPeer, Failure> {
     Ok(relay)
 }
 
+/// A program that publishes lines as the track `t` of `own`.
+pub(crate) fn publisher(listener: &RawListener) -> Process {
+    let url = listener.url();
+    let lines = ["--lines", "--track", "t", "--insecure"];
+    Process::moqtail(["publish", &url, "own"].iter().chain(&lines))
+}
+
+/// Takes the announcement of the program.
+pub(crate) async fn announced(listener: &RawListener) -> Result<RawPeer, Failure> {
+    let mut relay = listener.accept().await?;
+    let setup = messages::server_setup_granting(messages::GENEROUS);
+    relay.answer_setup(setup).await?;
+    let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
+    let asked = asked.first_number().unwrap();
+    let accepted = messages::about("PUBLISH_NAMESPACE_OK", types::PUBLISH_NAMESPACE_OK, asked);
+    relay.send(accepted).await?;
+    Ok(relay)
+}
+
 /// Takes the next subscription of the program, which then gets `anew` as its only object.
 pub(crate) async fn serve_anew(relay: &mut RawPeer, program: &Process) -> Result<(), Failure> {
     let asked = relay.expect(types::SUBSCRIBE).await?;
