@@ -97,6 +97,11 @@ pub(crate) enum CliError {
         broadcast: String,
         authority: String,
     },
+    /// A subscription was neither accepted nor refused in time, and waiting was ruled out.
+    #[error(
+        "Nobody answers for {track} at {authority}. Check its publisher and the relay, or leave `--no-wait` out to wait."
+    )]
+    Unanswered { track: String, authority: String },
     /// The relay refused a subscription or a publication for good.
     #[error("The relay at {authority} refused {what}: {reason}. {next}")]
     Refused {

@@ -56,31 +56,20 @@ impl<'a> Asker<'a> {
                 }
                 Err(error) => error,
             };
-            match &error {
-                // After GOAWAY the session is still there for a moment, but takes no requests.
-                SubscribeError::SessionEnded
-                | SubscribeError::Session(CallError::GoingAway | CallError::Closed) => {
-                    return Err(NotSubscribed::SessionEnded);
+            match Next::after(&error) {
+                Next::Session => return Err(NotSubscribed::SessionEnded),
+                Next::Nothing => {
+                    let refused = self.refused(track, &error);
+                    return Err(NotSubscribed::Failed(refused));
                 }
-                SubscribeError::Rejected { code, reason } if may_come(*code) => {
-                    tracing::debug!(%track, %code, reason, "not there yet");
-                }
-                error => return Err(NotSubscribed::Failed(self.refused(track, error))),
+                Next::Again => tracing::debug!(%track, %error, "not there yet"),
             }
-            let not_found = CliError::NotFound {
-                broadcast: track.namespace().to_string(),
-                authority: self.link.authority(),
-            };
             if !self.wait {
-                return Err(NotSubscribed::Failed(not_found));
+                return Err(NotSubscribed::Failed(self.missing(track, &error)));
             }
             if !self.told {
                 self.told = true;
-                self.link.tell(format_args!(
-                    "Waiting: broadcast {} is not at {} yet.",
-                    track.namespace(),
-                    self.link.authority()
-                ));
+                self.link.tell(self.waiting(track, &error));
             }
             tokio::select! {
                 () = backoff.wait() => {}
@@ -132,6 +121,35 @@ impl<'a> Asker<'a> {
         }
     }
 
+    /// The line for who waits for `track`.
+    fn waiting(&self, track: &FullTrackName, error: &SubscribeError) -> String {
+        let authority = self.link.authority();
+        match error {
+            SubscribeError::TimedOut => {
+                format!("Waiting: nobody answers for {track} at {authority}.")
+            }
+            _ => format!(
+                "Waiting: broadcast {} is not at {authority} yet.",
+                track.namespace()
+            ),
+        }
+    }
+
+    /// The failure for who does not wait for it.
+    fn missing(&self, track: &FullTrackName, error: &SubscribeError) -> CliError {
+        let authority = self.link.authority();
+        match error {
+            SubscribeError::TimedOut => CliError::Unanswered {
+                track: track.to_string(),
+                authority,
+            },
+            _ => CliError::NotFound {
+                broadcast: track.namespace().to_string(),
+                authority,
+            },
+        }
+    }
+
     fn refused(&self, track: &FullTrackName, error: &SubscribeError) -> CliError {
         let next = match error {
             SubscribeError::Rejected {
@@ -180,12 +198,60 @@ pub(super) enum Turn {
     SessionEnded,
 }
 
-/// Refusals after which the track can still appear.
-fn may_come(code: SubscribeErrorCode) -> bool {
-    matches!(
-        code,
-        SubscribeErrorCode::TRACK_DOES_NOT_EXIST
-            | SubscribeErrorCode::TIMEOUT
-            | SubscribeErrorCode::INTERNAL_ERROR
-    )
+/// What can follow when there is no subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The track can still appear.
+    Again,
+    /// Only another session takes requests.
+    Session,
+    /// Asking again changes nothing.
+    Nothing,
+}
+
+impl Next {
+    fn after(error: &SubscribeError) -> Self {
+        match error {
+            // After GOAWAY the session is still there for a moment, but takes no requests.
+            SubscribeError::SessionEnded
+            | SubscribeError::Session(CallError::GoingAway | CallError::Closed) => Self::Session,
+            SubscribeError::Rejected {
+                code:
+                    SubscribeErrorCode::TRACK_DOES_NOT_EXIST
+                    | SubscribeErrorCode::TIMEOUT
+                    | SubscribeErrorCode::INTERNAL_ERROR,
+                ..
+            }
+            | SubscribeError::TimedOut => Self::Again,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_waited_for() {
+        let rejected = |code| SubscribeError::Rejected {
+            code,
+            reason: String::new(),
+        };
+        for (error, next) in [
+            (
+                rejected(SubscribeErrorCode::TRACK_DOES_NOT_EXIST),
+                Next::Again,
+            ),
+            (rejected(SubscribeErrorCode::TIMEOUT), Next::Again),
+            (SubscribeError::TimedOut, Next::Again),
+            (SubscribeError::SessionEnded, Next::Session),
+            (CallError::GoingAway.into(), Next::Session),
+            (CallError::Closed.into(), Next::Session),
+            (CallError::QueueFull.into(), Next::Nothing),
+            (rejected(SubscribeErrorCode::UNAUTHORIZED), Next::Nothing),
+        ] {
+            assert_eq!(Next::after(&error), next, "{error}");
+        }
+    }
 }
