@@ -194,6 +194,12 @@ impl Link {
                 0
             };
             let final_now = kind == FailureKind::Final || stale > STALE_FINGERPRINTS;
+            if final_now && self.turn_back() {
+                self.tell(format_args!("Going back to {}: {error}", self.authority()));
+                stale = 0;
+                backoff.wait().await;
+                continue;
+            }
             if final_now || (!self.wait && kind == FailureKind::Waitable) {
                 return Err(error);
             }
@@ -225,6 +231,12 @@ impl Link {
     fn take_turns(&self) {
         let mut current = self.current();
         current.is_back = current.moved.is_some() && !current.is_back;
+    }
+
+    /// Gives up the relay that another one named, if the turn is with it: the first one may be all right.
+    fn turn_back(&self) -> bool {
+        let mut current = self.current();
+        !current.is_back && current.moved.take().is_some()
     }
 
     /// Goes where a relay asked to go with GOAWAY.

@@ -91,6 +91,20 @@ fn two_relays_are_tried_in_turn_until_one_of_them_is_there() {
 }
 
 #[test]
+fn only_a_relay_that_another_one_named_is_given_up() {
+    let link = link("moqt://first:1", true);
+    assert!(!link.turn_back());
+    link.move_to("moqt://second:2");
+    link.take_turns();
+    assert!(!link.turn_back());
+    link.take_turns();
+    assert_eq!(link.authority(), "second:2");
+    assert!(link.turn_back());
+    assert_eq!(link.authority(), "first:1");
+    assert!(!link.turn_back());
+}
+
+#[test]
 fn a_session_that_was_refused_is_not_tried_again() {
     let link = link("moqt://127.0.0.1:1", true);
     let refused = |code: SessionCode| CloseReason::Peer {

@@ -11,6 +11,9 @@ use crate::{
     world::ALIAS,
 };
 
+/// A session termination code (draft-14 §3.4).
+const UNAUTHORIZED: u32 = 0x2;
+
 /// Status of PUBLISH_DONE (draft-14 §9.12).
 const GOING_AWAY: u64 = 0x4;
 
@@ -92,6 +95,24 @@ over_both_carriers! {
         let about = |begin: &str| lines.iter().any(|l| l.contains(begin) && l.contains(&authority));
         assert!(about("Connecting again: The relay at "), "{lines:#?}");
         assert!(about("Waiting: "), "{lines:#?}");
+        Ok(())
+    }
+
+    /// What is wrong for good there need not be wrong at the first one.
+    async fn a_program_returns_to_its_relay_when_the_next_one_refuses_it(carrier: Carrier) {
+        let first = RawListener::bind(carrier)?;
+        let second = RawListener::bind(carrier)?;
+        let program = subscribe(&first, &["--format", "lines"]);
+        let mut left = serve(&first).await?;
+        left.send(messages::goaway(&second.url())).await?;
+        let mut refusing = second.accept().await?;
+        refusing.accept_control().await?;
+        refusing.close(UNAUTHORIZED, "not you").await?;
+        let relay = serve(&first).await?;
+        show(&relay, &program, 1, "back").await?;
+        let lines = end(relay, program).await?;
+        let told = lines.iter().filter(|line| line.contains("not you"));
+        assert_eq!(told.count(), 1, "{lines:#?}");
         Ok(())
     }
 
