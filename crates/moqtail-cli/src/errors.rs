@@ -130,6 +130,13 @@ pub(crate) enum CliError {
     )]
     MalformedTrack { track: String, reason: String },
     /// The other side ended a subscription before the track ended.
+    #[error("The subscription to {track} ended: {reason}. {next}")]
+    EndedEarly {
+        track: String,
+        reason: String,
+        next: &'static str,
+    },
+    /// The same with objects that it had and did not send.
     #[error("The subscription to {track} was cut and objects are missing: {reason}. {next}")]
     Cut {
         track: String,

@@ -169,20 +169,28 @@ impl<'a> Asker<'a> {
 
 /// What to say of a subscription that the other side ended before the track did.
 fn cut(track: &FullTrackName, status: PublishDoneCode, reason: &str) -> CliError {
+    let track = track.to_string();
+    let reason = match reason.is_empty() {
+        true => status.to_string(),
+        false => format!("{status}, {}", plain(reason)),
+    };
     let next = match status {
         PublishDoneCode::TOO_FAR_BEHIND => {
-            "Use a faster network, or give up what is late with `--delivery-timeout`."
+            return CliError::Cut {
+                track,
+                reason,
+                next: "Use a faster network, or give up what is late with `--delivery-timeout`.",
+            };
         }
+        // A relay says so, too, when the publisher is gone.
+        PublishDoneCode::INTERNAL_ERROR => "Check that its publisher is running.",
         PublishDoneCode::UNAUTHORIZED => "Ask the relay's operator for access.",
         PublishDoneCode::MALFORMED_TRACK => "Tell whoever publishes it.",
         _ => "Look at the log of the relay.",
     };
-    CliError::Cut {
-        track: track.to_string(),
-        reason: match reason.is_empty() {
-            true => status.to_string(),
-            false => format!("{status}, {}", plain(reason)),
-        },
+    CliError::EndedEarly {
+        track,
+        reason,
         next,
     }
 }
@@ -231,6 +239,23 @@ impl Next {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_who_is_too_slow_is_told_of_missing_objects() {
+        let track = "live#video".parse().unwrap();
+        let gone = cut(
+            &track,
+            PublishDoneCode::INTERNAL_ERROR,
+            "the publisher is gone",
+        );
+        assert_eq!(
+            gone.to_string(),
+            "The subscription to live#video ended: INTERNAL_ERROR (0x0), the publisher is gone. \
+             Check that its publisher is running."
+        );
+        let slow = cut(&track, PublishDoneCode::TOO_FAR_BEHIND, "");
+        assert!(slow.to_string().contains("objects are missing"), "{slow}");
+    }
 
     #[test]
     fn what_may_pass_is_waited_for() {
