@@ -1,8 +1,8 @@
 //! Telling what did not arrive: once for each subscription, as there may be thousands of streams.
 
 use moqtail::{
-    client::ReadError,
-    model::{FullTrackName, Location, StreamCode},
+    client::{ReadError, SubscriptionEnd},
+    model::{FullTrackName, Location, PublishDoneCode, StreamCode},
     transport::StreamError,
 };
 
@@ -15,6 +15,8 @@ pub(crate) struct Losses<'a> {
     /// Objects that are late were to be given up.
     late_are_given_up: bool,
     told: bool,
+    /// The line for streams that a relay cancelled: with the subscription, if nothing more of it comes.
+    pending: Option<String>,
 }
 
 impl<'a> Losses<'a> {
@@ -25,6 +27,7 @@ impl<'a> Losses<'a> {
             track: track.clone(),
             late_are_given_up,
             told: false,
+            pending: None,
         }
     }
 
@@ -34,12 +37,46 @@ impl<'a> Losses<'a> {
         if self.told || self.is_told_elsewhere(error) {
             return;
         }
-        self.told = true;
-        self.link.tell(format_args!(
+        let line = format!(
             "Objects of {} are lost, in group {group} at first: {}. Check the network, or look at the log of the relay.",
             self.track,
             plain(error)
-        ));
+        );
+        match reset_code(error) {
+            Some(StreamCode::CANCELLED) => _ = self.pending.get_or_insert(line),
+            _ => self.tell(line),
+        }
+    }
+
+    /// An object came: the subscription goes on.
+    pub(super) fn delivered(&mut self) {
+        if let Some(line) = self.pending.take() {
+            self.tell(line);
+        }
+    }
+
+    /// The subscription is over, and all was delivered.
+    pub(super) fn ended(&mut self, end: &SubscriptionEnd) {
+        let pending = self.pending.take();
+        // Other ends have a line of their own.
+        if let SubscriptionEnd::Done {
+            status:
+                PublishDoneCode::TRACK_ENDED
+                | PublishDoneCode::SUBSCRIPTION_ENDED
+                | PublishDoneCode::EXPIRED
+                | PublishDoneCode::GOING_AWAY,
+            ..
+        } = end
+            && let Some(line) = pending
+        {
+            self.tell(line);
+        }
+    }
+
+    fn tell(&mut self, line: String) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.link.tell(line);
+        }
     }
 
     /// An object of this group is passed over, the one that follows `last` in its stream.
@@ -60,16 +97,29 @@ impl<'a> Losses<'a> {
 
     /// Whether it is no loss, or what ends with this stream has a line of its own.
     fn is_told_elsewhere(&self, error: &ReadError) -> bool {
-        let (ReadError::Stream(cause) | ReadError::Partial { cause, .. }) = error else {
-            return true;
-        };
-        match cause {
-            StreamError::Reset(code) => match StreamCode(u64::from(*code)) {
-                StreamCode::DELIVERY_TIMEOUT => self.late_are_given_up,
-                code => code == StreamCode::SESSION_CLOSED,
+        match error {
+            ReadError::Stream(StreamError::Connection(_))
+            | ReadError::Partial {
+                cause: StreamError::Connection(_),
+                ..
+            } => true,
+            ReadError::Stream(_) | ReadError::Partial { .. } => match reset_code(error) {
+                Some(StreamCode::DELIVERY_TIMEOUT) => self.late_are_given_up,
+                code => code == Some(StreamCode::SESSION_CLOSED),
             },
-            StreamError::Connection(_) => true,
-            _ => false,
+            _ => true,
         }
+    }
+}
+
+/// The code that the stream was reset with, if it was.
+fn reset_code(error: &ReadError) -> Option<StreamCode> {
+    match error {
+        ReadError::Stream(StreamError::Reset(code))
+        | ReadError::Partial {
+            cause: StreamError::Reset(code),
+            ..
+        } => Some(StreamCode(u64::from(*code))),
+        _ => None,
     }
 }

@@ -114,7 +114,10 @@ impl<'a> Ordered<'a> {
                 biased;
                 incoming = subscription.next(), if !*ended => match incoming {
                     Some(Incoming::Subgroup(reader)) => self.add(reader),
-                    Some(Incoming::Datagram(datagram)) => return Some(datagram.into()),
+                    Some(Incoming::Datagram(datagram)) => {
+                        losses.delivered();
+                        return Some(datagram.into());
+                    }
                     None => self.ended = true,
                 },
                 (key, read) = read(readers, losses, open), if open > 0 => match read {
@@ -128,7 +131,10 @@ impl<'a> Ordered<'a> {
                     }
                 },
                 () = reached(until), if until.is_some() => {}
-                else => return None,
+                else => {
+                    self.losses.ended(&self.end());
+                    return None;
+                }
             }
         }
     }
@@ -189,6 +195,7 @@ impl<'a> Ordered<'a> {
     }
 
     fn delivered(&mut self, group: u64) {
+        self.losses.delivered();
         if self
             .newest
             .is_some_and(|newest| group == newest.saturating_add(1))

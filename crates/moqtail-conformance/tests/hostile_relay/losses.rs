@@ -26,6 +26,10 @@ const CUT: [u64; 4] = [0x0, 0x1, 0x6, 0x7];
 /// GOING_AWAY and EXPIRED.
 const FOR_A_WHILE: [u64; 2] = [0x4, 0x5];
 
+/// TOO_FAR_BEHIND (draft-14 §9.12), and a code of streams (§10.4.3).
+const TOO_FAR_BEHIND: u64 = 0x6;
+const CANCELLED: u32 = 0x1;
+
 /// Bytes of a line that does not fit what a stream may hold.
 const LINE: usize = 100_000;
 
@@ -101,6 +105,33 @@ over_both_carriers! {
         assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
         let told = end.stderr.iter().filter(|line| line.contains("Objects of hostile#t are lost"));
         assert_eq!(told.count(), 1, "{:#?}", end.stderr);
+        Ok(())
+    }
+
+    /// CANCELLED: alone it is a loss like others; before PUBLISH_DONE with TOO_FAR_BEHIND one line is for both.
+    async fn a_program_tells_once_that_streams_are_cancelled(carrier: Carrier) {
+        for cut in [true, false] {
+            let listener = RawListener::bind(carrier)?;
+            let program = subscribe(&listener, &["--format", "lines"]);
+            let mut relay = serve(&listener).await?;
+            let mut stream = relay.open_uni().await?;
+            let header = data::subgroup_header(0x14, ALIAS, 1, Some(0));
+            stream.write(&[header, data::object(0, b"begun")].concat()).await?;
+            program.wait_lines("begun", 1);
+            stream.reset(CANCELLED);
+            if cut {
+                relay.send(done(TOO_FAR_BEHIND)).await?;
+                serve_anew(&mut relay, &program).await?;
+            } else {
+                let header = data::subgroup_header(0x14, ALIAS, 2, Some(0));
+                relay.stream(&[header, data::object(0, b"whole")].concat()).await?;
+                program.wait_stderr("Objects of hostile#t are lost");
+                relay.send(messages::publish_done(0, 2)).await?;
+            }
+            let end = finished(program).await;
+            assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+            assert_eq!(end.stderr.len(), 1, "cut: {cut}: {:#?}", end.stderr);
+        }
         Ok(())
     }
 
