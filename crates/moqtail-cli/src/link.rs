@@ -1,8 +1,8 @@
 //! The way to a relay: whom to trust, connecting, waiting for it, and what went wrong.
 
+mod roots;
+
 use std::{
-    fs,
-    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,6 +17,7 @@ use moqtail::{
     transport::{self, CloseReason, MoqtUrl, Scheme, TransportKind, Trust},
 };
 
+use self::roots::Roots;
 use crate::{
     backoff::Backoff,
     client_options::ClientOptions,
@@ -59,6 +60,7 @@ pub(crate) struct Link {
     wait: bool,
     quiet: bool,
     narrow: bool,
+    roots: Roots,
     current: Mutex<Current>,
 }
 
@@ -115,6 +117,7 @@ impl Link {
             wait,
             quiet: false,
             narrow: false,
+            roots: Roots::default(),
             current: Mutex::default(),
         })
     }
@@ -257,7 +260,24 @@ impl Link {
 
     async fn attempt(&self) -> Result<Client, Failure> {
         let target = self.target();
-        let trusted = self.trusted(&target).await.map_err(Failure::last)?;
+        let mut trusted = self.trusted(&target).await.map_err(Failure::last)?;
+        let mut connected = Client::connect(&target, self.config(&trusted)).await;
+        // It may be about to be written.
+        if let Err(ConnectError::Transport(transport::ConnectError::Tls(error))) = &connected
+            && let Trust::Roots(pem) = &trusted.trust
+            && let Some(before) = self.roots.instead_of(pem)
+        {
+            tracing::info!(%error, "the file of --ca is of no use now; what it held before is");
+            trusted.trust = Trust::Roots(before);
+            connected = Client::connect(&target, self.config(&trusted)).await;
+        }
+        if let (Ok(_), Trust::Roots(pem)) = (&connected, &trusted.trust) {
+            self.roots.keep(pem);
+        }
+        connected.map_err(|error| self.failure(error, &trusted))
+    }
+
+    fn config(&self, trusted: &Trusted) -> ClientConfig {
         let mut config = ClientConfig::default().trust(trusted.trust.clone());
         config.tolerances = Tolerance::all(self.options.tolerate.as_deref());
         if let Some(congestion) = self.options.congestion {
@@ -273,9 +293,7 @@ impl Link {
         if self.wait {
             config.transport.connect_timeout = ATTEMPT;
         }
-        Client::connect(&target, config)
-            .await
-            .map_err(|error| self.failure(error, &trusted))
+        config
     }
 
     async fn trusted(&self, target: &MoqtUrl) -> Result<Trusted, CliError> {
@@ -291,7 +309,9 @@ impl Link {
             return Ok(plain_trust(Trust::Fingerprints(vec![fingerprint.0])));
         }
         if let Some(path) = &self.options.ca {
-            return read_ca(path).map(plain_trust);
+            let read = self.roots.read(path).map(Trust::Roots);
+            let unreadable = |error| self.unusable_trust(plain(error));
+            return read.map(plain_trust).map_err(unreadable);
         }
         if !fingerprint::is_loopback(target.host()) {
             return Ok(plain_trust(Trust::System));
@@ -567,16 +587,6 @@ fn advice(code: SessionCode) -> &'static str {
         SessionCode::NO_ERROR => "Run it again when the relay is back.",
         _ => "Run again with `-v` to see more.",
     }
-}
-
-fn read_ca(path: &Path) -> Result<Trust, CliError> {
-    fs::read(path)
-        .map(Trust::Roots)
-        .map_err(|error| CliError::Pem {
-            path: path.to_owned(),
-            reason: plain(error),
-            wanted: CA_WANTED,
-        })
 }
 
 /// A transport as people call it.

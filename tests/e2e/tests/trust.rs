@@ -91,6 +91,62 @@ fn reaches(relay_url: &str, trust: &[&str]) -> bool {
     }
 }
 
+/// Arguments of a relay with the certificate in `scratch`.
+fn listening(scratch: &Scratch, port: u16) -> Vec<String> {
+    let (cert, key) = (scratch.path("cert.pem"), scratch.path("key.pem"));
+    let listen = format!("localhost:{port}");
+    let arguments = [
+        "--listen",
+        &listen,
+        "--http",
+        "off",
+        "--cert",
+        text(&cert),
+        "--key",
+        text(&key),
+    ];
+    arguments.map(str::to_owned).to_vec()
+}
+
+/// A pipe holds the certificates once, and a file may just be written anew when the relay comes back.
+#[test]
+fn a_program_keeps_the_authority_that_it_was_given() {
+    for ca in ["/dev/stdin", "file"] {
+        let scratch = Scratch::new();
+        let authority = Authority::new(&scratch);
+        authority.issue(&scratch);
+        let relay = Relay::start_with(listening(&scratch, 0));
+        let (port, url) = (relay.port(), relay.quic());
+        let path = match ca {
+            "file" => text(&authority.pem),
+            pipe => pipe,
+        };
+        let arguments = [
+            "subscribe",
+            &url,
+            "live/nobody",
+            "--track",
+            "t",
+            "--ca",
+            path,
+        ];
+        let mut program = Process::moqtail(arguments);
+        program.write(authority.issuer.pem().as_bytes());
+        program.close_stdin();
+        program.wait_stderr("Waiting: broadcast live/nobody is not at");
+        relay.stop();
+        program.wait_stderr("Waiting: No relay answers");
+        if ca == "file" {
+            scratch.write("ca.pem", "");
+        }
+        let relay = Relay::start_with(listening(&scratch, port));
+        program.wait_stderr("Connected to");
+        program.interrupt();
+        assert_eq!(program.finish().code, Some(0), "{ca}");
+        relay.stop();
+    }
+}
+
 #[test]
 fn an_authority_vouches_for_a_relay_with_a_certificate_of_its_own() {
     let scratch = Scratch::new();
