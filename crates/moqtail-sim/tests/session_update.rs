@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use moqtail::{
     model::{
-        ControlMessage, Filter, KeyValuePair, Location, MaxRequestId, Parameter, Parameters,
-        RequestId, SessionCode, SubscribeUpdate, TrackAlias,
+        ControlMessage, Filter, KeyValuePair, Location, MAX_VARINT, MaxRequestId, Parameter,
+        Parameters, RequestId, SessionCode, SubscribeUpdate, TrackAlias,
     },
     session::{CallError, Event, RangeFault, StreamVerdict, SubscriptionUpdate},
 };
@@ -226,16 +226,40 @@ fn updates_of_the_peer_that_widen_close() {
         peer.send(&ControlMessage::SubscribeUpdate(update));
         peer.assert_closed(SessionCode::PROTOCOL_VIOLATION);
     }
-    // The start of a relative filter is the one that SUBSCRIBE_OK gave.
-    for (filter, start) in [
-        (Filter::LargestObject, Location::new(7, 3)),
-        (Filter::NextGroupStart, Location::new(7, 9)),
-    ] {
-        let (mut peer, _) = Scripted::serving(filter);
-        let mut update = subscribe_update(2, 0);
+    // A start that an update named counts as one that the filter named.
+    let (mut peer, _) = Scripted::serving(Filter::LargestObject);
+    for (id, start) in [(2, Location::new(9, 0)), (4, Location::new(8, 9))] {
+        let mut update = subscribe_update(id, 0);
         update.start = start;
         peer.send(&ControlMessage::SubscribeUpdate(update));
-        peer.assert_closed(SessionCode::PROTOCOL_VIOLATION);
+    }
+    peer.assert_closed(SessionCode::PROTOCOL_VIOLATION);
+}
+
+/// S9.10-03: with a relative filter the start is in SUBSCRIBE_OK, which the update may cross: what lies before the start in
+/// force says that it stays.
+#[test]
+fn a_start_that_the_subscriber_cannot_know_stays() {
+    for (filter, start) in [
+        (Filter::LargestObject, Location::new(7, 4)),
+        (Filter::NextGroupStart, Location::new(8, 0)),
+    ] {
+        let (mut peer, handle) = Scripted::serving(filter);
+        // The highest end that can be written is none, either.
+        let ends = [None, Some(MAX_VARINT - 1), None];
+        for (id, end_group) in [2, 4, 6].into_iter().zip(ends) {
+            let mut update = subscribe_update(id, 0);
+            update.start = Location::new(0, 0);
+            update.end_group = end_group;
+            update.forward = id != 2;
+            peer.send(&ControlMessage::SubscribeUpdate(update));
+            let Event::SubscriptionUpdated(change) = peer.event() else {
+                panic!()
+            };
+            assert_eq!((change.handle, change.forward), (handle, id != 2));
+            assert_eq!((change.start, change.end_group), (start, None));
+        }
+        peer.assert_quiet();
     }
 }
 

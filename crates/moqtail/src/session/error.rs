@@ -239,7 +239,7 @@ pub enum RangeFault {
     StartLowered {
         /// Asked for.
         new: Location,
-        /// In force.
+        /// Asked for before.
         current: Location,
     },
     /// End Group must not increase; open-ended counts as the highest.

@@ -325,7 +325,8 @@ pub struct SubscribeAccepted {
 pub struct SubscriptionChange {
     /// The subscription.
     pub handle: RequestHandle,
-    /// New first location.
+    /// First location from now on: never before the one in force, which a subscriber with a relative filter need not know
+    /// when it asks for something else.
     pub start: Location,
     /// Last group that passes; `None`: open-ended.
     pub end_group: Option<u64>,

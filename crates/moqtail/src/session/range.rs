@@ -1,7 +1,10 @@
 //! Which objects a subscription asks for: filters and how they may change (draft-14 §9.7, §9.10).
 
 use super::error::RangeFault;
-use crate::model::{Filter, Location};
+use crate::model::{Filter, Location, MAX_VARINT};
+
+/// The highest end that SUBSCRIBE_UPDATE can name: some write it where they mean no end.
+const HIGHEST_END: u64 = MAX_VARINT - 1;
 
 /// First location and last group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +13,8 @@ pub(super) struct Range {
     pub(super) start: Option<Location>,
     /// `None`: open-ended.
     pub(super) end_group: Option<u64>,
+    /// The start that the subscriber named last, which may lie before `start`. A relative filter names none.
+    pub(super) named: Option<Location>,
 }
 
 impl Range {
@@ -19,14 +24,17 @@ impl Range {
             Filter::NextGroupStart | Filter::LargestObject => Self {
                 start: None,
                 end_group: None,
+                named: None,
             },
             Filter::AbsoluteStart { start } => Self {
                 start: Some(start),
                 end_group: None,
+                named: Some(start),
             },
             Filter::AbsoluteRange { start, end_group } => Self {
                 start: Some(start),
                 end_group: Some(end_group),
+                named: Some(start),
             },
         }
     }
@@ -58,6 +66,7 @@ impl Range {
         Self {
             start: Some(start),
             end_group: self.end_group.map(|end| end.max(start.group)),
+            named: self.named,
         }
     }
 
@@ -84,9 +93,37 @@ impl Range {
         let narrowed = Self {
             start: Some(start),
             end_group,
+            named: Some(start),
         };
         narrowed.check()?;
         Ok(narrowed)
+    }
+
+    /// This range after a SUBSCRIBE_UPDATE of the peer, which must not widen it.
+    ///
+    /// An update names a start whatever it is about, and with a relative filter the subscriber learns the start in force
+    /// from SUBSCRIBE_OK only, which may cross the update. So a start below the one in force means "as before" where the
+    /// subscriber has named no higher one itself: it is judged alike whether the update comes before the answer or after.
+    pub(super) fn update(
+        self,
+        start: Location,
+        end_group: Option<u64>,
+    ) -> Result<Self, RangeFault> {
+        let end_group = match self.end_group {
+            None => end_group.filter(|end| *end < HIGHEST_END),
+            Some(_) => end_group,
+        };
+        let asked = Self {
+            start: self.named,
+            ..self
+        }
+        .narrow(start, end_group)?;
+        let start = self.start.map_or(start, |current| start.max(current));
+        Ok(Self {
+            start: Some(start),
+            end_group: asked.end_group.map(|end| end.max(start.group)),
+            named: asked.named,
+        })
     }
 }
 
@@ -128,6 +165,7 @@ mod tests {
         let range = Range {
             start: Some(Location::new(5, 0)),
             end_group: Some(9),
+            named: None,
         };
         assert!(range.narrow(Location::new(5, 0), Some(9)).is_ok());
         assert!(range.narrow(Location::new(9, 4), Some(9)).is_ok());
@@ -141,10 +179,72 @@ mod tests {
         assert!(matches!(raised, Err(RangeFault::EndRaised { .. })));
         let backward = range.narrow(Location::new(8, 0), Some(7));
         assert!(matches!(backward, Err(RangeFault::EndBeforeStart { .. })));
-        let open = Range {
-            start: None,
-            end_group: None,
-        };
+        let open = Range::of(Filter::LargestObject);
         assert!(open.narrow(Location::new(0, 0), Some(3)).is_ok());
+    }
+
+    /// S9.10-03: an update means the same whether it comes before the answer or after it.
+    #[test]
+    fn updates_mean_the_same_before_and_after_the_answer() {
+        let absolute = Filter::AbsoluteStart {
+            start: Location::new(5, 0),
+        };
+        let starts = [(0, 0), (5, 0), (7, 4), (7, 9), (9, 0)].map(|(g, o)| Location::new(g, o));
+        let ends = [None, Some(9), Some(30), Some(HIGHEST_END)];
+        for filter in [Filter::LargestObject, Filter::NextGroupStart, absolute] {
+            let range = Range::of(filter);
+            for (first, second) in starts.iter().flat_map(|a| starts.map(|b| (*a, b))) {
+                for (one, two) in ends.iter().flat_map(|a| ends.map(|b| (*a, b))) {
+                    let early = range.update(first, one).and_then(|r| r.update(second, two));
+                    let late = range.resolve(filter, LARGEST).update(first, one);
+                    let late = late.and_then(|r| r.update(second, two));
+                    let early = early.map(|range| range.resolve(filter, LARGEST));
+                    assert_eq!(early, late, "{filter:?} {first} {one:?} {second} {two:?}");
+                }
+            }
+        }
+    }
+
+    /// S9.10-03
+    #[test]
+    fn an_update_raises_a_start_that_was_not_named_to_the_one_in_force() {
+        let range = Range::of(Filter::LargestObject).resolve(Filter::LargestObject, LARGEST);
+        let kept = range.update(Location::new(0, 0), None).unwrap();
+        assert_eq!(kept.start, range.start);
+        // An end before the start in force is raised with it.
+        let ended = range.update(Location::new(0, 0), Some(3)).unwrap();
+        assert_eq!((ended.start, ended.end_group), (range.start, Some(7)));
+        let raised = kept.update(Location::new(8, 0), None).unwrap();
+        assert_eq!(raised.start, Some(Location::new(8, 0)));
+        assert_eq!(
+            raised.update(Location::new(7, 4), None),
+            Err(RangeFault::StartLowered {
+                new: Location::new(7, 4),
+                current: Location::new(8, 0),
+            })
+        );
+    }
+
+    /// S9.10-04
+    #[test]
+    fn the_highest_end_is_none_where_there_was_none() {
+        let start = Location::new(5, 0);
+        let open = Range::of(Filter::AbsoluteStart { start });
+        let updated = open.update(start, Some(HIGHEST_END)).unwrap();
+        assert_eq!(updated.end_group, None);
+        assert!(updated.update(start, None).is_ok());
+        let bounded = Range::of(Filter::AbsoluteRange {
+            start,
+            end_group: 9,
+        });
+        assert_eq!(
+            bounded.update(start, Some(HIGHEST_END)),
+            Err(RangeFault::EndRaised { current: 9 })
+        );
+        let whole = Range::of(Filter::AbsoluteRange {
+            start,
+            end_group: MAX_VARINT,
+        });
+        assert!(whole.update(start, Some(HIGHEST_END)).is_ok());
     }
 }

@@ -8,13 +8,14 @@ use super::{
 use crate::model::{Location, StreamCode};
 
 impl Subscription {
-    /// The range that SUBSCRIBE_UPDATE asks for. It always names a start; the first one means that nothing changes.
+    /// The range that SUBSCRIBE_UPDATE asks for. It always names a start: where only a relative filter has given one so
+    /// far, that or any before it means that nothing changes, because the subscriber need not know it.
     pub(super) fn narrowed(
         &mut self,
         start: Location,
         end_group: Option<u64>,
     ) -> Result<Range, UpdateError> {
-        let kept = self.anchor == Some(start);
+        let kept = self.anchor.is_some_and(|anchor| start <= anchor);
         let start = if kept { self.range.start } else { start };
         let range = self.range.narrow(start, end_group)?;
         self.anchor = self.anchor.filter(|_| kept);

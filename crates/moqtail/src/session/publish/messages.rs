@@ -123,7 +123,7 @@ impl Publications {
         }
         publication.range = publication
             .range
-            .narrow(update.start, update.end_group)
+            .update(update.start, update.end_group)
             .map_err(|fault| SessionError::Range {
                 message: MESSAGE,
                 id,
@@ -131,8 +131,8 @@ impl Publications {
             })?;
         let mut change = SubscriptionChange {
             handle,
-            start: update.start,
-            end_group: update.end_group,
+            start: publication.range.start.unwrap_or(update.start),
+            end_group: publication.range.end_group,
             priority: update.subscriber_priority,
             forward: update.forward,
             parameters: update.parameters,

@@ -182,10 +182,7 @@ fn narrowed(range: Range, update: &SubscriptionUpdate) -> Result<Range, RangeFau
             {
                 return Err(RangeFault::EndRaised { current });
             }
-            Ok(Range {
-                start: None,
-                end_group,
-            })
+            Ok(Range { end_group, ..range })
         }
     }
 }

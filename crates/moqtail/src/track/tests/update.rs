@@ -172,6 +172,56 @@ fn updates_may_not_widen() {
     );
 }
 
+/// S9.10-03: the subscriber need not know where a relative filter began, so what lies before that changes nothing, and
+/// nothing before it is sent.
+#[test]
+fn a_start_before_that_of_a_relative_filter_changes_nothing() {
+    for (filter, received) in [
+        (Filter::LargestObject, vec![(3, 2), (3, 3), (4, 0)]),
+        (Filter::NextGroupStart, vec![(4, 0)]),
+    ] {
+        let mut world = World::new();
+        let mut upstream = world.publish(header(3, 0));
+        upstream.object(0, b"a");
+        upstream.object(1, b"b");
+        world.subscribe(SUB, params(filter)).unwrap();
+        let pause = UpdateParams {
+            forward: false,
+            ..open_update()
+        };
+        for update in [pause, open_update()] {
+            world.update(SUB, update).unwrap();
+        }
+        upstream.object(2, b"c");
+        world.run();
+        let lower = UpdateParams {
+            start: Location::new(2, 0),
+            ..open_update()
+        };
+        world.update(SUB, lower).unwrap();
+        upstream.object(3, b"d");
+        upstream.finish().unwrap();
+        world.send(header(4, 0), &[object(0, b"e")]);
+        world.run();
+        let received: Vec<_> = received
+            .into_iter()
+            .map(|(group, object)| Location::new(group, object))
+            .collect();
+        assert!(world.received().into_keys().eq(received), "{filter:?}");
+        // What raises the start is not lowered again.
+        let raise = UpdateParams {
+            start: Location::new(9, 0),
+            ..open_update()
+        };
+        world.update(SUB, raise).unwrap();
+        let lowered = UpdateError::StartLowered {
+            from: Location::new(9, 0),
+            to: Location::default(),
+        };
+        assert_eq!(world.update(SUB, open_update()), Err(lowered));
+    }
+}
+
 /// A subscription for which a thousand runs wait.
 fn thousand_waiting() -> World {
     let mut world = World::subscribed();
