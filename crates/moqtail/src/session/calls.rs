@@ -81,7 +81,8 @@ impl Session {
 
 /// As a subscriber.
 impl Session {
-    /// Subscribes to a track. The request waits for the peer's MAX_REQUEST_ID if need be.
+    /// Subscribes to a track. The request waits for the peer's MAX_REQUEST_ID if need be, at most until
+    /// [`answer_timeout`](super::SessionLimits::answer_timeout) is over.
     /// Ends with [`Event::SubscribeRejected`](super::Event::SubscribeRejected), [`Event::SubscriptionClosed`](super::Event::SubscriptionClosed) or [`unsubscribe`](Self::unsubscribe).
     ///
     /// # Errors
@@ -91,8 +92,8 @@ impl Session {
         options: SubscribeOptions,
         now: Instant,
     ) -> Result<RequestHandle, CallError> {
-        self.may_request(now)?;
-        let result = self.subscriptions.subscribe(&mut self.cx, options);
+        self.may_request()?;
+        let result = self.subscriptions.subscribe(&mut self.cx, options, now);
         self.settle(Ok(()));
         result
     }
@@ -144,7 +145,6 @@ impl Session {
         answer: PublishAnswer,
         now: Instant,
     ) -> Result<(), CallError> {
-        self.at(now);
         self.open_session()?;
         let result = self.subscriptions.accept(&mut self.cx, handle, answer, now);
         self.settle(Ok(()));
@@ -229,8 +229,10 @@ impl Session {
         parameters: Parameters,
         now: Instant,
     ) -> Result<RequestHandle, CallError> {
-        self.may_request(now)?;
-        let result = self.namespaces.publish(&mut self.cx, namespace, parameters);
+        self.may_request()?;
+        let result = self
+            .namespaces
+            .publish(&mut self.cx, namespace, parameters, now);
         self.settle(Ok(()));
         result
     }
@@ -257,8 +259,8 @@ impl Session {
         options: PublishOptions,
         now: Instant,
     ) -> Result<RequestHandle, CallError> {
-        self.may_request(now)?;
-        let result = self.publications.publish(&mut self.cx, options);
+        self.may_request()?;
+        let result = self.publications.publish(&mut self.cx, options, now);
         self.settle(Ok(()));
         result
     }
@@ -275,7 +277,6 @@ impl Session {
         answer: SubscribeAnswer,
         now: Instant,
     ) -> Result<(), CallError> {
-        self.at(now);
         self.open_session()?;
         let result = self.publications.accept(&mut self.cx, handle, answer, now);
         self.settle(Ok(()));
@@ -361,8 +362,7 @@ impl Session {
         }
     }
 
-    fn may_request(&mut self, now: Instant) -> Result<(), CallError> {
-        self.at(now);
+    fn may_request(&self) -> Result<(), CallError> {
         self.open_session()?;
         // draft-14 §9.4
         if self.goaway.is_received() {

@@ -1,5 +1,7 @@
 //! What the state machines of a session share.
 
+use std::time::Instant;
+
 use super::{
     alias::{AliasState, Aliases},
     config::{Role, SessionConfig},
@@ -7,9 +9,9 @@ use super::{
     event::{Output, RequestHandle, StreamKey},
     limits::SessionLimits,
     outbox::Outbox,
-    request::Requests,
+    request::{RequestKind, Requests},
     stream::Streams,
-    timer::Timers,
+    timer::{Timer, Timers},
 };
 use crate::model::{ControlMessage, MAX_VARINT, RequestId, TrackAlias, encode_control};
 
@@ -51,6 +53,20 @@ impl Context {
     pub(super) fn new_handle(&mut self) -> RequestHandle {
         self.next_handle += 1;
         RequestHandle(self.next_handle)
+    }
+
+    /// Queues a new own request. Its answer is due from now on, so that a peer that gives no Request ID is not waited for
+    /// without end.
+    pub(super) fn enqueue(
+        &mut self,
+        kind: RequestKind,
+        handle: RequestHandle,
+        now: Instant,
+    ) -> Result<(), CallError> {
+        self.requests.enqueue(kind, handle)?;
+        self.timers
+            .set_after(Timer::Answer(handle), now, self.limits.answer_timeout);
+        Ok(())
     }
 
     /// Answers a request of the peer with an error, which ends it.

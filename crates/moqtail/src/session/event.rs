@@ -100,7 +100,8 @@ pub enum RequestFailure<C: fmt::Debug + fmt::Display> {
         /// The peer's text.
         reason: ReasonPhrase,
     },
-    /// No answer came within [`answer_timeout`](super::SessionLimits::answer_timeout); the request was withdrawn.
+    /// No answer came within [`answer_timeout`](super::SessionLimits::answer_timeout); the request was withdrawn, or
+    /// is not sent any more if it still waited for the peer's MAX_REQUEST_ID.
     #[error("no answer from the peer in time")]
     TimedOut,
     /// The peer sent GOAWAY before the request could be sent (draft-14 §9.4); ask in another session.

@@ -17,7 +17,7 @@ const SESSION_CLOSED: StreamVerdict = StreamVerdict::Refuse(StreamCode::SESSION_
 impl Session {
     /// Bytes were read from the control stream.
     pub fn control_bytes(&mut self, bytes: &[u8], now: Instant) {
-        if !self.at(now) {
+        if self.is_closed() {
             return;
         }
         self.decoder.push(bytes);
@@ -49,7 +49,7 @@ impl Session {
 
     /// The time is `now`; harmless at any time.
     pub fn timeout(&mut self, now: Instant) {
-        if !self.at(now) {
+        if self.is_closed() {
             return;
         }
         let mut result = Ok(());
@@ -96,7 +96,7 @@ impl Session {
     /// The peer opened a unidirectional stream; its header is awaited from now on. `false`: over
     /// [`max_inbound_streams`](super::SessionLimits::max_inbound_streams), stop it with CANCELLED and forget it.
     pub fn inbound_stream_opened(&mut self, stream: StreamKey, now: Instant) -> bool {
-        if !self.at(now) || !self.cx.streams.open(stream, now) {
+        if self.is_closed() || !self.cx.streams.open(stream, now) {
             return false;
         }
         self.cx
@@ -113,7 +113,7 @@ impl Session {
         header: &StreamHeader,
         now: Instant,
     ) -> StreamVerdict {
-        if !self.at(now) {
+        if self.is_closed() {
             return SESSION_CLOSED;
         }
         if !self.cx.streams.awaits_header(stream) {
@@ -143,7 +143,7 @@ impl Session {
 
     /// All of an inbound stream was read (FIN), or it was reset, or the shell stopped it.
     pub fn inbound_stream_ended(&mut self, stream: StreamKey, now: Instant) {
-        if !self.at(now) {
+        if self.is_closed() {
             return;
         }
         if let Some(handle) = self.cx.streams.ended(stream, &mut self.cx.timers, now) {

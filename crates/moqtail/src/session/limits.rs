@@ -45,7 +45,8 @@ pub struct SessionLimits {
     pub max_kept_parameters: usize,
     /// From the start of the session to the peer's SETUP.
     pub setup_timeout: Duration,
-    /// From an own request to its answer.
+    /// From the call that makes an own request to its answer; what it waits for the peer's MAX_REQUEST_ID counts, too. A
+    /// request that is still not sent then never is.
     pub answer_timeout: Duration,
     /// From the start of a stream to the end of its header (draft-14 §3.4).
     pub header_timeout: Duration,

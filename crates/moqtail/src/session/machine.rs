@@ -47,8 +47,6 @@ pub struct Session {
     pub(super) publications: Publications,
     pub(super) namespaces: Namespaces,
     pub(super) goaway: Goaway,
-    /// The latest time that was told.
-    pub(super) now: Instant,
     /// Whose doing its close was.
     pub(super) blame: Option<Blame>,
 }
@@ -112,7 +110,6 @@ impl Session {
             publications: Publications::default(),
             namespaces: Namespaces::default(),
             goaway: Goaway::default(),
-            now,
             blame: None,
         })
     }
@@ -170,12 +167,6 @@ impl Session {
         }
     }
 
-    /// Takes note of the time; `false`: the session is closed.
-    pub(super) fn at(&mut self, now: Instant) -> bool {
-        self.now = self.now.max(now);
-        !self.is_closed()
-    }
-
     /// Ends an input or call: closes on error, otherwise does what has become possible or due by it.
     pub(super) fn settle(&mut self, result: Result<(), SessionError>) {
         if self.is_closed() {
@@ -200,18 +191,15 @@ impl Session {
     /// Sends requests that have credit, gives the peer credit, and looks at limits.
     fn flush(&mut self) -> Result<(), SessionError> {
         if self.is_established() {
-            let now = self.now;
             while let Some((kind, handle, id)) = self.cx.requests.next_sendable() {
                 match kind {
                     RequestKind::Publish => {
-                        self.publications.send(&mut self.cx, handle, id, now)?;
+                        self.publications.send(&mut self.cx, handle, id)?;
                     }
                     RequestKind::PublishNamespace => {
-                        self.namespaces.send(&mut self.cx, handle, id, now)?;
+                        self.namespaces.send(&mut self.cx, handle, id)?;
                     }
-                    _ => self
-                        .subscriptions
-                        .send(&mut self.cx, kind, handle, id, now)?,
+                    _ => self.subscriptions.send(&mut self.cx, kind, handle, id)?,
                 }
             }
             if let Some(limit) = self.cx.requests.newly_blocked() {

@@ -12,7 +12,7 @@
 //! | PUBLISH_NAMESPACE_CANCEL | ignored | ignored | ended |
 //! | GOAWAY | ended | | |
 //! | done | ended | DONE sent, ended | DONE sent, ended |
-//! | answer_timeout | | DONE sent, ended | |
+//! | answer_timeout | ended | DONE sent, ended | |
 //!
 //! | of the peer | Requested | Accepted |
 //! | --- | --- | --- |
@@ -76,6 +76,7 @@ impl Namespaces {
         cx: &mut Context,
         namespace: TrackNamespace,
         parameters: Parameters,
+        now: Instant,
     ) -> Result<RequestHandle, CallError> {
         if self.own_names.contains_key(&namespace) {
             return Err(CallError::AlreadyAnnounced(namespace));
@@ -88,7 +89,7 @@ impl Namespaces {
         };
         check_encodable(&ControlMessage::PublishNamespace(message.clone()))?;
         let handle = cx.new_handle();
-        cx.requests.enqueue(RequestKind::PublishNamespace, handle)?;
+        cx.enqueue(RequestKind::PublishNamespace, handle, now)?;
         self.own_names.insert(namespace.clone(), handle);
         let state = OwnState::Queued(Box::new(message));
         self.own.insert(handle, Own { namespace, state });
@@ -101,7 +102,6 @@ impl Namespaces {
         cx: &mut Context,
         handle: RequestHandle,
         id: RequestId,
-        now: Instant,
     ) -> Result<(), SessionError> {
         let Some(own) = self.own.get_mut(&handle) else {
             return Ok(());
@@ -113,8 +113,6 @@ impl Namespaces {
                 ..*message
             };
             cx.out.send(&ControlMessage::PublishNamespace(message))?;
-            cx.timers
-                .set_after(Timer::Answer(handle), now, cx.limits.answer_timeout);
         }
         Ok(())
     }
@@ -155,8 +153,10 @@ impl Namespaces {
         let Some(own) = self.own.get(&handle) else {
             return Ok(());
         };
-        cx.out
-            .send(&ControlMessage::PublishNamespaceDone(own.namespace.clone()))?;
+        if !matches!(own.state, OwnState::Queued(_)) {
+            cx.out
+                .send(&ControlMessage::PublishNamespaceDone(own.namespace.clone()))?;
+        }
         cx.out.event(Event::NamespaceRejected {
             handle,
             failure: RequestFailure::TimedOut,

@@ -24,6 +24,7 @@ impl Publications {
         &mut self,
         cx: &mut Context,
         options: PublishOptions,
+        now: Instant,
     ) -> Result<RequestHandle, CallError> {
         if let Some(handle) = self.tracks.get(&options.track) {
             return Err(CallError::AlreadyServed(*handle));
@@ -41,7 +42,7 @@ impl Publications {
         };
         check_encodable(&ControlMessage::Publish(offer.clone()))?;
         let handle = cx.new_handle();
-        cx.requests.enqueue(RequestKind::Publish, handle)?;
+        cx.enqueue(RequestKind::Publish, handle, now)?;
         self.tracks.insert(options.track.clone(), handle);
         self.aliases.insert(options.alias, handle);
         let filter = Filter::LargestObject;

@@ -17,7 +17,7 @@
 //! | accept | | | Active | | |
 //! | reject | | | ended | | |
 //! | finish | ended | Finishing | | Finishing | |
-//! | answer_timeout | | Finishing | | | |
+//! | answer_timeout | ended | Finishing | | | |
 //! | last stream closed | | | | | PUBLISH_DONE, ended |
 //!
 //! Empty cells cannot happen, or are calls that fail. Messages about a subscription that has ended crossed its end and
@@ -26,7 +26,7 @@
 mod calls;
 mod messages;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use super::{
     context::Context,
@@ -95,7 +95,6 @@ impl Publications {
         cx: &mut Context,
         handle: RequestHandle,
         id: RequestId,
-        now: Instant,
     ) -> Result<(), SessionError> {
         let Some(publication) = self.all.get_mut(&handle) else {
             return Ok(());
@@ -107,8 +106,6 @@ impl Publications {
         cx.out.send(&ControlMessage::Publish(*offer))?;
         publication.state = State::Offered;
         publication.id = Some(id);
-        cx.timers
-            .set_after(Timer::Answer(handle), now, cx.limits.answer_timeout);
         Ok(())
     }
 
@@ -134,6 +131,10 @@ impl Publications {
             handle,
             failure: RequestFailure::TimedOut,
         });
+        if publication.state == State::Queued {
+            self.end(cx, handle);
+            return Ok(());
+        }
         publication.state = State::Finishing(
             PublishDoneCode::INTERNAL_ERROR,
             ReasonPhrase::new("no answer to PUBLISH in time"),

@@ -21,6 +21,7 @@ impl Subscriptions {
         &mut self,
         cx: &mut Context,
         options: SubscribeOptions,
+        now: Instant,
     ) -> Result<RequestHandle, CallError> {
         // draft-14 §9.7
         if let Some(handle) = self.tracks.get(&options.track) {
@@ -40,7 +41,7 @@ impl Subscriptions {
         };
         check_encodable(&ControlMessage::Subscribe(request.clone()))?;
         let handle = cx.new_handle();
-        cx.requests.enqueue(RequestKind::Subscribe, handle)?;
+        cx.enqueue(RequestKind::Subscribe, handle, now)?;
         self.tracks.insert(options.track.clone(), handle);
         let subscription = Subscription {
             priority: options.priority,

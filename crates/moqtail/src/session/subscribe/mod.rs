@@ -15,7 +15,7 @@
 //! | accept | | | | Active, Draining if noted | | |
 //! | reject | | | | ended | | |
 //! | unsubscribe | ended | ended | | | ended | ended |
-//! | answer_timeout | | ended | | | | |
+//! | answer_timeout | ended | ended | | | | |
 //! | streams in, timers | | | | | | ended |
 //!
 //! Empty cells cannot happen, or are calls that fail. Messages about a subscription that has ended crossed its end and
@@ -163,7 +163,6 @@ impl Subscriptions {
         kind: RequestKind,
         handle: RequestHandle,
         id: RequestId,
-        now: Instant,
     ) -> Result<(), SessionError> {
         let Some(subscription) = self.all.get_mut(&handle) else {
             return Ok(());
@@ -176,8 +175,6 @@ impl Subscriptions {
             cx.out.send(&ControlMessage::Subscribe(*request))?;
             subscription.state = State::Pending;
             subscription.id = Some(id);
-            cx.timers
-                .set_after(Timer::Answer(handle), now, cx.limits.answer_timeout);
         }
         Ok(())
     }
@@ -193,10 +190,12 @@ impl Subscriptions {
         cx: &mut Context,
         handle: RequestHandle,
     ) -> Result<(), SessionError> {
-        let Some(Subscription { id: Some(id), .. }) = self.all.get(&handle) else {
+        let Some(subscription) = self.all.get(&handle) else {
             return Ok(());
         };
-        cx.out.send(&ControlMessage::Unsubscribe(*id))?;
+        if let Some(id) = subscription.id {
+            cx.out.send(&ControlMessage::Unsubscribe(id))?;
+        }
         self.reject_own(cx, handle, RequestFailure::TimedOut);
         Ok(())
     }
