@@ -104,7 +104,12 @@ pub(super) const MAX_MEMORY_DATAGRAM: usize = 1200;
 /// Largest HTTP/3 frame read during the WebTransport handshake, in bytes; a larger one fails it.
 pub(super) const MAX_HANDSHAKE_FRAME: u64 = 16 * 1024;
 
-/// Longest close reason sent, in bytes: what the WebTransport capsule may carry. Longer ones are cut.
+/// Streams of a connection that were watched for a stop and then reset here: quinn keeps about a hundred bytes for each until
+/// the connection is over. With more, streams are watched no longer, and a stop is found at the next write.
+pub(super) const MAX_LOST_WATCHES: usize = 10_000;
+
+/// Longest close reason, in bytes: what the WebTransport capsule may carry. Longer ones are cut, and those of a peer end the
+/// session without.
 pub(super) const MAX_CLOSE_REASON: usize = 1024;
 
 #[cfg(test)]

@@ -6,11 +6,10 @@ use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use web_transport_proto::{Frame, VarInt};
 
+use crate::transport::limits::MAX_CLOSE_REASON;
+
 /// Type of the capsule that closes a session (draft-ietf-webtrans-http3 §6).
 const CLOSE_SESSION: u64 = 0x2843;
-
-/// Most bytes of its reason.
-const MAX_REASON: u64 = 1024;
 
 /// Most bytes read at once.
 const READ: usize = 4096;
@@ -53,7 +52,9 @@ impl<S: AsyncRead + Unpin> Capsules<S> {
                 self.skip(len).await?;
                 continue;
             }
-            let reason_len = len.checked_sub(4).filter(|len| *len <= MAX_REASON);
+            let reason_len = len
+                .checked_sub(4)
+                .filter(|len| *len <= MAX_CLOSE_REASON as u64);
             let Some(reason_len) = reason_len else {
                 return Err(io::Error::other(format!("a close capsule of {len} bytes")));
             };
@@ -202,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_reason_is_taken_and_a_longer_one_is_not() {
-        let longest = "r".repeat(MAX_REASON as usize);
+        let longest = "r".repeat(MAX_CLOSE_REASON);
         let bytes = frame(0, &closing(1, &longest));
         assert_eq!(read(&bytes).await.unwrap(), closed(1, &longest));
         let bytes = frame(0, &closing(1, &(longest + "r")));

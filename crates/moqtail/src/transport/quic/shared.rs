@@ -15,8 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 
 use super::{send_window::SendWindow, web::Web};
 use crate::transport::{
-    CloseReason, ConnectionError, TransportLimits, codes::CodeSpace, codes::H3_NO_ERROR,
-    limits::MAX_CLOSE_REASON, lock, wakers::WakerSet,
+    CloseReason, ConnectionError, TransportLimits,
+    codes::CodeSpace,
+    codes::H3_NO_ERROR,
+    limits::{MAX_CLOSE_REASON, MAX_LOST_WATCHES},
+    lock,
+    wakers::WakerSet,
 };
 
 /// Held as long as the connection: its place among a listener's connections, or the socket it was dialled from.
@@ -25,10 +29,6 @@ pub(in crate::transport) enum Owner {
     Listener(#[expect(dead_code, reason = "released on drop")] OwnedSemaphorePermit),
     Dialer(quinn::Endpoint),
 }
-
-/// quinn keeps about a hundred bytes, until the connection is over, for each stream that was watched and then reset here. With
-/// so many, streams are watched no more, and a stop is found at the next write.
-const MAX_LOST_WATCHES: usize = 10_000;
 
 #[derive(Debug)]
 pub(in crate::transport) struct Shared {
