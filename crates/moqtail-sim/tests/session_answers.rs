@@ -1,0 +1,158 @@
+//! Requests that are not answered in time, or never let out (draft-14 §9.5).
+
+use std::time::Duration;
+
+use moqtail::{
+    model::{ControlMessage, MaxRequestId, Parameters, RequestId, RequestsBlocked},
+    session::{Event, RequestFailure},
+};
+use moqtail_sim::{
+    Scripted,
+    messages::{namespace, publish, publish_options, subscribe_ok, subscribe_options, track},
+};
+
+/// S3.4-08, limit `answer_timeout`
+#[test]
+fn requests_that_are_never_answered_fail_alone() {
+    let mut peer = Scripted::client(Scripted::client_config());
+    let subscribed = peer
+        .endpoint
+        .call(|s, now| s.subscribe(subscribe_options("live#a"), now));
+    let announced = peer
+        .endpoint
+        .call(|s, now| s.publish_namespace(namespace("mine"), Parameters::default(), now));
+    peer.received();
+    peer.advance(Duration::from_millis(29_999));
+    peer.assert_quiet();
+    peer.advance(Duration::from_millis(1));
+    let expected = [
+        Event::SubscribeRejected {
+            handle: subscribed.unwrap(),
+            failure: RequestFailure::TimedOut,
+        },
+        Event::NamespaceRejected {
+            handle: announced.unwrap(),
+            failure: RequestFailure::TimedOut,
+        },
+    ];
+    assert_eq!(peer.endpoint.events(), expected);
+    let withdrawn = [
+        ControlMessage::Unsubscribe(RequestId(0)),
+        ControlMessage::PublishNamespaceDone(namespace("mine")),
+    ];
+    assert_eq!(peer.received(), withdrawn);
+    // Answers that crossed the withdrawal are ignored.
+    peer.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+    peer.send(&ControlMessage::PublishNamespaceOk(RequestId(2)));
+    peer.assert_quiet();
+    assert_eq!(peer.endpoint.session.load().timers, 0);
+}
+
+/// Limit `answer_timeout`: a peer that gives no Request ID is not waited for any longer than one that does not answer.
+#[test]
+fn requests_that_are_never_let_out_fail_and_are_not_sent_later() {
+    let mut peer = Scripted::client_with_limit(Scripted::client_config(), 0);
+    let subscribed = peer
+        .endpoint
+        .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
+        .unwrap();
+    let published = peer
+        .endpoint
+        .call(|s, now| s.publish(publish_options("live#b", 1), now))
+        .unwrap();
+    let announced = peer
+        .endpoint
+        .call(|s, now| s.publish_namespace(namespace("mine"), Parameters::default(), now))
+        .unwrap();
+    let blocked = ControlMessage::RequestsBlocked(RequestsBlocked { limit: 0 });
+    assert_eq!(peer.received(), [blocked]);
+    peer.advance(Duration::from_millis(29_999));
+    peer.assert_quiet();
+    peer.advance(Duration::from_millis(1));
+    let expected = [
+        Event::SubscribeRejected {
+            handle: subscribed,
+            failure: RequestFailure::TimedOut,
+        },
+        Event::PublishRejected {
+            handle: published,
+            failure: RequestFailure::TimedOut,
+        },
+        Event::NamespaceRejected {
+            handle: announced,
+            failure: RequestFailure::TimedOut,
+        },
+    ];
+    assert_eq!(peer.endpoint.events(), expected);
+    let load = peer.endpoint.session.load();
+    assert_eq!(
+        (load.subscriptions, load.publications, load.announced),
+        (0, 0, 0)
+    );
+    assert_eq!((load.queued_requests, load.timers), (0, 0));
+    // Nothing is withdrawn, because nothing was sent, nor is it when there is credit.
+    peer.send(&ControlMessage::MaxRequestId(MaxRequestId { limit: 100 }));
+    peer.assert_quiet();
+    // The names are free again.
+    for name in ["live#a", "live#b"] {
+        peer.endpoint
+            .call(|s, now| s.subscribe(subscribe_options(name), now))
+            .unwrap();
+        assert!(matches!(peer.received_one(), ControlMessage::Subscribe(_)));
+    }
+}
+
+/// Limit `answer_timeout`: the time counts from the call, and waiting for credit is part of it.
+#[test]
+fn a_request_that_waited_for_credit_has_what_is_left_of_its_time() {
+    for answered in [true, false] {
+        let mut peer = Scripted::client_with_limit(Scripted::client_config(), 0);
+        let handle = peer
+            .endpoint
+            .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
+            .unwrap();
+        peer.received();
+        peer.advance(Duration::from_secs(29));
+        peer.send(&ControlMessage::MaxRequestId(MaxRequestId { limit: 100 }));
+        assert!(matches!(peer.received_one(), ControlMessage::Subscribe(_)));
+        peer.advance(Duration::from_millis(999));
+        peer.assert_quiet();
+        if answered {
+            peer.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+            assert!(matches!(peer.event(), Event::SubscribeAccepted(_)));
+            peer.advance(Duration::from_secs(60));
+            peer.assert_quiet();
+            continue;
+        }
+        peer.advance(Duration::from_millis(1));
+        let failure = RequestFailure::TimedOut;
+        assert_eq!(peer.event(), Event::SubscribeRejected { handle, failure });
+        let withdrawn = ControlMessage::Unsubscribe(RequestId(0));
+        assert_eq!(peer.received(), [withdrawn]);
+        peer.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+        peer.assert_quiet();
+        assert_eq!(peer.endpoint.session.load().timers, 0);
+    }
+}
+
+/// Limit `answer_timeout`: the PUBLISH that a SUBSCRIBE without credit held back is offered when that is given up.
+#[test]
+fn an_offer_held_for_a_subscribe_without_credit_is_told_in_the_end() {
+    let mut peer = Scripted::client_with_limit(Scripted::client_config(), 0);
+    let handle = peer
+        .endpoint
+        .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
+        .unwrap();
+    peer.received();
+    peer.send(&ControlMessage::Publish(publish(1, "live#a", 1)));
+    peer.assert_quiet();
+    peer.advance(Duration::from_secs(30));
+    let events = peer.endpoint.events();
+    let [Event::PublishRequested(offer), rejected] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(offer.track, track("live#a"));
+    let failure = RequestFailure::TimedOut;
+    assert_eq!(*rejected, Event::SubscribeRejected { handle, failure });
+    assert_eq!(peer.received(), []);
+}
