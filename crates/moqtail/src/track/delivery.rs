@@ -342,6 +342,12 @@ impl<S: Source> Delivery<S> {
                         self.end_if_closed(id);
                     }
                 }
+                Expiry::Look(id) => {
+                    if let Some((subscription, _)) = self.subscriptions.get_mut(&id) {
+                        subscription.look();
+                        self.dirty.insert(id);
+                    }
+                }
                 Expiry::Range(id) => {
                     if let Some((subscription, _)) = self.subscriptions.get_mut(&id)
                         && subscription.is_drained()

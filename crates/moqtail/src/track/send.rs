@@ -110,9 +110,15 @@ impl<S: Source> Delivery<S> {
         rank: Rank,
         outlet: &mut impl Outlet,
     ) -> Result<StreamKey, Step> {
-        let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
+        let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
             return Err(Step::Progress);
         };
+        // Credit for streams may be scarce.
+        if subscription.is_unsure() && source.read(|log| subscription.has_lost(run, log)) {
+            subscription.suspect(run, &mut self.shared);
+            self.dirty.insert(id);
+            return Err(Step::Progress);
+        }
         let placed = subscription.slots.insert(rank);
         let stream = match outlet.open(subscription.transport_priority(rank, placed.slot)) {
             Opened::Stream(stream) => stream,

@@ -31,7 +31,12 @@ pub(super) enum Expiry {
     Stream(StreamKey),
     /// The time in which the range may still bring something.
     Range(SubscriptionId),
+    /// The time in which it need not be found out which of its runs have left the log.
+    Look(SubscriptionId),
 }
+
+/// How long a subscription may not know which of its runs have left the log, if it does not come upon it.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
 
 /// What the subscriptions of a session share.
 #[derive(Debug)]
@@ -123,6 +128,7 @@ pub(super) struct Subscription {
     is_unsure: bool,
     /// Looks at all of its cursors: for what left, and for how far it is behind.
     looks: Looks,
+    look_at: Option<Instant>,
     pub(super) lag_looks: Looks,
     /// A run could not be read on: what was given back to the log may have left it meanwhile.
     suspect: bool,
@@ -185,6 +191,7 @@ impl Subscription {
             evictions: log.evictions(),
             is_unsure: false,
             looks: Looks::default(),
+            look_at: None,
             lag_looks: Looks::default(),
             suspect: false,
             epoch: log.epoch(),
@@ -233,7 +240,6 @@ impl Subscription {
         let evicted = std::mem::replace(&mut self.evictions, log.evictions()) != log.evictions();
         self.is_unsure |= evicted;
         let all = self.cursors.len() + self.done.len();
-        // What has left is found out at the latest when it is to be sent.
         if std::mem::take(&mut self.suspect) || (self.is_unsure && self.looks.allow(all)) {
             self.is_unsure = false;
             self.done.retain(|run| log.run(*run).is_some());
@@ -244,6 +250,7 @@ impl Subscription {
                     .map(|(id, _)| *id),
             );
         }
+        self.set_look(shared, now);
         if evicted {
             self.drop_old_datagrams(log, shared);
             let wants =
@@ -268,6 +275,33 @@ impl Subscription {
             out.drained = Some((end.code, end.reason.clone()));
         }
         out
+    }
+
+    /// Sets the time of the next look at all cursors, if one is due.
+    fn set_look(&mut self, shared: &mut Shared, now: Instant) {
+        let at = match self.is_unsure {
+            true => self.look_at.or_else(|| now.checked_add(LOOK_AFTER)),
+            false => None,
+        };
+        shared.set_deadline(Expiry::Look(self.id), self.look_at, at);
+        self.look_at = at;
+    }
+
+    /// That time is over.
+    pub(super) fn look(&mut self) {
+        self.look_at = None;
+        self.suspect = true;
+    }
+
+    /// Whether a run may not be begun, because what was to be sent of it has left the log.
+    pub(super) fn has_lost(&self, id: RunId, log: &TrackLog) -> bool {
+        let cursor = self.cursors.get(&id);
+        cursor.is_some_and(|cursor| cursor.is_lost(log.run(id)))
+    }
+
+    /// Whether something has left the log and it is not known what.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure
     }
 
     /// Whether nothing is left to send of what is known.
@@ -500,6 +534,7 @@ impl Subscription {
             self.drop_datagram(arrival, shared);
         }
         shared.set_deadline(Expiry::Range(self.id), self.range_over.take(), None);
+        shared.set_deadline(Expiry::Look(self.id), self.look_at.take(), None);
         resets
     }
 }
