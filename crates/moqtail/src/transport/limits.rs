@@ -106,7 +106,7 @@ pub(super) const MAX_HANDSHAKE_FRAME: u64 = 16 * 1024;
 
 /// Streams of a connection that were watched for a stop and then reset here: quinn keeps about a hundred bytes for each until
 /// the connection is over. With more, streams are watched no longer, and a stop is found at the next write.
-pub(super) const MAX_LOST_WATCHES: usize = 10_000;
+pub(super) const MAX_LOST_WATCHES: usize = 2000;
 
 /// Longest close reason, in bytes: what the WebTransport capsule may carry. Longer ones are cut, and those of a peer end the
 /// session without.

@@ -402,7 +402,7 @@ pub(crate) async fn a_thousand_short_streams<K: Carrier>() {
 }
 
 pub(crate) async fn a_stop_is_told_however_many_streams_were_reset<K: Carrier>() {
-    const RESET: usize = 10_100;
+    const RESET: usize = 2100;
     let pair = K::pair().await;
     let send = async {
         for _ in 0..RESET {
