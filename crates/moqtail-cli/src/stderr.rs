@@ -181,13 +181,16 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_left_out_and_counted_where_it_is_missing() {
         let (waiting, reader) = lines();
-        let mut written = 0;
-        while waiting.0.lock().left_out < 7 {
-            waiting.put(&line(written));
-            written += 1;
+        waiting.put(&line(0));
+        // The first one is on its way, and nothing more goes until it is read.
+        while !waiting.0.lock().busy {
+            thread::yield_now();
         }
-        let kept = written - 7;
-        assert!((MAX_WAITING / 1024..=MAX_WAITING / 1024 + 1).contains(&kept));
+        let kept = 1 + MAX_WAITING / 1024;
+        for number in 1..kept + 7 {
+            waiting.put(&line(number));
+        }
+        assert_eq!(waiting.0.lock().left_out, 7);
         for number in 0..kept {
             assert_eq!(reader.recv().unwrap(), line(number));
         }

@@ -109,8 +109,8 @@ pub(super) async fn leave(
     if is_away {
         if announced != Announced::NotYet && published.is_ok() {
             link.tell(
-                "Not everything was delivered: there was no session with the relay at the end. \
-                 Publish the last of it again when the relay is back.",
+                "There was no session with the relay at the end: what was published since the last one \
+                 was not delivered. Publish that again when the relay is back.",
             );
         }
     } else if farewell == Some(Farewell::Incomplete) {
