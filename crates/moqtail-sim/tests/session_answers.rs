@@ -4,12 +4,23 @@ use std::time::Duration;
 
 use moqtail::{
     model::{ControlMessage, MaxRequestId, Parameters, RequestId, RequestsBlocked},
-    session::{Event, RequestFailure},
+    session::{Event, RequestFailure, RequestHandle},
 };
 use moqtail_sim::{
     Scripted,
     messages::{namespace, publish, publish_options, subscribe_ok, subscribe_options, track},
 };
+
+/// A client whose SUBSCRIBE waits for its first Request ID, and told so.
+fn subscribing_without_credit() -> (Scripted, RequestHandle) {
+    let mut peer = Scripted::client_with_limit(Scripted::client_config(), 0);
+    let handle = peer
+        .endpoint
+        .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
+        .expect("a session that takes requests");
+    peer.received();
+    (peer, handle)
+}
 
 /// S3.4-08, limit `answer_timeout`
 #[test]
@@ -106,12 +117,7 @@ fn requests_that_are_never_let_out_fail_and_are_not_sent_later() {
 #[test]
 fn a_request_that_waited_for_credit_has_what_is_left_of_its_time() {
     for answered in [true, false] {
-        let mut peer = Scripted::client_with_limit(Scripted::client_config(), 0);
-        let handle = peer
-            .endpoint
-            .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
-            .unwrap();
-        peer.received();
+        let (mut peer, handle) = subscribing_without_credit();
         peer.advance(Duration::from_secs(29));
         peer.send(&ControlMessage::MaxRequestId(MaxRequestId { limit: 100 }));
         assert!(matches!(peer.received_one(), ControlMessage::Subscribe(_)));
@@ -138,12 +144,7 @@ fn a_request_that_waited_for_credit_has_what_is_left_of_its_time() {
 /// Limit `answer_timeout`: the PUBLISH that a SUBSCRIBE without credit held back is offered when that is given up.
 #[test]
 fn an_offer_held_for_a_subscribe_without_credit_is_told_in_the_end() {
-    let mut peer = Scripted::client_with_limit(Scripted::client_config(), 0);
-    let handle = peer
-        .endpoint
-        .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
-        .unwrap();
-    peer.received();
+    let (mut peer, handle) = subscribing_without_credit();
     peer.send(&ControlMessage::Publish(publish(1, "live#a", 1)));
     peer.assert_quiet();
     peer.advance(Duration::from_secs(30));

@@ -152,17 +152,7 @@ fn an_authority_vouches_for_a_relay_with_a_certificate_of_its_own() {
     let scratch = Scratch::new();
     let authority = Authority::new(&scratch);
     authority.issue(&scratch);
-    let (cert, key) = (scratch.path("cert.pem"), scratch.path("key.pem"));
-    let relay = Relay::start_with([
-        "--listen",
-        "localhost:0",
-        "--http",
-        "off",
-        "--cert",
-        text(&cert),
-        "--key",
-        text(&key),
-    ]);
+    let relay = Relay::start_with(listening(&scratch, 0));
     let other = Scratch::new();
     let stranger = Authority::new(&other);
     for url in [relay.quic(), relay.web()] {

@@ -180,7 +180,7 @@ pub enum SessionError {
     /// No SETUP in time.
     #[error("no SETUP in time")]
     SetupTimeout,
-    /// The peer stalls inside a header of a data stream.
+    /// The header of a data stream did not come in time.
     #[error("data stream stalled inside a header")]
     DataStreamTimeout,
     /// The peer stayed after GOAWAY.
