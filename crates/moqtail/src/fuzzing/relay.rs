@@ -218,7 +218,7 @@ impl World {
                         hub.upstream_malformed(id, "broken");
                     } else {
                         told.upstreams.remove(&id);
-                        hub.upstream_done(id, done, "over");
+                        hub.upstream_done(id, done, "over", now);
                     }
                 }
             }

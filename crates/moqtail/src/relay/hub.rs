@@ -26,7 +26,7 @@ use std::{
 use super::{
     Action, DownstreamRequest, LargestSource, RelayLimits, SessionId, TrackId, UpstreamId,
     routes::Routes,
-    state::{Announced, Downstream, Linger, Member, Place, Takeover, Track, Upstream},
+    state::{Announced, Downstream, Linger, Member, Place, Takeover, Track, TrackEnd, Upstream},
 };
 use crate::{
     model::{FullTrackName, PublishNamespaceErrorCode, SubscribeErrorCode, TrackNamespace},
@@ -113,7 +113,7 @@ impl Hub {
             self.downstream_ended(owner, handle);
         }
         for upstream in member.upstreams {
-            self.upstream_lost(upstream, now);
+            self.upstream_vanished(upstream, now);
         }
     }
 

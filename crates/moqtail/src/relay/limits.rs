@@ -50,11 +50,16 @@ pub struct RelayLimits {
     pub max_receive_windows: u64,
     /// How long a SUBSCRIBE waits for a publisher's answer before SUBSCRIBE_ERROR TIMEOUT. Default 1 s.
     pub upstream_timeout: Duration,
+    /// How long after that a publisher may still answer for whoever asks next: one that starts its encoder for the first
+    /// viewer, or is far away, may need longer than a viewer waits. Such subscriptions take up no more than half of
+    /// `max_upstreams_per_session`. Zero: it may not. Default 5 s.
+    pub answer_grace: Duration,
     /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, waiting for it or another one
     /// to come back. Default 10 s.
     pub publisher_linger: Duration,
     /// How long after a refusal the publishers of a track are asked again, while its subscriptions outlive a publisher
-    /// that vanished: one that came back may announce a namespace before it has the track. Zero: they are not. Default 1 s.
+    /// that vanished: one that came back may announce a namespace before it has the track. While another publisher serves
+    /// the track, the time doubles with each refusal, up to 64 times as long. Zero: they are not. Default 1 s.
     pub publisher_retry: Duration,
 }
 
@@ -74,8 +79,12 @@ impl Default for RelayLimits {
             max_publisher_window: 32 << 20,
             max_receive_windows: 1 << 30,
             upstream_timeout: Duration::from_secs(1),
+            answer_grace: Duration::from_secs(5),
             publisher_linger: Duration::from_secs(10),
             publisher_retry: Duration::from_secs(1),
         }
     }
 }
+
+/// How often the time until a publisher beside another one is asked again doubles.
+pub(super) const MAX_DOUBLINGS: u32 = 6;

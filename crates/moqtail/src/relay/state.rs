@@ -9,7 +9,7 @@ use super::{
     DownstreamRequest, SessionId, TrackId, UpstreamId, allowance::Allowance, routes::Announcement,
 };
 use crate::{
-    model::{FullTrackName, SubscribeErrorCode, TrackNamespace},
+    model::{FullTrackName, PublishDoneCode, SubscribeErrorCode, TrackNamespace},
     session::RequestHandle,
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Upstream {
     /// It came by PUBLISH, so its Forward State follows the subscribers'.
     pub(super) published: bool,
     pub(super) active: bool,
+    /// PUBLISH_DONE came; streams may still be on their way.
+    pub(super) ends: bool,
     pub(super) forward: bool,
 }
 
@@ -67,7 +69,7 @@ pub(super) struct Track {
     served: BTreeMap<Downstream, bool>,
     /// How many of both have Forward State 1.
     forwarding: usize,
-    /// Out of the directory; subscribers get what is left.
+    /// Sealed; subscribers get what is left.
     pub(super) ended: bool,
     /// Served subscribers stay without a publisher.
     pub(super) linger: Option<Linger>,
@@ -75,6 +77,14 @@ pub(super) struct Track {
     pub(super) armed: Option<Instant>,
     /// Why the last asked publisher refused.
     pub(super) refusal: Option<SubscribeErrorCode>,
+    /// When publishers that refused are asked again.
+    pub(super) ask_at: Option<Instant>,
+    /// How often publishers refused beside one that serves the track.
+    pub(super) refusals: u32,
+    /// Until when publishers may still answer although nobody waits.
+    pub(super) kept_until: Option<Instant>,
+    /// When publishers were last asked because nobody served the track any more.
+    pub(super) revived: Option<Instant>,
     /// The newest publisher said that the track has ended, while an older one seemed to go on.
     pub(super) ended_by_one: Option<String>,
 }
@@ -92,6 +102,10 @@ impl Track {
             linger: None,
             armed: None,
             refusal: None,
+            ask_at: None,
+            refusals: 0,
+            kept_until: None,
+            revived: None,
             ended_by_one: None,
         }
     }
@@ -180,11 +194,24 @@ impl Track {
         self.served.keys().map(|(session, _)| *session)
     }
 
+    /// How the track ends, if it has been without a publisher for long enough.
+    pub(super) fn take_end(&mut self, now: Instant) -> Option<TrackEnd> {
+        let over = |linger: &mut Linger| linger.until.is_some_and(|until| until <= now);
+        self.linger.take_if(over).map(|linger| linger.end)
+    }
+
+    /// How the track ends, if nobody is left whose answer it waited for.
+    pub(super) fn take_end_without_answer(&mut self) -> Option<TrackEnd> {
+        self.linger
+            .take_if(|linger| linger.asked_only)
+            .map(|linger| linger.end)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         let answer_by = self.answer_by.first().map(|(until, _)| *until);
-        let linger = self.linger.as_ref();
-        let linger = linger.and_then(|l| l.until.into_iter().chain(l.ask_at).min());
-        answer_by.into_iter().chain(linger).min()
+        let linger = self.linger.as_ref().and_then(|linger| linger.until);
+        let times = [answer_by, linger, self.ask_at, self.kept_until];
+        times.into_iter().flatten().min()
     }
 }
 
@@ -193,9 +220,14 @@ impl Track {
 pub(super) struct Linger {
     /// Its end, if it has one.
     pub(super) until: Option<Instant>,
-    /// When publishers that refused are asked again.
-    pub(super) ask_at: Option<Instant>,
+    /// What subscribers are told at its end.
+    pub(super) end: TrackEnd,
+    /// It is for publishers that are asked already: without one of them it is over.
+    pub(super) asked_only: bool,
 }
+
+/// What PUBLISH_DONE says of a track that ends.
+pub(super) type TrackEnd = (PublishDoneCode, String);
 
 /// A subscriber without an answer.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Action, Hub, Linger, SessionId, Track, TrackId, Upstream, UpstreamId};
+use super::{Action, Hub, Linger, SessionId, Track, TrackEnd, TrackId, Upstream, UpstreamId};
+use crate::relay::limits;
 use crate::{
     model::{FullTrackName, Location, PublishDoneCode, PublishErrorCode, SubscribeErrorCode},
     session::RequestHandle,
@@ -37,6 +38,18 @@ impl Hub {
         self.ask_later(id_of_track, now);
     }
 
+    /// The session of a publisher is over.
+    pub(super) fn upstream_vanished(&mut self, id: UpstreamId, now: Instant) {
+        let Some(track) = self.upstreams.get(&id).map(|upstream| upstream.track) else {
+            return;
+        };
+        self.upstream_lost(id, now);
+        // There may be a publisher that found no place.
+        if self.is_live(track) && self.tracks.get(&track).is_some_and(Track::has_served) {
+            self.ask_all(track);
+        }
+    }
+
     /// A publisher could not be asked because it offers the track itself, which is told next: who waits goes on waiting.
     pub(crate) fn upstream_offers(&mut self, id: UpstreamId, now: Instant) {
         if let Some(track) = self.remove_upstream(id) {
@@ -45,8 +58,31 @@ impl Hub {
         }
     }
 
+    /// PUBLISH_DONE came, and streams of the subscription may still be on their way. Who subscribes from now on is not
+    /// served by it: without another publisher the name stands for a new track (draft-14 §8.4).
+    pub(crate) fn upstream_ends(&mut self, id: UpstreamId, status: PublishDoneCode) {
+        let Some(upstream) = self.upstreams.get_mut(&id) else {
+            return;
+        };
+        upstream.ends = true;
+        let id = upstream.track;
+        let others = |track: &Track| {
+            let mut upstreams = track.upstreams.iter().filter_map(|u| self.upstreams.get(u));
+            upstreams.any(|upstream| !upstream.ends)
+        };
+        if !may_go_on(status) && !self.tracks.get(&id).is_some_and(others) {
+            self.take_name(id);
+        }
+    }
+
     /// A publisher ended the subscription with PUBLISH_DONE and all of its streams are in.
-    pub(crate) fn upstream_done(&mut self, id: UpstreamId, status: PublishDoneCode, reason: &str) {
+    pub(crate) fn upstream_done(
+        &mut self,
+        id: UpstreamId,
+        status: PublishDoneCode,
+        reason: &str,
+        now: Instant,
+    ) {
         let Some(session) = self.upstreams.get(&id).map(|upstream| upstream.session) else {
             return;
         };
@@ -54,12 +90,36 @@ impl Hub {
             return;
         };
         if !self.is_live(id) {
-            self.end_track(id, status, reason);
+            let end = (status, reason.to_owned());
+            if may_go_on(status) {
+                self.linger(id, end, now);
+                self.release(id);
+            } else {
+                self.end_unless_answered(id, end, now);
+            }
+        } else if may_go_on(status) {
+            self.ask_later(id, now);
         } else if status == PublishDoneCode::TRACK_ENDED
             && self.outlives_all(session, id)
             && let Some(track) = self.tracks.get_mut(&id)
         {
             track.ended_by_one = Some(reason.to_owned());
+        }
+    }
+
+    /// All that served the track are gone for good. Who is asked already may go on with it, as one does that moves to
+    /// another network and stops on the old one (draft-14 §8.4.1).
+    fn end_unless_answered(&mut self, id: TrackId, end: TrackEnd, now: Instant) {
+        match self.tracks.get_mut(&id) {
+            Some(track) if track.has_served() && !track.upstreams.is_empty() => {
+                track.linger = Some(Linger {
+                    until: now.checked_add(self.limits.upstream_timeout),
+                    end,
+                    asked_only: true,
+                });
+                self.arm(id);
+            }
+            _ => self.end_track(id, end.0, &end.1),
         }
     }
 
@@ -177,6 +237,7 @@ impl Hub {
             track,
             published,
             active: published,
+            ends: false,
             forward,
         };
         self.upstreams.insert(id, upstream);
@@ -220,23 +281,46 @@ impl Hub {
         };
         // The one that is gone may have died long before, come back, and ended the track already.
         if let Some(reason) = track.ended_by_one.take() {
-            return self.end_track(id, PublishDoneCode::TRACK_ENDED, &reason);
+            let end = (PublishDoneCode::TRACK_ENDED, reason);
+            return self.end_unless_answered(id, end, now);
         }
-        let vanished = track.has_served() && track.linger.is_none() && !track.ended;
-        if vanished {
-            track.linger = Some(Linger {
-                until: now.checked_add(self.limits.publisher_linger),
-                ask_at: None,
-            });
-            self.arm(id);
-            self.ask_all(id);
+        if track.has_served() && track.linger.is_none() && !track.ended {
+            let reason = "the publisher is gone and did not come back".to_owned();
+            self.linger(id, (PublishDoneCode::INTERNAL_ERROR, reason), now);
         } else if track.upstreams.is_empty() {
+            if let Some((status, reason)) = track.take_end_without_answer() {
+                return self.end_track(id, status, &reason);
+            }
             let code = track
                 .refusal
                 .unwrap_or(SubscribeErrorCode::TRACK_DOES_NOT_EXIST);
             self.refuse_waiting(id, code, "track not found: no publisher has it");
         }
         self.release(id);
+    }
+
+    /// Nobody serves the track: its subscribers stay for a while, and publishers are asked.
+    fn linger(&mut self, id: TrackId, end: TrackEnd, now: Instant) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        track.linger = Some(Linger {
+            until: now.checked_add(self.limits.publisher_linger),
+            end,
+            asked_only: false,
+        });
+        track.ask_at = None;
+        // One that ends each subscription at once is not asked as often as that.
+        let retry = self.limits.publisher_retry;
+        let rest = track.revived.and_then(|at| at.checked_add(retry));
+        if rest.is_some_and(|at| now < at) {
+            self.arm(id);
+            self.ask_later(id, now);
+        } else {
+            track.revived = Some(now);
+            self.arm(id);
+            self.ask_all(id);
+        }
     }
 
     /// Sends SUBSCRIBE for the track to all publishers that announced it and are not yet asked.
@@ -249,17 +333,28 @@ impl Hub {
         }
     }
 
-    /// A publisher refused: while the track lingers, it is asked again.
+    /// A publisher refused. It is asked again as long as somebody watches: soon while nobody else serves the track, less
+    /// and less often beside another publisher.
     fn ask_later(&mut self, id: TrackId, now: Instant) {
         let retry = self.limits.publisher_retry;
-        if let Some(track) = self.tracks.get_mut(&id)
-            && let Some(linger) = &mut track.linger
-            && linger.ask_at.is_none()
-            && !retry.is_zero()
+        let live = self.is_live(id);
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        let waits = track.linger.as_ref().is_some_and(|l| l.asked_only);
+        if !track.has_served() || track.ended || waits || track.ask_at.is_some() || retry.is_zero()
         {
-            linger.ask_at = now.checked_add(retry);
-            self.arm(id);
+            return;
         }
+        let wait = if live {
+            let doubled = track.refusals.min(limits::MAX_DOUBLINGS);
+            track.refusals = doubled + 1;
+            retry.saturating_mul(1 << doubled)
+        } else {
+            retry
+        };
+        track.ask_at = now.checked_add(wait);
+        self.arm(id);
     }
 
     /// Leaves a publisher, which the track was taken from already.
@@ -296,4 +391,13 @@ impl Hub {
             }
         }
     }
+}
+
+/// Whether PUBLISH_DONE speaks of the one subscription and not of the track, so that the publisher, or another one, may go
+/// on with it when it is asked again (draft-14 §9.12).
+fn may_go_on(status: PublishDoneCode) -> bool {
+    matches!(
+        status,
+        PublishDoneCode::TOO_FAR_BEHIND | PublishDoneCode::GOING_AWAY
+    )
 }

@@ -208,6 +208,7 @@ fn a_silent_publisher_ends_the_wait_with_timeout() {
     );
     let actions = relay.pass(Duration::from_secs(1));
     assert_eq!(rejected(&actions), [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
+    let actions = relay.pass(RelayLimits::default().answer_grace);
     assert!(actions.contains(&Action::UnsubscribeUpstream {
         session: PUBLISHER,
         upstream: UpstreamId(0)
@@ -246,9 +247,12 @@ fn the_last_viewer_that_leaves_releases_upstream() {
 #[test]
 fn publish_done_reaches_every_subscriber_and_frees_the_name() {
     let mut relay = Relay::live();
-    relay
-        .hub
-        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "over");
+    relay.hub.upstream_done(
+        UpstreamId(0),
+        PublishDoneCode::TRACK_ENDED,
+        "over",
+        relay.now,
+    );
     let actions = relay.actions();
     assert!(actions.contains(&Action::EndTrack {
         track: TrackId(0),

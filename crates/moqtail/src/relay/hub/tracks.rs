@@ -17,12 +17,12 @@ impl Hub {
                 continue;
             };
             track.armed = None;
-            let linger = track.linger.as_ref().and_then(|linger| linger.until);
-            if linger.is_some_and(|until| until <= now) {
-                let reason = "the publisher is gone and did not come back";
-                self.end_track(id, PublishDoneCode::INTERNAL_ERROR, reason);
+            if let Some((status, reason)) = track.take_end(now) {
+                self.end_track(id, status, &reason);
             } else {
+                track.kept_until.take_if(|until| *until <= now);
                 let overdue = track.take_overdue(now);
+                self.keep_asking(id, &overdue, now);
                 let reason = "no publisher answered in time";
                 self.refuse(id, overdue, SubscribeErrorCode::TIMEOUT, reason);
                 self.release(id);
@@ -36,12 +36,33 @@ impl Hub {
     /// Asks publishers that refused, if it is time.
     fn ask_again(&mut self, id: TrackId, now: Instant) {
         if let Some(track) = self.tracks.get_mut(&id)
-            && let Some(linger) = &mut track.linger
-            && linger.ask_at.is_some_and(|at| at <= now)
+            && track.ask_at.take_if(|at| *at <= now).is_some()
         {
-            linger.ask_at = None;
+            track.revived = Some(now);
             self.arm(id);
             self.ask_all(id);
+        }
+    }
+
+    /// Nobody waits any longer, but a slow answer may serve who asks next.
+    fn keep_asking(&mut self, id: TrackId, overdue: &[Downstream], now: Instant) {
+        let Some(track) = self.tracks.get(&id) else {
+            return;
+        };
+        // Half of what a publisher takes stays free for those who wait.
+        let room = track.upstreams.iter().all(|upstream| {
+            let session = self.upstreams.get(upstream).map(|u| u.session);
+            let member = session.and_then(|session| self.sessions.get(&session));
+            member.is_some_and(|m| m.upstreams.len() <= self.limits.max_upstreams_per_session / 2)
+        });
+        let grace = self.limits.answer_grace;
+        if !overdue.is_empty()
+            && track.is_unwanted()
+            && room
+            && !grace.is_zero()
+            && let Some(track) = self.tracks.get_mut(&id)
+        {
+            track.kept_until = now.checked_add(grace);
         }
     }
 
@@ -94,6 +115,7 @@ impl Hub {
         track.linger = None;
         track.refusal = None;
         track.ended_by_one = None;
+        track.refusals = 0;
         for (subscriber, request) in track.take_waiting() {
             track.serve(subscriber, request.forward);
             let (session, handle) = subscriber;
@@ -155,7 +177,12 @@ impl Hub {
         }
         track.ended = true;
         track.linger = None;
-        self.names.remove(&track.name);
+        track.ask_at = None;
+        track.kept_until = None;
+        self.take_name(id);
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         let publishers = std::mem::take(&mut track.upstreams);
         let reason = reason.to_owned();
         self.actions.push_back(Action::EndTrack {
@@ -174,12 +201,21 @@ impl Hub {
         self.release(id);
     }
 
+    /// Takes the track out of the directory, in which its name may stand for a later one already.
+    pub(super) fn take_name(&mut self, id: TrackId) {
+        if let Some(track) = self.tracks.get(&id)
+            && self.names.get(&track.name) == Some(&id)
+        {
+            self.names.remove(&track.name);
+        }
+    }
+
     /// Lets go of upstream subscriptions that nobody needs, and of a track without anybody.
     pub(super) fn release(&mut self, id: TrackId) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        if !track.is_unwanted() {
+        if !track.is_unwanted() || (track.kept_until.is_some() && !track.upstreams.is_empty()) {
             return;
         }
         let (kept, unneeded): (Vec<_>, Vec<_>) = track
@@ -189,15 +225,16 @@ impl Hub {
         track.upstreams = kept;
         // Nobody is left to linger for.
         track.linger = None;
+        track.ask_at = None;
+        track.kept_until = None;
         let gone = track.upstreams.is_empty();
         self.arm(id);
         for upstream in unneeded {
             self.unsubscribe(upstream);
         }
-        if gone && let Some(track) = self.tracks.remove(&id) {
-            if !track.ended {
-                self.names.remove(&track.name);
-            }
+        if gone {
+            self.take_name(id);
+            self.tracks.remove(&id);
             self.actions.push_back(Action::DropTrack { track: id });
         }
     }

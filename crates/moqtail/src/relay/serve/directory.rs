@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{RelayConfig, upstream::Upstream};
 use crate::relay::{Action, DownstreamRequest, Hub, LargestSource, SessionId, TrackId, UpstreamId};
 use crate::{
-    model::{Filter, GroupOrder, Parameter, Parameters, SubscribeErrorCode},
+    model::{Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode},
     peer::{
         EgressHandle, IngestLimits, PeerHandle, Track, TrackPool, now, refusal, subscription_id,
     },
@@ -120,7 +120,7 @@ impl Directory {
                 self.requests.remove(&upstream.id);
                 // No stream comes any more, so a PUBLISH_DONE that counted more of them need not wait.
                 if let Some((status, reason)) = upstream.done.take() {
-                    self.hub.upstream_done(upstream.id, status, &reason);
+                    self.hub.upstream_done(upstream.id, status, &reason, now());
                 }
             }
         }
@@ -204,11 +204,31 @@ impl Directory {
         }
     }
 
+    /// PUBLISH_DONE of a publisher; streams may still be on their way.
+    pub(super) fn upstream_ends(
+        &mut self,
+        session: SessionId,
+        handle: RequestHandle,
+        status: PublishDoneCode,
+        reason: String,
+    ) {
+        let upstream = self.sessions.get(&session).and_then(|entry| {
+            let mut upstreams = lock(&entry.upstreams);
+            let upstream = upstreams.get_mut(&handle)?;
+            upstream.done(status, reason);
+            Some(upstream.id)
+        });
+        if let Some(upstream) = upstream {
+            self.hub.upstream_ends(upstream, status);
+            self.run();
+        }
+    }
+
     /// All streams after PUBLISH_DONE are in.
     pub(super) fn upstream_done(&mut self, session: SessionId, handle: RequestHandle) {
         if let Some(mut upstream) = self.take_upstream(session, handle) {
             let (status, reason) = upstream.take_done();
-            self.hub.upstream_done(upstream.id, status, &reason);
+            self.hub.upstream_done(upstream.id, status, &reason, now());
             self.run();
         }
     }

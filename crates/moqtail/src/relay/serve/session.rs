@@ -194,9 +194,8 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 reason,
                 ..
             } => {
-                if let Some(upstream) = lock(&self.upstreams).get_mut(&handle) {
-                    upstream.done(status, reason.as_str().to_owned());
-                }
+                let reason = reason.as_str().to_owned();
+                self.directory(|directory| directory.upstream_ends(id, handle, status, reason));
             }
             Event::SubscriptionClosed { handle } => {
                 self.directory(|directory| directory.upstream_done(id, handle));

@@ -68,7 +68,7 @@ fn tracks_offered_by_one_session_are_capped() {
     assert_eq!(publish(BACKUP, 1, "live#b"), None);
     relay
         .hub
-        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "");
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "", relay.now);
     relay.actions();
     let name = "live#c".parse().unwrap();
     relay
@@ -165,6 +165,27 @@ fn what_one_publisher_is_asked_for_is_capped() {
     );
 }
 
+/// Names that nobody waits for any more must not take up what a publisher can be asked.
+#[test]
+fn slow_answers_are_waited_for_with_half_of_what_a_publisher_takes() {
+    let mut relay = capped(|limits| limits.max_upstreams_per_session = 4);
+    relay.announce(PUBLISHER, "live");
+    for number in 0..3 {
+        relay.subscribe(VIEWER, handle(number), &format!("live#{number}"));
+    }
+    relay.pass(Duration::from_secs(1));
+    assert_eq!(relay.hub.upstreams.len(), 2);
+    relay.pass(RelayLimits::default().answer_grace);
+    assert!(relay.hub.tracks.is_empty());
+    assert_eq!(relay.hub.deadline(), None);
+
+    let mut relay = capped(|limits| limits.answer_grace = Duration::ZERO);
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live#a");
+    relay.pass(Duration::from_secs(1));
+    assert!(relay.hub.tracks.is_empty());
+}
+
 #[test]
 fn publishers_of_one_namespace_are_found_newest_first_and_no_more_than_can_be_asked() {
     let mut routes = Routes::default();
@@ -259,6 +280,7 @@ fn a_lookup_that_is_due_with_the_end_of_a_wait_asks_nobody() {
     let both = relay.pass(Duration::from_secs(1));
     assert_eq!(rejected(&both), [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
     assert!(asked(&both).is_empty(), "{both:?}");
+    relay.pass(RelayLimits::default().answer_grace);
     assert_eq!(relay.hub.deadline(), None);
 }
 

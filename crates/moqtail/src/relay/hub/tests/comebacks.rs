@@ -102,9 +102,12 @@ fn a_track_that_one_publisher_ended_ends_when_the_other_vanishes() {
     let mut relay = Relay::live();
     relay.announce(BACKUP, "live/cam");
     relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
-    relay
-        .hub
-        .upstream_done(UpstreamId(1), PublishDoneCode::TRACK_ENDED, "over");
+    relay.hub.upstream_done(
+        UpstreamId(1),
+        PublishDoneCode::TRACK_ENDED,
+        "over",
+        relay.now,
+    );
     assert!(relay.actions().is_empty());
     relay.hub.session_closed(PUBLISHER, relay.now);
     assert!(relay.actions().iter().any(|a| matches!(
@@ -122,9 +125,12 @@ fn a_publisher_that_a_stopped_one_left_alone_is_waited_for() {
     let mut relay = Relay::live();
     relay.announce(BACKUP, "live/cam");
     relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
-    relay
-        .hub
-        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "over");
+    relay.hub.upstream_done(
+        UpstreamId(0),
+        PublishDoneCode::TRACK_ENDED,
+        "over",
+        relay.now,
+    );
     relay.hub.session_closed(PUBLISHER, relay.now);
     relay.hub.session_closed(BACKUP, relay.now);
     assert_eq!(relay.actions(), []);
@@ -143,9 +149,193 @@ fn a_second_publisher_takes_over_without_a_gap_in_service() {
     relay.hub.session_closed(PUBLISHER, relay.now);
     relay
         .hub
-        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "");
+        .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "", relay.now);
     assert!(relay.actions().is_empty());
     assert_eq!(relay.hub.deadline(), None);
+}
+
+fn ends(actions: &[Action]) -> Vec<PublishDoneCode> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::EndTrack { status, .. } => Some(*status),
+            _ => None,
+        })
+        .collect()
+}
+
+/// S8.4.1-01: it announces on its new network, answers there, and stops on the old one; the faster path brings the end first.
+#[test]
+fn a_publisher_that_moves_takes_its_viewers_along_whichever_path_is_faster() {
+    let mut relay = Relay::live();
+    assert_eq!(asked(&relay.announce(BACKUP, "live/cam")), [BACKUP]);
+    let ended = PublishDoneCode::TRACK_ENDED;
+    relay.hub.upstream_ends(UpstreamId(0), ended);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), ended, "over", relay.now);
+    assert_eq!(relay.actions(), []);
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    assert!(relay.pass(Duration::from_secs(60)).is_empty());
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+#[test]
+fn a_track_that_ended_waits_no_longer_than_for_an_answer() {
+    let ended = PublishDoneCode::TRACK_ENDED;
+    let waits = || {
+        let mut relay = Relay::live();
+        relay.announce(BACKUP, "live/cam");
+        relay
+            .hub
+            .upstream_done(UpstreamId(0), ended, "over", relay.now);
+        assert_eq!(relay.actions(), []);
+        relay
+    };
+    let mut relay = waits();
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+    assert_eq!(ends(&relay.actions()), [ended]);
+    assert_eq!(relay.hub.deadline(), None);
+
+    let mut relay = waits();
+    assert_eq!(
+        ends(&relay.pass(RelayLimits::default().upstream_timeout)),
+        [ended]
+    );
+    assert_eq!(relay.hub.deadline(), None);
+}
+
+/// Its uplink stood still for a while: the publisher is well, and so are its viewers.
+#[test]
+fn viewers_outlive_a_publisher_that_gives_up_one_subscription() {
+    for status in [PublishDoneCode::TOO_FAR_BEHIND, PublishDoneCode::GOING_AWAY] {
+        let mut relay = Relay::live();
+        relay.hub.upstream_ends(UpstreamId(0), status);
+        relay
+            .hub
+            .upstream_done(UpstreamId(0), status, "", relay.now);
+        assert_eq!(asked(&relay.actions()), [PUBLISHER]);
+        relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+        assert!(relay.pass(Duration::from_secs(60)).is_empty());
+        assert_eq!(relay.hub.deadline(), None);
+    }
+}
+
+#[test]
+fn viewers_are_told_why_when_no_publisher_goes_on() {
+    let mut relay = Relay::live();
+    let status = PublishDoneCode::TOO_FAR_BEHIND;
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), status, "", relay.now);
+    let code = SubscribeErrorCode::INTERNAL_ERROR;
+    relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+    assert_eq!(
+        ends(&relay.pass(RelayLimits::default().publisher_linger)),
+        [status]
+    );
+}
+
+/// One that ends each subscription at once is asked once a second, not as often as it answers.
+#[test]
+fn a_publisher_that_gives_up_at_once_is_not_asked_at_once() {
+    let mut relay = Relay::live();
+    let status = PublishDoneCode::TOO_FAR_BEHIND;
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), status, "", relay.now);
+    assert_eq!(asked(&relay.actions()), [PUBLISHER]);
+    for upstream in 1..4 {
+        relay.hub.upstream_accepted(UpstreamId(upstream), LARGEST);
+        relay
+            .hub
+            .upstream_done(UpstreamId(upstream), status, "", relay.now);
+        assert_eq!(relay.actions(), []);
+        assert_eq!(
+            asked(&relay.pass(RelayLimits::default().publisher_retry)),
+            [PUBLISHER]
+        );
+    }
+}
+
+/// S8.4-10: streams of the old track are on their way for some time after PUBLISH_DONE.
+#[test]
+fn who_subscribes_after_publish_done_is_not_served_by_what_has_ended() {
+    let mut relay = Relay::live();
+    let ended = PublishDoneCode::TRACK_ENDED;
+    relay.hub.upstream_ends(UpstreamId(0), ended);
+    assert_eq!(relay.actions(), []);
+    let again = relay.subscribe(OTHER, handle(6), "live/cam#video");
+    assert_eq!(asked(&again), [PUBLISHER]);
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    let largest = LargestSource::Upstream(LARGEST);
+    assert_eq!(accepted(&relay.actions()), [(OTHER, largest)]);
+
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), ended, "over", relay.now);
+    assert_eq!(ends(&relay.actions()), [ended]);
+    relay.hub.downstream_ended(VIEWER, handle(5));
+    relay.actions();
+    let third = relay.subscribe(VIEWER, handle(8), "live/cam#video");
+    assert_eq!(accepted(&third), [(VIEWER, LargestSource::Log)]);
+}
+
+/// Two encoders side by side: the one that started again announced before it had the track.
+#[test]
+fn a_publisher_that_was_not_ready_is_asked_again_beside_the_one_that_serves() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/cam");
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    let waits = [1, 2, 4, 8, 16, 32, 64, 64];
+    for (upstream, seconds) in (1..).zip(waits) {
+        relay
+            .hub
+            .upstream_rejected(UpstreamId(upstream), code, relay.now);
+        let before = Duration::from_secs(seconds) - Duration::from_millis(1);
+        assert_eq!(relay.pass(before), []);
+        assert_eq!(asked(&relay.pass(Duration::from_millis(1))), [BACKUP]);
+    }
+    relay.hub.upstream_accepted(UpstreamId(9), LARGEST);
+    assert_eq!(relay.hub.deadline(), None);
+    // Nobody is asked for what nobody watches.
+    relay.hub.downstream_left(VIEWER, handle(5));
+    assert_eq!(relay.hub.deadline(), None);
+    assert!(relay.hub.tracks.is_empty());
+}
+
+/// One that came back takes up two places until its old session is missed.
+#[test]
+fn a_publisher_without_a_place_gets_the_one_that_is_left() {
+    let mut relay = Relay::live_with(RelayLimits {
+        max_publishers_per_track: 2,
+        ..RelayLimits::default()
+    });
+    relay.announce(BACKUP, "live");
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    assert_eq!(asked(&relay.announce(OTHER, "live")), []);
+    relay.hub.session_closed(PUBLISHER, relay.now);
+    assert_eq!(asked(&relay.actions()), [OTHER]);
+}
+
+/// It starts its encoder for the first viewer, who does not wait that long but asks again.
+#[test]
+fn a_slow_publisher_serves_the_viewer_that_asks_again() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live/cam#video");
+    let actions = relay.pass(Duration::from_secs(1));
+    assert_eq!(rejected(&actions), [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
+    assert_eq!(actions.len(), 1, "it may still answer");
+
+    relay.pass(Duration::from_secs(1));
+    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    let again = relay.subscribe(VIEWER, handle(7), "live/cam#video");
+    assert_eq!(accepted(&again).len(), 1);
+    relay.pass(Duration::from_secs(60));
+    assert_eq!(relay.hub.deadline(), None);
+    assert_eq!(relay.hub.upstreams.len(), 1);
 }
 
 /// It announced and offered in one breath: the offer is read already, and about to be told.
