@@ -86,5 +86,9 @@ impl Default for RelayLimits {
     }
 }
 
+/// Requests that a publisher has to allow still before it is told to stop sending: it takes one to tell it, one to let it
+/// begin again, and its other tracks may need some meanwhile.
+pub(super) const REQUESTS_TO_STOP: u64 = 16;
+
 /// How often the time until a publisher beside another one is asked again doubles.
 pub(super) const MAX_DOUBLINGS: u32 = 6;

@@ -149,6 +149,13 @@ impl Session {
         self.subscriptions.len() > 0
     }
 
+    /// Requests that can be sent at once, SUBSCRIBE_UPDATE among them: what is left of the peer's MAX_REQUEST_ID beside
+    /// requests that wait for it already (draft-14 §9.5).
+    #[must_use]
+    pub fn request_credit(&self) -> u64 {
+        self.cx.requests.credit()
+    }
+
     /// How much the session holds.
     pub fn load(&self) -> SessionLoad {
         SessionLoad {

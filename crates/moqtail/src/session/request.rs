@@ -147,6 +147,13 @@ impl Requests {
         Ok(())
     }
 
+    /// Requests that can still be sent with what the peer gave, beside those that wait.
+    pub(super) fn credit(&self) -> u64 {
+        let left = self.limit.saturating_sub(self.own_id(self.issued).0);
+        let waiting = u64::try_from(self.queue.len()).unwrap_or(u64::MAX);
+        left.div_ceil(2).saturating_sub(waiting)
+    }
+
     /// Puts a request into the queue if there is room.
     pub(super) fn enqueue(
         &mut self,

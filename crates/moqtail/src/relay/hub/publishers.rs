@@ -370,6 +370,13 @@ impl Hub {
         }
     }
 
+    /// The publisher goes on with Forward State 1, for it could not be told to begin again later.
+    pub(crate) fn upstream_forwards(&mut self, id: UpstreamId) {
+        if let Some(upstream) = self.upstreams.get_mut(&id) {
+            upstream.forward = true;
+        }
+    }
+
     /// Tells publishers that came by PUBLISH whether anybody wants objects.
     pub(super) fn forward_upstream(&mut self, id: TrackId) {
         let Some(track) = self.tracks.get(&id) else {

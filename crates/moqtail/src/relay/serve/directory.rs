@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{RelayConfig, upstream::Upstream};
+use crate::relay::limits;
 use crate::relay::{Action, DownstreamRequest, Hub, LargestSource, SessionId, TrackId, UpstreamId};
 use crate::{
     model::{Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode},
@@ -12,7 +13,7 @@ use crate::{
         EgressHandle, IngestLimits, PeerHandle, Track, TrackPool, now, refusal, subscription_id,
     },
     session::{
-        CallError, PublishAnswer, PublishRequest, RequestHandle, SubscribeAccepted,
+        CallError, PublishAnswer, PublishRequest, RequestHandle, Session, SubscribeAccepted,
         SubscribeAnswer, SubscribeOptions, SubscriptionUpdate,
     },
     track::{Admission, AttachError, MalformedTrack, StartInfo, SubscriptionParams},
@@ -392,7 +393,16 @@ impl Directory {
                         forward: Some(forward),
                         ..Default::default()
                     };
-                    self.call(session, |s| log(s.update_subscription(handle, update)));
+                    let mut told = false;
+                    self.call(session, |s| {
+                        told = forward || may_stop(s);
+                        if told {
+                            log(s.update_subscription(handle, update));
+                        }
+                    });
+                    if !told {
+                        self.hub.upstream_forwards(upstream);
+                    }
                 }
             }
             Action::AcceptPublish {
@@ -408,16 +418,22 @@ impl Directory {
                 else {
                     return;
                 };
-                let answer = PublishAnswer {
+                let mut answer = PublishAnswer {
                     forward,
                     priority: 128,
                     group_order: feed.group_order,
                     filter: Filter::LargestObject,
                     parameters: Parameters::default(),
                 };
-                entry
-                    .peer
-                    .call(|session, now| log(session.accept_publish(handle, answer, now)));
+                let forwards = entry.peer.call(|session, now| {
+                    answer.forward |= !may_stop(session);
+                    let forwards = answer.forward;
+                    log(session.accept_publish(handle, answer, now));
+                    forwards
+                });
+                if forwards {
+                    self.hub.upstream_forwards(upstream);
+                }
             }
             Action::RejectPublish {
                 session,
@@ -502,7 +518,7 @@ impl Directory {
         self.call(session, |s| log(s.reject_subscribe(handle, code, reason)));
     }
 
-    fn call(&self, session: SessionId, call: impl FnOnce(&mut crate::session::Session)) {
+    fn call(&self, session: SessionId, call: impl FnOnce(&mut Session)) {
         if let Some(entry) = self.sessions.get(&session) {
             entry.peer.call(|session, _| call(session));
         }
@@ -521,6 +537,12 @@ impl TrackEntry {
             .map(|t| Parameter::MaxCacheDuration(ms(t)));
         Parameters(timeout.into_iter().chain(caching).collect())
     }
+}
+
+/// Whether a publisher can be left at Forward State 0: it takes a request to begin again (draft-14 §9.5, §9.10), and who
+/// gives few of them would be silent for ever.
+fn may_stop(publisher: &Session) -> bool {
+    publisher.request_credit() >= limits::REQUESTS_TO_STOP
 }
 
 /// A request may have ended while its answer was made; then nothing is due any more.

@@ -48,11 +48,16 @@ impl Delivery for Nowhere {
 
 /// A session whose client takes any number of requests.
 fn established() -> PeerHandle {
+    established_with(1 << 20)
+}
+
+/// A session whose client named this MAX_REQUEST_ID.
+fn established_with(limit: u64) -> PeerHandle {
     let config = SessionConfig::new(Role::Server, crate::session::Carrier::Raw);
     let peer = PeerHandle::new(Session::new(config, now()).unwrap());
     let setup = ControlMessage::ClientSetup(ClientSetup {
         versions: vec![VERSION],
-        parameters: SetupParameters(vec![SetupParameter::MaxRequestId(1 << 20)]),
+        parameters: SetupParameters(vec![SetupParameter::MaxRequestId(limit)]),
     });
     let mut bytes = BytesMut::new();
     encode_control(&setup, &mut bytes).unwrap();
@@ -87,6 +92,27 @@ fn subscribe(peer: &PeerHandle) -> RequestHandle {
     })
 }
 
+fn sent(peer: &PeerHandle) -> Vec<ControlMessage> {
+    let mut decoder = ControlDecoder::default();
+    peer.call(|session, _| {
+        while let Some(output) = session.poll_output() {
+            if let Output::Control(bytes) = output {
+                decoder.push(&bytes);
+            }
+        }
+    });
+    std::iter::from_fn(|| decoder.next().unwrap()).collect()
+}
+
+fn entry(peer: &PeerHandle, delivery: &Nowhere) -> SessionEntry {
+    SessionEntry {
+        peer: peer.clone(),
+        delivery: Box::new(delivery.clone()),
+        upstreams: Upstreams::default(),
+        ingest: IngestLimits::of_session(&PeerLimits::default()),
+    }
+}
+
 struct Fixture {
     directory: Directory,
     peer: PeerHandle,
@@ -119,14 +145,9 @@ impl Fixture {
     ) -> Self {
         let mut directory =
             Directory::new(RelayConfig::default(), Arc::new(TrackPool::new(usize::MAX)));
-        let upstreams = Upstreams::default();
         let delivery = Nowhere::default();
-        let entry = SessionEntry {
-            peer: peer.clone(),
-            delivery: Box::new(delivery.clone()),
-            upstreams: upstreams.clone(),
-            ingest: IngestLimits::of_session(&PeerLimits::default()),
-        };
+        let entry = entry(&peer, &delivery);
+        let upstreams = entry.upstreams.clone();
         assert!(directory.open(SESSION, entry));
         let handle = RequestHandle(999);
         let namespace = "live".parse().unwrap();
@@ -169,15 +190,7 @@ impl Fixture {
 
     /// What the session would send.
     fn sent(&self) -> Vec<ControlMessage> {
-        let mut decoder = ControlDecoder::default();
-        self.peer.call(|session, _| {
-            while let Some(output) = session.poll_output() {
-                if let Output::Control(bytes) = output {
-                    decoder.push(&bytes);
-                }
-            }
-        });
-        std::iter::from_fn(|| decoder.next().unwrap()).collect()
+        sent(&self.peer)
     }
 
     fn upstream(&self) -> RequestHandle {
@@ -250,13 +263,11 @@ async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said()
     let other = SessionId(1);
     let peer = established();
     let viewer = subscribe(&peer);
-    let entry = SessionEntry {
-        peer,
-        delivery: Box::new(fixture.delivery.clone()),
-        upstreams: Upstreams::default(),
-        ingest: IngestLimits::of_session(&PeerLimits::default()),
-    };
-    assert!(fixture.directory.open(other, entry));
+    assert!(
+        fixture
+            .directory
+            .open(other, entry(&peer, &fixture.delivery))
+    );
     let offer = PublishRequest {
         handle: RequestHandle(5),
         track: "live#a".parse().unwrap(),
@@ -382,4 +393,69 @@ async fn who_waits_is_not_refused_because_the_track_is_offered() {
     let sent = fixture.sent();
     let refused = |message: &ControlMessage| matches!(message, ControlMessage::SubscribeError(_));
     assert!(!sent.iter().any(refused), "{sent:?}");
+}
+
+/// S9.5-01, S8.4-01, S8.4-09: it takes a request to let a publisher begin again, and one that gives none would be silent
+/// for ever once it is told to stop.
+#[tokio::test]
+async fn a_publisher_that_allows_few_requests_is_not_told_to_stop() {
+    for (limit, told) in [
+        (0, &[true][..]),
+        (10, &[true]),
+        (32, &[false, true]),
+        (34, &[false, true, false]),
+    ] {
+        let peer = established_with(limit);
+        let publish = ControlMessage::Publish(Publish {
+            request_id: RequestId(0),
+            track: "live#a".parse().unwrap(),
+            track_alias: TrackAlias(3),
+            group_order: GroupOrder::Ascending,
+            largest: None,
+            forward: true,
+            parameters: Parameters::default(),
+        });
+        let mut bytes = BytesMut::new();
+        encode_control(&publish, &mut bytes).unwrap();
+        let offer = peer.call(|session, now| {
+            session.control_bytes(&bytes, now);
+            std::iter::from_fn(|| session.poll_output())
+                .find_map(|output| match output {
+                    Output::Event(Event::PublishRequested(request)) => Some(request),
+                    _ => None,
+                })
+                .unwrap()
+        });
+        let pool = Arc::new(TrackPool::new(usize::MAX));
+        let mut directory = Directory::new(RelayConfig::default(), pool);
+        let delivery = Nowhere::default();
+        assert!(directory.open(SESSION, entry(&peer, &delivery)));
+        directory.publish_requested(SESSION, &offer);
+
+        let other = SessionId(1);
+        let viewers = established();
+        let viewer = subscribe(&viewers);
+        assert!(directory.open(other, entry(&viewers, &delivery)));
+        let request = DownstreamRequest {
+            filter: Filter::LargestObject,
+            forward: true,
+            priority: 128,
+            group_order: None,
+            delivery_timeout: None,
+        };
+        let hub = &mut directory.hub;
+        hub.subscribe_requested(other, viewer, offer.track.clone(), request, now());
+        directory.run();
+        directory.hub.downstream_left(other, viewer);
+        directory.run();
+        let states: Vec<_> = sent(&peer)
+            .iter()
+            .filter_map(|message| match message {
+                ControlMessage::PublishOk(ok) => Some(ok.forward),
+                ControlMessage::SubscribeUpdate(update) => Some(update.forward),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(states, told, "MAX_REQUEST_ID {limit}");
+    }
 }
