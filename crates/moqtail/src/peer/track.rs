@@ -77,9 +77,14 @@ impl Track {
         self.alias
     }
 
-    /// Largest location so far; `None`: no content yet. It moves when an object begins.
+    /// Largest location that arrived; `None`: none. It moves when an object begins.
     pub fn largest(&self) -> Option<Location> {
         self.lock().log.largest()
+    }
+
+    /// Notes the Largest Location that a publisher told of in SUBSCRIBE_OK or PUBLISH, for what later subscribers are told.
+    pub fn note_told(&self, largest: Option<Location>) {
+        self.with_log(|log| log.note_told(largest));
     }
 
     /// This moment, for [`Admission::Since`](crate::track::Admission::Since).

@@ -12,7 +12,7 @@ use crate::{
 /// Which Largest Location a SUBSCRIBE_OK tells and its filter starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LargestSource {
-    /// What the log holds at the instant of attaching.
+    /// What the log knows at the instant of attaching.
     Log,
     /// What upstream's SUBSCRIBE_OK said: the answer to the SUBSCRIBE that opened the upstream subscription.
     Upstream(Option<Location>),

@@ -110,7 +110,7 @@ impl<S: Source> Delivery<S> {
                 return Err(why.clone().into());
             }
             let (largest, since) = match admission {
-                Admission::Now => (log.largest(), None),
+                Admission::Now => (log.known_largest(), None),
                 Admission::Since { mark, largest } => (largest, Some(mark)),
             };
             // What a first subscriber waited for may be over already; it still gets what came.

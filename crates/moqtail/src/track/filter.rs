@@ -44,7 +44,7 @@ pub struct UpdateParams {
 /// From when on objects count, and what Largest is for the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Objects that arrive from now on; Largest as the log has it now.
+    /// Objects that arrive from now on; Largest as the log knows it now.
     Now,
     /// Objects since `mark`; for the SUBSCRIBE that opens the upstream subscription, where Largest is what upstream
     /// said, and for PUBLISH, where it is what PUBLISH said.

@@ -54,6 +54,8 @@ pub struct TrackLog {
     /// The time as it was last told.
     pub(super) now: Option<Instant>,
     pub(super) facts: TrackFacts,
+    /// Largest Location that publishers told of beside their objects.
+    told: Option<Location>,
     /// Groups that hold something by the time of their last write.
     pub(super) written: BTreeMap<u64, u64>,
     next_write: u64,
@@ -100,6 +102,7 @@ impl TrackLog {
             cache_duration: None,
             now: None,
             facts: TrackFacts::default(),
+            told: None,
             written: BTreeMap::new(),
             next_write: 0,
             remembered: VecDeque::new(),
@@ -125,9 +128,21 @@ impl TrackLog {
         self.alias
     }
 
-    /// Largest location so far (draft-14 §9.7); it moves when an object begins.
+    /// Largest location that arrived; it moves when an object begins.
     pub fn largest(&self) -> Option<Location> {
         self.facts.largest()
+    }
+
+    /// Largest location as subscribers are told of it (draft-14 §9.7, §9.8): that of all that arrived and that
+    /// publishers told of.
+    pub fn known_largest(&self) -> Option<Location> {
+        self.largest().max(self.told)
+    }
+
+    /// Notes the Largest Location that a publisher told of in SUBSCRIBE_OK or PUBLISH. It says nothing about objects that
+    /// come later, and counts until the log is sealed.
+    pub fn note_told(&mut self, largest: Option<Location>) {
+        self.told = self.told.max(largest);
     }
 
     /// This moment.
@@ -195,7 +210,10 @@ impl TrackLog {
             self.reset_stream(stream, StreamCode::CANCELLED);
         }
         self.publishers.remove(&publisher);
-        self.sealed |= self.publishers.is_empty();
+        if self.publishers.is_empty() {
+            self.sealed = true;
+            self.told = None;
+        }
     }
 
     /// Ends the track; the first end counts. Runs that are open end with a reset.

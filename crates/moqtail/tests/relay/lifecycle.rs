@@ -195,7 +195,7 @@ over_every_carrier! {
         let mut publisher = world.raw(TransportLimits::default()).await;
         publisher.announce("live").await;
         let mut viewer = world.raw(TransportLimits::default()).await;
-        tokio::join!(publisher.accept_subscribe(3), viewer.subscribe("video"));
+        tokio::join!(publisher.accept_subscribe(3, None), viewer.subscribe("video"));
         let hearing = async {
             for told in [viewer.hear().await, publisher.hear().await] {
                 assert!(matches!(told, ControlMessage::Goaway(_)), "{told:?}");
@@ -212,7 +212,7 @@ over_every_carrier! {
             let ControlMessage::Subscribe(asked) = publisher.hear().await else {
                 panic!("expected SUBSCRIBE");
             };
-            let offer = publisher.begin_offer("live#video", 5).await;
+            let offer = publisher.begin_offer("live#video", 5, None).await;
             publisher.say(ControlMessage::SubscribeError(RequestError {
                 request_id: asked.request_id,
                 code: SubscribeErrorCode::INTERNAL_ERROR,

@@ -15,4 +15,5 @@ mod pieces;
 mod raw;
 mod readers;
 mod silence;
+mod told;
 mod world;

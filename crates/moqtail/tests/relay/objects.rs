@@ -51,7 +51,7 @@ async fn raw_publisher(world: &mut World, broadcast: &str) -> (RawPeer, RawPeer)
     let track = format!("{broadcast}#raw");
     tokio::join!(
         watcher.subscribe_to(&track, Filter::LargestObject),
-        publisher.accept_subscribe(ALIAS)
+        publisher.accept_subscribe(ALIAS, None)
     );
     (publisher, watcher)
 }

@@ -5,10 +5,10 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use bytes::{Bytes, BytesMut};
 use moqtail::model::{
     ClientSetup, ControlDecoder, ControlMessage, DecodeOptions, Extensions, Filter, GroupOrder,
-    ObjectHeader, ObjectItem, ObjectLimits, ObjectStatus, Parameters, Publish, PublishDone,
-    PublishErrorCode, PublishNamespace, RequestId, SetupParameter, SetupParameters, StreamHeader,
-    StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, SubgroupHeader, Subscribe, SubscribeOk,
-    TrackAlias, VERSION, encode_control, encode_stream_header,
+    Location, ObjectHeader, ObjectItem, ObjectLimits, ObjectStatus, Parameters, Publish,
+    PublishDone, PublishErrorCode, PublishNamespace, RequestId, SetupParameter, SetupParameters,
+    StreamHeader, StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, SubgroupHeader, Subscribe,
+    SubscribeOk, TrackAlias, VERSION, encode_control, encode_stream_header,
 };
 use moqtail::transport::{
     CloseReason, Connection, MemoryConnection, QuicConnection, RecvStream, SendStream, StreamError,
@@ -177,19 +177,24 @@ impl RawPeer {
 
     /// Offers a track by PUBLISH.
     pub(crate) async fn offer(&mut self, track: &str, alias: u64) -> Result<(), PublishErrorCode> {
-        let request_id = self.begin_offer(track, alias).await;
+        let request_id = self.begin_offer(track, alias, None).await;
         self.offer_answered(request_id).await
     }
 
-    /// Sends PUBLISH for a track.
-    pub(crate) async fn begin_offer(&mut self, track: &str, alias: u64) -> RequestId {
+    /// Sends PUBLISH for a track with this Largest Location.
+    pub(crate) async fn begin_offer(
+        &mut self,
+        track: &str,
+        alias: u64,
+        largest: Option<Location>,
+    ) -> RequestId {
         let request_id = self.request_id();
         self.say(ControlMessage::Publish(Publish {
             request_id,
             track: track.parse().unwrap(),
             track_alias: TrackAlias(alias),
             group_order: GroupOrder::Ascending,
-            largest: None,
+            largest,
             forward: true,
             parameters: Parameters::default(),
         }))
@@ -211,8 +216,8 @@ impl RawPeer {
         }
     }
 
-    /// Takes the relay's SUBSCRIBE.
-    pub(crate) async fn accept_subscribe(&mut self, alias: u64) {
+    /// Takes the relay's SUBSCRIBE for a track with this Largest Location.
+    pub(crate) async fn accept_subscribe(&mut self, alias: u64, largest: Option<Location>) {
         let ControlMessage::Subscribe(request) = self.hear().await else {
             panic!("expected SUBSCRIBE");
         };
@@ -221,7 +226,7 @@ impl RawPeer {
             track_alias: TrackAlias(alias),
             expires_ms: 0,
             group_order: GroupOrder::Ascending,
-            largest: None,
+            largest,
             parameters: Parameters::default(),
         }))
         .await;

@@ -8,7 +8,9 @@ use super::{RelayConfig, upstream::Upstream};
 use crate::relay::limits;
 use crate::relay::{Action, DownstreamRequest, Hub, LargestSource, SessionId, TrackId, UpstreamId};
 use crate::{
-    model::{Filter, GroupOrder, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode},
+    model::{
+        Filter, GroupOrder, Location, Parameter, Parameters, PublishDoneCode, SubscribeErrorCode,
+    },
     peer::{
         EgressHandle, IngestLimits, PeerHandle, Track, TrackPool, now, refusal, subscription_id,
     },
@@ -158,6 +160,7 @@ impl Directory {
         };
         self.cache_for(session, accepted.handle, &accepted.parameters);
         self.publisher_says(id, track, accepted.group_order, &accepted.parameters);
+        self.note_told(track, accepted.largest);
         self.hub.upstream_accepted(id, accepted.largest);
         self.run();
     }
@@ -179,7 +182,15 @@ impl Directory {
             if let Some((upstream, track)) = published {
                 self.cache_for(session, request.handle, &request.parameters);
                 self.publisher_says(upstream, track, request.group_order, &request.parameters);
+                self.note_told(track, request.largest);
             }
+        }
+    }
+
+    /// draft-14 §9.7, §9.8: later subscribers are told of content that never came here, too.
+    fn note_told(&self, track: TrackId, largest: Option<Location>) {
+        if let Some(entry) = self.tracks.get(&track) {
+            entry.track.note_told(largest);
         }
     }
 

@@ -218,3 +218,27 @@ fn a_publisher_that_begins_anew_again_and_again_leaves_nothing_behind() {
     let streams = world.streams_by_subscription();
     assert_eq!(streams[&SubscriptionId(50)].len(), 4 * 5);
 }
+
+/// What a publisher told counts for new subscribers (S9.7-08) until all publishers are gone: the next one may begin at
+/// any place. It never judges what is received.
+#[test]
+fn what_publishers_told_goes_with_them() {
+    let mut world = World::new();
+    world
+        .log
+        .borrow_mut()
+        .note_told(Some(Location::new(100, 0)));
+    let info = world.subscribe(SUB, params(Filter::LargestObject)).unwrap();
+    assert_eq!(info.largest, Some(Location::new(100, 0)));
+    assert_eq!(world.log.borrow().largest(), None);
+    replace_publisher(&mut world);
+    let second = SubscriptionId(2);
+    let info = world
+        .subscribe(second, params(Filter::LargestObject))
+        .unwrap();
+    assert_eq!((info.largest, info.start), (None, Location::default()));
+    world.send(header(3, 0), &[object(0, b"new life")]);
+    world.run();
+    assert_eq!(world.log.borrow().malformed(), None);
+    assert_eq!(world.wire.streams.len(), 1);
+}
