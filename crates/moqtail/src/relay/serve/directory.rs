@@ -170,19 +170,18 @@ impl Directory {
         let (handle, track) = (request.handle, request.track.clone());
         self.hub
             .publish_requested(session, handle, track, request.largest);
-        // What PUBLISH says of the track must be known before its subscribers are answered.
+        // What PUBLISH says of the track must be known before it and its subscribers are answered.
         while let Some(action) = self.hub.poll_action() {
-            let published = match &action {
-                Action::AcceptPublish {
-                    upstream, track, ..
-                } => Some((*upstream, *track)),
-                _ => None,
-            };
-            self.execute(action);
-            if let Some((upstream, track)) = published {
-                self.cache_for(session, request.handle, &request.parameters);
+            if let Action::AcceptPublish {
+                upstream, track, ..
+            } = action
+            {
                 self.publisher_says(upstream, track, request.group_order, &request.parameters);
+                self.execute(action);
+                self.cache_for(session, request.handle, &request.parameters);
                 self.note_told(track, request.largest);
+            } else {
+                self.execute(action);
             }
         }
     }

@@ -294,6 +294,41 @@ async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said()
     assert_eq!(last.group_order, GroupOrder::Descending);
 }
 
+/// S7.1-06, S9.14-01, S9.7-17: the order in PUBLISH_OK replaces that of PUBLISH, and is what subscribers are told.
+#[tokio::test]
+async fn an_offer_is_taken_in_the_order_of_its_publisher() {
+    let mut fixture = Fixture::new();
+    let publish = ControlMessage::Publish(Publish {
+        request_id: RequestId(2),
+        track: "live#b".parse().unwrap(),
+        track_alias: TrackAlias(3),
+        group_order: GroupOrder::Descending,
+        largest: None,
+        forward: true,
+        parameters: Parameters::default(),
+    });
+    let mut bytes = BytesMut::new();
+    encode_control(&publish, &mut bytes).unwrap();
+    let offer = fixture.peer.call(|session, now| {
+        session.control_bytes(&bytes, now);
+        std::iter::from_fn(|| session.poll_output()).find_map(|output| match output {
+            Output::Event(Event::PublishRequested(request)) => Some(request),
+            _ => None,
+        })
+    });
+    fixture
+        .directory
+        .publish_requested(SESSION, &offer.unwrap());
+    let answered = fixture
+        .sent()
+        .into_iter()
+        .find_map(|message| match message {
+            ControlMessage::PublishOk(ok) => Some(ok.group_order),
+            _ => None,
+        });
+    assert_eq!(answered, Some(GroupOrder::Descending));
+}
+
 /// The whole log of the track would stay with what is kept of its publisher.
 #[tokio::test]
 async fn nothing_is_kept_of_a_malformed_track() {
