@@ -93,4 +93,22 @@ over_every_carrier! {
         assert_eq!(first.subscribe("video").await.largest, Some(LARGEST));
         later_viewers_know(&mut world, &publisher, &first).await;
     }
+
+    /// S9.10-03, S8.4-09: the relay does not know what the publisher has sent when it reads PUBLISH_OK, so it asks by no
+    /// filter whose start depends on that, and repeats the start in its updates.
+    async fn no_update_of_a_published_track_lowers_its_start(world: World) {
+        let mut publisher = world.raw(TransportLimits::default()).await;
+        publisher.begin_offer("live#video", ALIAS, Some(LARGEST)).await;
+        let ControlMessage::PublishOk(ok) = publisher.hear().await else {
+            panic!("expected PUBLISH_OK");
+        };
+        let start = Location::new(0, 0);
+        assert_eq!((ok.forward, ok.filter), (false, Filter::AbsoluteStart { start }));
+        let mut viewer = world.raw(TransportLimits::default()).await;
+        viewer.subscribe("video").await;
+        let ControlMessage::SubscribeUpdate(update) = publisher.hear().await else {
+            panic!("expected SUBSCRIBE_UPDATE");
+        };
+        assert_eq!((update.forward, update.start, update.end_group), (true, start, None));
+    }
 }

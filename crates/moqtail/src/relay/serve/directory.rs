@@ -432,7 +432,11 @@ impl Directory {
                     forward,
                     priority: 128,
                     group_order: feed.group_order,
-                    filter: Filter::LargestObject,
+                    // draft-14 §9.7: all from now on. What is relative to Largest would begin where the publisher is
+                    // when it reads this, which no later update could name (draft-14 §9.10).
+                    filter: Filter::AbsoluteStart {
+                        start: Location::default(),
+                    },
                     parameters: Parameters::default(),
                 };
                 let forwards = entry.peer.call(|session, now| {
