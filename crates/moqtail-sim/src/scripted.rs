@@ -267,6 +267,12 @@ impl Scripted {
         stream
     }
 
+    /// The first bytes of a stream came, and not all of its header.
+    pub fn begin_header(&mut self, stream: StreamKey) {
+        self.endpoint
+            .call(|session, now| session.inbound_stream_begun(stream, now));
+    }
+
     /// A stream of the peer was read to its end.
     pub fn end_stream(&mut self, stream: StreamKey) {
         self.endpoint

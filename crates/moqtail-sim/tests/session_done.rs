@@ -418,7 +418,8 @@ fn times_without_end_are_never_over() {
     let (mut peer, handle) = subscribed(limits);
     let (open, _) = peer.open_stream(&subgroup(1));
     assert_eq!(peer.open_stream(&subgroup(2)).1, StreamVerdict::Park);
-    peer.open_stream_without_header();
+    let begun = peer.open_stream_without_header();
+    peer.begin_header(begun);
     for request in [
         peer.endpoint
             .call(|s, now| s.subscribe(subscribe_options("live#b"), now)),

@@ -6,18 +6,23 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::poll_fn,
+    ops::ControlFlow,
     pin::pin,
     task::Poll,
     time::Instant,
 };
 
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::{
+    future::Either,
+    stream::{FuturesUnordered, StreamExt as _},
+};
+use tokio::sync::oneshot;
 
 use super::{
     PeerLimits,
     handle::{PeerHandle, now},
-    inbound::{InboundStream, StreamHead, read_head, stream_code},
+    inbound::{InboundStream, StreamHead, begin_head, finish_head, stream_code},
 };
 use crate::{
     model::{
@@ -82,6 +87,7 @@ pub(crate) async fn drive<C: Connection, H: Handler<C>>(
         recv,
         unsent: VecDeque::new(),
         starting: Vec::new(),
+        begun: BTreeMap::new(),
         parked: BTreeMap::new(),
         next_stream: 0,
         publishes: false,
@@ -135,6 +141,8 @@ struct Driver<'h, C: Connection, H> {
     /// Control bytes for the transport; the session bounds them by `max_control_backlog`.
     unsent: VecDeque<Bytes>,
     starting: Vec<RequestHandle>,
+    /// Streams whose head has begun and is not complete, with the way to give it up; bounded by `max_pending_heads`.
+    begun: BTreeMap<StreamKey, oneshot::Sender<StreamCode>>,
     parked: BTreeMap<StreamKey, Parked<C::Recv>>,
     next_stream: u64,
     /// The peer has the stream credit of a publisher.
@@ -165,7 +173,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 self.peer.lock().session.timeout(now());
                 continue;
             }
-            let room_for_heads = heads.len() < self.limits.max_pending_heads;
+            let room_for_heads = self.begun.len() < self.limits.max_pending_heads;
             tokio::select! {
                 biased;
                 reason = connection.closed() => return reason,
@@ -179,11 +187,18 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                     if !self.unsent.is_empty() => self.control_written(written),
                 () = self.peer.called() => {}
                 () = sleep_until(deadline) => self.peer.lock().session.timeout(now()),
-                Some((stream, recv, head)) = heads.next() => self.head_read(stream, recv, head),
+                Some((stream, recv, head)) = heads.next() => match head {
+                    ControlFlow::Continue(decoder) => {
+                        let given_up = self.head_begun(stream);
+                        let rest = finish_head(stream, recv, decoder, given_up);
+                        heads.push(Either::Right(rest));
+                    }
+                    ControlFlow::Break(head) => self.head_read(stream, recv, head),
+                },
                 stream = connection.accept_uni(), if room_for_heads => match stream {
                     Ok(recv) => {
                         if let Some((stream, recv)) = self.stream_opened(recv) {
-                            heads.push(read_head(stream, recv));
+                            heads.push(Either::Left(begin_head(stream, recv)));
                         }
                     }
                     Err(_) => self.over = true,
@@ -241,9 +256,19 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
         None
     }
 
+    /// From now on the session times the head. What is returned tells that it waits no longer.
+    fn head_begun(&mut self, stream: StreamKey) -> oneshot::Receiver<StreamCode> {
+        let (give_up, given_up) = oneshot::channel();
+        self.begun.insert(stream, give_up);
+        self.peer.lock().session.inbound_stream_begun(stream, now());
+        given_up
+    }
+
     fn head_read(&mut self, stream: StreamKey, mut recv: C::Recv, head: StreamHead) {
+        self.begun.remove(&stream);
         let (header, rest) = match head {
             StreamHead::Read { header, rest } => (header, rest),
+            StreamHead::GivenUp(code) => return recv.stop(stream_code(code)),
             StreamHead::Malformed(error) => return self.peer.lock().session.data_error(&error),
             StreamHead::Ended => {
                 return self.peer.lock().session.inbound_stream_ended(stream, now());
@@ -356,6 +381,9 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             Output::StopStream { stream, code } => {
                 if let Some(mut parked) = self.parked.remove(&stream) {
                     parked.recv.stop(stream_code(code));
+                } else if let Some(give_up) = self.begun.remove(&stream) {
+                    // Its head may be complete at the same time.
+                    let _ = give_up.send(code);
                 } else if let Some(stop) = self.peer.lock().reading.remove(&stream) {
                     // Its reader may have ended it at the same time.
                     let _ = stop.send(code);

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future as _, poll_fn},
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -28,34 +29,67 @@ pub(super) enum StreamHead {
     Read { header: StreamHeader, rest: Bytes },
     /// Not a head of draft 14.
     Malformed(DecodeError),
+    /// The session waited for the rest of it no longer.
+    GivenUp(StreamCode),
     /// The stream was reset before its head was complete, which may happen at any time (draft-14 §10.4.3), or finished
     /// without a byte.
     Ended,
 }
 
-/// Reads the head of a stream. The session times it.
-pub(super) async fn read_head<R: RecvStream>(
-    stream: StreamKey,
-    mut recv: R,
-) -> (StreamKey, R, StreamHead) {
+/// A stream, and its head or what is known of that.
+pub(super) type Head<R> = (StreamKey, R, ControlFlow<StreamHead, StreamHeaderDecoder>);
+
+/// Reads what comes first on a stream, which may be all of its head.
+pub(super) async fn begin_head<R: RecvStream>(stream: StreamKey, mut recv: R) -> Head<R> {
     let mut decoder = StreamHeaderDecoder::new();
-    let head = loop {
-        match poll_fn(|cx| recv.poll_read(cx, HEAD_READ)).await {
-            Ok(Some(mut rest)) => match decoder.decode(&mut rest) {
-                Ok(Some(header)) => break StreamHead::Read { header, rest },
-                Ok(None) => {}
-                Err(error) => break StreamHead::Malformed(error),
-            },
-            // draft-14 §10.4: a FIN inside a header leaves bytes that are no stream; before the first byte it is a
-            // sender that had nothing to say.
-            Ok(None) => match decoder.finish() {
-                Ok(()) => break StreamHead::Ended,
-                Err(error) => break StreamHead::Malformed(error),
-            },
-            Err(_) => break StreamHead::Ended,
-        }
+    let head = match read_some(&mut recv, &mut decoder).await {
+        Some(head) => ControlFlow::Break(head),
+        None => ControlFlow::Continue(decoder),
     };
     (stream, recv, head)
+}
+
+/// Reads the rest of a head, as long as the session waits for it.
+pub(super) async fn finish_head<R: RecvStream>(
+    stream: StreamKey,
+    mut recv: R,
+    mut decoder: StreamHeaderDecoder,
+    given_up: oneshot::Receiver<StreamCode>,
+) -> Head<R> {
+    let rest = async {
+        loop {
+            if let Some(head) = read_some(&mut recv, &mut decoder).await {
+                break head;
+            }
+        }
+    };
+    let head = tokio::select! {
+        biased;
+        head = rest => head,
+        Ok(code) = given_up => StreamHead::GivenUp(code),
+    };
+    (stream, recv, ControlFlow::Break(head))
+}
+
+/// Reads on in a head; `None`: it is not complete.
+async fn read_some<R: RecvStream>(
+    recv: &mut R,
+    decoder: &mut StreamHeaderDecoder,
+) -> Option<StreamHead> {
+    match poll_fn(|cx| recv.poll_read(cx, HEAD_READ)).await {
+        Ok(Some(mut rest)) => match decoder.decode(&mut rest) {
+            Ok(Some(header)) => Some(StreamHead::Read { header, rest }),
+            Ok(None) => None,
+            Err(error) => Some(StreamHead::Malformed(error)),
+        },
+        // draft-14 §10.4: a FIN inside a header leaves bytes that are no stream; before the first byte it is a
+        // sender that had nothing to say.
+        Ok(None) => Some(match decoder.finish() {
+            Ok(()) => StreamHead::Ended,
+            Err(error) => StreamHead::Malformed(error),
+        }),
+        Err(_) => Some(StreamHead::Ended),
+    }
 }
 
 /// A data stream after its head. Dropping it stops what is unread with CANCELLED and tells the session that it ended.

@@ -6,7 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerLimits {
-    /// Streams of the peer whose head is still being read; further ones wait in the transport. Default 128.
+    /// Streams of the peer whose head has begun and is not complete; meanwhile further streams wait in the transport. Those
+    /// without a byte do not count: they hold nothing, and the stream credit bounds them. Default 128.
     pub max_pending_heads: usize,
     /// Most bytes of the control stream handled at once. Default 16 KiB.
     pub control_read: usize,

@@ -180,9 +180,6 @@ pub enum SessionError {
     /// No SETUP in time.
     #[error("no SETUP in time")]
     SetupTimeout,
-    /// The header of a data stream did not come in time.
-    #[error("data stream stalled inside a header")]
-    DataStreamTimeout,
     /// The peer stayed after GOAWAY.
     #[error("subscriptions still open too long after GOAWAY")]
     GoawayTimeout,
@@ -300,7 +297,6 @@ impl SessionError {
             Self::TokenCacheOverflow(_) => SessionCode::AUTH_TOKEN_CACHE_OVERFLOW,
             Self::UnknownTokenAlias(_) => SessionCode::UNKNOWN_AUTH_TOKEN_ALIAS,
             Self::SetupTimeout => SessionCode::CONTROL_MESSAGE_TIMEOUT,
-            Self::DataStreamTimeout => SessionCode::DATA_STREAM_TIMEOUT,
             Self::GoawayTimeout => SessionCode::GOAWAY_TIMEOUT,
             Self::Gone => SessionCode::NO_ERROR,
             Self::ControlBacklog { .. } | Self::Encode(_) | Self::Overloaded => {
@@ -336,7 +332,7 @@ impl SessionError {
             Self::UpdateUnknown(_) | Self::Range { .. } => "§9.10",
             Self::WrongState { .. } => "§5.1",
             Self::TokenCacheOverflow(_) | Self::UnknownTokenAlias(_) => "§9.2.1.1",
-            Self::SetupTimeout | Self::DataStreamTimeout => "§3.4",
+            Self::SetupTimeout => "§3.4",
             Self::GoawayTimeout => "§3.5",
             Self::ControlBacklog { .. }
             | Self::Encode(_)

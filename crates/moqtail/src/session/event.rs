@@ -43,7 +43,7 @@ pub enum Output {
     },
     /// Stop reading this stream: STOP_SENDING with `code`. It needs no [`Session::inbound_stream_ended`](super::Session::inbound_stream_ended) any more.
     StopStream {
-        /// The stream, parked or delivering.
+        /// The stream: parked, delivering, or with a header that took too long.
         stream: StreamKey,
         /// Data stream code.
         code: StreamCode,

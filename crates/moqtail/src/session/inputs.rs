@@ -73,7 +73,11 @@ impl Session {
                     SessionError::Gone
                 });
             }
-            Timer::Header(_) => return Err(SessionError::DataStreamTimeout),
+            // draft-14 §3.4, §12.1: not the session, since streams that come first may leave this one no room.
+            Timer::Header(stream) => {
+                cx.streams.ended(stream, &mut cx.timers, now);
+                cx.out.stop(stream);
+            }
             Timer::Answer(handle) => {
                 self.subscriptions.unanswered(cx, handle)?;
                 self.publications.unanswered(cx, handle)?;
@@ -93,16 +97,21 @@ impl Session {
 
 /// Data streams and datagrams of the peer.
 impl Session {
-    /// The peer opened a unidirectional stream; its header is awaited from now on. `false`: over
+    /// The peer opened a unidirectional stream. `false`: over
     /// [`max_inbound_streams`](super::SessionLimits::max_inbound_streams), stop it with CANCELLED and forget it.
     pub fn inbound_stream_opened(&mut self, stream: StreamKey, now: Instant) -> bool {
-        if self.is_closed() || !self.cx.streams.open(stream, now) {
-            return false;
+        !self.is_closed() && self.cx.streams.open(stream, now)
+    }
+
+    /// The first bytes of a stream came, and not all of its header: the rest has
+    /// [`header_timeout`](super::SessionLimits::header_timeout) from now on.
+    pub fn inbound_stream_begun(&mut self, stream: StreamKey, now: Instant) {
+        if self.is_closed() || !self.cx.streams.awaits_header(stream) {
+            return;
         }
         self.cx
             .timers
             .set_after(Timer::Header(stream), now, self.cx.limits.header_timeout);
-        true
     }
 
     /// The header of a stream was read, which [`inbound_stream_opened`](Self::inbound_stream_opened) had taken in.

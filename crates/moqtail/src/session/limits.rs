@@ -16,7 +16,7 @@ use std::time::Duration;
 /// | `max_kept_parameters` | 4096 | tokens and unknown parameters of a message that has to wait are dropped |
 /// | `setup_timeout` | 10 s | closes with CONTROL_MESSAGE_TIMEOUT |
 /// | `answer_timeout` | 30 s | the request fails with [`RequestFailure::TimedOut`](super::RequestFailure::TimedOut) |
-/// | `header_timeout` | 30 s | closes with DATA_STREAM_TIMEOUT |
+/// | `header_timeout` | 30 s | the stream is stopped with CANCELLED |
 /// | `park_timeout` | 2 s | the parked stream is refused with CANCELLED |
 /// | `done_linger` | 5 s | after PUBLISH_DONE no further stream is taken (a longer delivery timeout wins) |
 /// | `done_quiet` | 1 s | if only streams without a header can be missing then, none is waited for any longer |
@@ -48,7 +48,9 @@ pub struct SessionLimits {
     /// From the call that makes an own request to its answer; what it waits for the peer's MAX_REQUEST_ID counts, too. A
     /// request that is still not sent then never is.
     pub answer_timeout: Duration,
-    /// From the start of a stream to the end of its header (draft-14 §3.4).
+    /// From the first byte of a stream to the last of its header (draft-14 §3.4). The first one may take any time: on a
+    /// narrow link other streams can come first for long (draft-14 §12.1), and what is not there yet holds no more than a
+    /// place among `max_inbound_streams`.
     pub header_timeout: Duration,
     /// How long a stream waits for its Track Alias.
     pub park_timeout: Duration,

@@ -4,7 +4,7 @@
 //! opened ──header──> Delivering ──> ended
 //!    │        └────> Parked ──resume──> Delivering
 //!    │                  └──park_timeout──> stopped
-//!    └──header_timeout──> the session closes with DATA_STREAM_TIMEOUT
+//!    └──first byte, header_timeout──> stopped
 //! ```
 
 use std::{

@@ -1,12 +1,17 @@
 //! Nothing is said for longer than connections may be silent, and then the same subgroup goes on. Time is not real.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use moqtail::client::{Incoming, SubgroupOptions};
-use moqtail::model::{Extensions, Filter};
-use moqtail::transport::TransportKind;
+use moqtail::model::{
+    ControlMessage, Extensions, Filter, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId,
+    TrackAlias,
+};
+use moqtail::relay::RelayConfig;
+use moqtail::transport::{StreamError, TransportKind, TransportLimits};
 use tokio::time::{Instant, sleep};
 
+use crate::raw::{subgroup_bytes, write};
 use crate::world::{World, live, soon, text};
 
 /// More than the idle timeout of a connection, and than anything a session or a relay waits for.
@@ -59,4 +64,52 @@ async fn a_subgroup_goes_on_through_a_relay_after_45_s_of_silence() {
     assert_eq!(soon("the end", stream.next_object()).await, Ok(None));
     assert_eq!(viewer.subscription.end(), None);
     assert_eq!(world.relay.stats().sessions, 2);
+}
+
+/// S3.4-09, S12.1-03, limit `max_pending_heads`: streams that stop inside their header keep the next ones of their session
+/// waiting until they are given up.
+#[tokio::test(start_paused = true)]
+async fn headers_that_stay_unfinished_hold_up_their_session_for_a_time() {
+    let mut config = RelayConfig::default();
+    config.peer.max_pending_heads = 2;
+    let timeout = Duration::from_secs(10);
+    config.session.header_timeout = timeout;
+    let mut world = World::with(TransportKind::Memory, config).await;
+    let mut publisher = world.raw(TransportLimits::default()).await;
+    publisher.offer("live#video", 3).await.unwrap();
+    let mut viewer = world.raw(TransportLimits::default()).await;
+    viewer.subscribe("video").await;
+    let update = publisher.hear().await;
+    assert!(
+        matches!(update, ControlMessage::SubscribeUpdate(_)),
+        "{update:?}"
+    );
+    let header = SubgroupHeader {
+        track_alias: TrackAlias(3),
+        group: 1,
+        subgroup: SubgroupId::Explicit(0),
+        publisher_priority: 128,
+        extensions: false,
+        end_of_group: false,
+    };
+    let object = (0, Extensions::default(), ObjectStatus::Normal, text(1, 0));
+    let bytes = subgroup_bytes(&header, std::slice::from_ref(&object));
+    let before = Instant::now();
+    let mut cut = Vec::new();
+    for _ in 0..2 {
+        let mut stream = publisher.open().await;
+        write(&mut *stream, bytes.slice(..1)).await.unwrap();
+        cut.push(stream);
+    }
+    let mut whole = publisher.open().await;
+    write(&mut *whole, bytes).await.unwrap();
+    whole.finish();
+    assert_eq!(viewer.stream().await.objects().await.unwrap(), [object]);
+    assert!(before.elapsed() >= timeout);
+    let cancelled = u32::try_from(StreamCode::CANCELLED.0).unwrap();
+    for mut stream in cut {
+        let closed = soon("the end of a stream", poll_fn(|cx| stream.poll_closed(cx))).await;
+        assert_eq!(closed, Err(StreamError::Stopped(cancelled)));
+    }
+    publisher.round_trip().await;
 }
