@@ -29,6 +29,15 @@ impl Claim {
         Self::new(at, datagram.body.status(), &datagram.extensions)
     }
 
+    /// Whether its group may be without any object (draft-14 §10.2.1.1), as a gap in the groups says too (§11.1).
+    pub(super) fn fits_empty_group(&self) -> bool {
+        match self.status {
+            ObjectStatus::DoesNotExist => true,
+            ObjectStatus::EndOfGroup => self.at.object == 0,
+            _ => false,
+        }
+    }
+
     /// Whether it stands for an end instead of an object.
     pub(super) fn is_end(&self) -> bool {
         matches!(

@@ -88,7 +88,7 @@ impl TrackIntegrity {
         group.check(claim, ended)?;
         match group.see(claim, max) {
             Seen::New => {
-                self.facts.arrive(at, preference, max);
+                self.facts.arrive(claim, preference, max);
                 self.facts.learn(claim, max);
                 group.learn(claim, max);
                 let digest = None;

@@ -312,8 +312,8 @@ impl TrackLog {
     }
 
     /// Notes that an object was begun; returns its place in the order of arrival.
-    pub(super) fn arrive(&mut self, at: Location, preference: ForwardingPreference) -> u64 {
-        self.facts.arrive(at, preference, self.limits.max_ranges);
+    pub(super) fn arrive(&mut self, claim: &Claim, preference: ForwardingPreference) -> u64 {
+        self.facts.arrive(claim, preference, self.limits.max_ranges);
         let arrival = self.arrivals;
         self.arrivals += 1;
         arrival
@@ -429,7 +429,7 @@ impl TrackLog {
         }
         let entry = DatagramEntry::new(&datagram, self.alias, now)?;
         self.unseal(at);
-        let arrival = self.arrive(at, ForwardingPreference::Datagram);
+        let arrival = self.arrive(&claim, ForwardingPreference::Datagram);
         self.learn(&claim);
         self.bytes += entry.cost();
         self.datagrams.insert(arrival, entry);

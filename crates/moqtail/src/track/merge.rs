@@ -215,7 +215,7 @@ impl TrackLog {
             };
             return Ok((current, from));
         }
-        let arrival = self.arrive(claim.at, ForwardingPreference::Subgroup);
+        let arrival = self.arrive(&claim, ForwardingPreference::Subgroup);
         match self.place(turn, mark) {
             Place::Append { run, raw } => {
                 self.learn(&claim);

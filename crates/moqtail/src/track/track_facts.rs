@@ -19,7 +19,7 @@ pub(super) struct TrackFacts {
     preference: Option<ForwardingPreference>,
     largest: Option<Location>,
     end: Option<Location>,
-    /// Groups of which objects were received.
+    /// Groups that are not empty, by what was received of them.
     seen_groups: RangeSet,
     /// Groups told to be missing by a prior Group ID gap.
     absent_groups: RangeSet,
@@ -65,17 +65,21 @@ impl TrackFacts {
             self.seen_groups
                 .intersects(at.group.saturating_sub(missing), at.group)
         };
-        if self.absent_groups.contains(at.group) || claim.gaps.groups.is_some_and(covers) {
+        let is_inside = self.absent_groups.contains(at.group) && !claim.fits_empty_group();
+        if is_inside || claim.gaps.groups.is_some_and(covers) {
             return Err(MalformedTrack::Gap { at, what: "group" });
         }
         Ok(())
     }
 
     /// Notes that an object was begun that was checked.
-    pub(super) fn arrive(&mut self, at: Location, preference: ForwardingPreference, max: usize) {
+    pub(super) fn arrive(&mut self, claim: &Claim, preference: ForwardingPreference, max: usize) {
+        let at = claim.at;
         self.preference = Some(preference);
         self.largest = self.largest.max(Some(at));
-        self.seen_groups.insert(at.group, at.group + 1, max);
+        if !claim.fits_empty_group() {
+            self.seen_groups.insert(at.group, at.group + 1, max);
+        }
     }
 
     /// Notes what a checked object tells of others.

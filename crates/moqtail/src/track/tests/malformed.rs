@@ -334,10 +334,19 @@ fn prior_group_gaps_that_contradict() {
         }
     );
     accept(&[
-        told,
+        told.clone(),
         (with_extensions(9, 1), vec![object(5, b"x"), gap(6, 2)]),
         (header(6, 0), vec![object(0, b"x")]),
     ]);
+    // S10.2.1.1-05: that a group is empty may be told in both ways, in any order.
+    for kind in [ObjectStatus::EndOfGroup, ObjectStatus::DoesNotExist] {
+        let empty = (header(8, 0), vec![status(0, kind)]);
+        accept(&[empty.clone(), told.clone(), empty.clone()]);
+        accept(&[told.clone(), empty]);
+    }
+    let not_empty = (header(8, 0), vec![status(1, ObjectStatus::EndOfGroup)]);
+    expect(&[not_empty.clone(), told.clone()]);
+    expect(&[told, not_empty]);
 }
 
 /// S11.3-02: all four.
