@@ -1,6 +1,10 @@
 //! The command line. The option structs are the tables of the configuration file as well, see `config.rs`.
 
-use std::{ffi::OsString, num::NonZeroU64, path::PathBuf};
+use std::{
+    ffi::OsString,
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+};
 
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
@@ -166,6 +170,9 @@ pub(crate) struct RelayOptions {
     /// How the rate of sending is found [default: cubic]
     #[arg(long, env = "MOQTAIL_CONGESTION")]
     pub(crate) congestion: Option<Congestion>,
+    /// Sessions at once; further clients are refused [default: 10000]
+    #[arg(long, env = "MOQTAIL_MAX_SESSIONS", value_name = "N")]
+    pub(crate) max_sessions: Option<NonZeroU32>,
     /// What the logs of all tracks hold together; beyond it the oldest groups leave [default: 512M]
     #[arg(
         long,

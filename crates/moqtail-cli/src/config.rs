@@ -68,7 +68,7 @@ macro_rules! options {
 
 options! {
     RelayOptions {
-        listen, cert, key, http, tolerate, congestion, max_log_bytes, max_track_bytes, lag_bytes,
+        listen, cert, key, http, tolerate, congestion, max_sessions, max_log_bytes, max_track_bytes, lag_bytes,
     }
     PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
     SubscribeOptions { filter, priority, delivery_timeout, count, timeout, no_wait }
@@ -76,7 +76,10 @@ options! {
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroU64, time::Duration};
+    use std::{
+        num::{NonZeroU32, NonZeroU64},
+        time::Duration,
+    };
 
     use moqtail::model::Filter;
 
@@ -94,6 +97,7 @@ mod tests {
             http = "off"
             tolerate = ["empty-namespace-prefix"]
             congestion = "bbr"
+            max-sessions = 500
             max-log-bytes = "64M"
             max-track-bytes = "8M"
             lag-bytes = "512K"
@@ -132,6 +136,7 @@ mod tests {
         assert!(config.client.fingerprint.is_some());
         assert_eq!(config.client.tolerate, config.relay.tolerate);
         assert_eq!(config.relay.congestion, Some(Congestion::Bbr));
+        assert_eq!(config.relay.max_sessions, NonZeroU32::new(500));
         assert_eq!(config.relay.max_log_bytes, Some("64M".parse().unwrap()));
         assert_eq!(config.relay.max_track_bytes, Some("8M".parse().unwrap()));
         assert_eq!(config.relay.lag_bytes, Some("512K".parse().unwrap()));

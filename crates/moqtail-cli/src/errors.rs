@@ -52,6 +52,11 @@ pub(crate) enum CliError {
         "No relay answers at {authority} over UDP. Start one with `moqtail relay`, or check host and port."
     )]
     NoRelay { authority: String },
+    /// There is a relay, and it refuses connections.
+    #[error(
+        "The relay at {authority} takes no more sessions now: it is full, or about to end. Try again later, or use another relay."
+    )]
+    Busy { authority: String },
     /// The relay's certificate was not accepted.
     #[error("The certificate of {authority} is not trusted: {reason}. {next}")]
     Certificate {

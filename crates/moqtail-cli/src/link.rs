@@ -357,6 +357,7 @@ impl Link {
         let text = plain(&error);
         match error {
             E::Refused(_) | E::Timeout { .. } => Failure::waitable(CliError::NoRelay { authority }),
+            E::Busy(_) => Failure::waitable(CliError::Busy { authority }),
             E::Resolve { host, reason } => Failure::waitable(CliError::Resolve {
                 host,
                 reason: plain(reason),

@@ -42,13 +42,10 @@ pub(crate) async fn run(
         output::print("The configuration is good.\n");
         return Ok(());
     }
-    let mut transport = TransportLimits::default();
-    if let Some(congestion) = options.congestion {
-        transport.congestion = congestion.into();
-    }
+    let config = relay_config(&options);
+    let transport = transport_limits(&options, &config);
     let http = options.http.as_ref();
-    let server =
-        RelayServer::bind(&listen, http, source, relay_config(&options), transport).await?;
+    let server = RelayServer::bind(&listen, http, source, config, transport).await?;
     output::print(&banner(&server));
     let signals = tokio::sync::Mutex::new(signals);
     let signal = || async {
@@ -61,6 +58,9 @@ pub(crate) async fn run(
 fn relay_config(options: &RelayOptions) -> RelayConfig {
     let mut config = RelayConfig::default();
     config.tolerances = Tolerance::all(options.tolerate.as_deref());
+    if let Some(count) = options.max_sessions {
+        config.limits.max_sessions = usize::try_from(count.get()).unwrap_or(usize::MAX);
+    }
     if let Some(size) = options.max_log_bytes {
         config.limits.max_log_bytes = size.in_memory();
     }
@@ -71,6 +71,16 @@ fn relay_config(options: &RelayOptions) -> RelayConfig {
         config.delivery.lag_bytes = size.bytes();
     }
     config
+}
+
+/// What the options say about its listeners, each of which takes all sessions of the relay.
+fn transport_limits(options: &RelayOptions, relay: &RelayConfig) -> TransportLimits {
+    let mut transport = TransportLimits::default();
+    if let Some(congestion) = options.congestion {
+        transport.congestion = congestion.into();
+    }
+    transport.connections = transport.connections.max(relay.limits.max_sessions);
+    transport
 }
 
 /// One line per listener, then the commands to paste.
@@ -159,15 +169,31 @@ mod tests {
     use super::*;
     use crate::args::{self, Cli, Command};
 
-    fn configured(flags: &str) -> RelayConfig {
+    fn options(flags: &str) -> RelayOptions {
         let line = format!("moqtail relay {flags}");
         match args::parse(line.split_whitespace().map(Into::into)) {
             Ok(Cli {
                 command: Command::Relay(args),
                 ..
-            }) => relay_config(&args.options),
+            }) => args.options,
             other => panic!("expected relay, got {other:?}"),
         }
+    }
+
+    fn configured(flags: &str) -> RelayConfig {
+        relay_config(&options(flags))
+    }
+
+    #[test]
+    fn a_listener_has_room_for_all_sessions_of_its_relay() {
+        let limits = |flags| {
+            let relay = configured(flags);
+            let transport = transport_limits(&options(flags), &relay);
+            (relay.limits.max_sessions, transport.connections)
+        };
+        assert_eq!(limits(""), (10_000, 16_384));
+        assert_eq!(limits("--max-sessions 5"), (5, 16_384));
+        assert_eq!(limits("--max-sessions 50000"), (50_000, 50_000));
     }
 
     #[test]

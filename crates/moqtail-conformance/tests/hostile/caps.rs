@@ -6,7 +6,7 @@ use moqtail::{
     relay::{RelayConfig, RelayLimits},
     transport::TransportLimits,
 };
-use moqtail_conformance::{Carrier, Failure, Message, RawPeer, codes, messages, types};
+use moqtail_conformance::{Carrier, Failure, Message, RawPeer, messages, types};
 use tokio::time::sleep;
 
 use crate::{
@@ -195,7 +195,7 @@ over_both_carriers! {
         Ok(())
     }
 
-    /// `max_sessions`: who comes too late is told so and may come again. Two of the sessions are the watcher's.
+    /// `max_sessions`: who comes too late is refused before the handshake and may come again. Two of the sessions are the watcher's.
     async fn a_relay_serves_no_more_sessions_than_it_may(carrier: Carrier) {
         let world = small(|limits, room| limits.max_sessions = room).await;
         let mut peers = Vec::new();
@@ -203,8 +203,9 @@ over_both_carriers! {
             peers.push(RawPeer::established(&world.target, carrier).await?);
         }
         for _ in 0..OVER {
-            let mut late = RawPeer::connect(&world.target, carrier).await?;
-            late.expect_close(codes::INTERNAL_ERROR).await?;
+            let refused = RawPeer::connect(&world.target, carrier).await.err();
+            let told = refused.map(|failure| failure.to_string()).unwrap_or_default();
+            assert!(told.contains("refused"), "{told}");
         }
         drop(peers);
         world.others_gone().await;

@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayLimits {
-    /// Sessions at once; over it a new session is closed with INTERNAL_ERROR. Default 10,000.
+    /// Sessions at once; over it a client is refused before its handshake, and a session that comes nevertheless, such
+    /// as one inside the process, is closed with INTERNAL_ERROR. Default 10,000.
     pub max_sessions: usize,
     /// Tracks at once; over it SUBSCRIBE and PUBLISH are answered INTERNAL_ERROR. Default 100,000.
     pub max_tracks: usize,

@@ -66,6 +66,9 @@ pub enum ConnectError {
     /// The machine answered that nothing listens there.
     #[error("nothing listens on UDP {0}; is the relay running?")]
     Refused(SocketAddr),
+    /// There is a server, and it takes no more connections now.
+    #[error("the server at {0} takes no more connections now; try again later")]
+    Busy(SocketAddr),
     /// Nobody answered.
     #[error("no answer from {target} within {limit:?}; is the relay running, and UDP let through?")]
     Timeout {
@@ -119,7 +122,7 @@ impl ConnectError {
             Self::Socket(_) => 0,
             Self::Timeout { .. } => 1,
             Self::Refused(_) => 2,
-            Self::Handshake { .. } => 3,
+            Self::Busy(_) | Self::Handshake { .. } => 3,
             _ => 4,
         }
     }
@@ -371,8 +374,7 @@ fn failure(url: &MoqtUrl, addr: SocketAddr, error: quinn::ConnectionError) -> Co
                 return ConnectError::Protocol { addr, alpn };
             }
             if code == CONNECTION_REFUSED {
-                let reason = "the server takes no more connections now".to_owned();
-                return ConnectError::Handshake { addr, reason };
+                return ConnectError::Busy(addr);
             }
         }
         _ => {}

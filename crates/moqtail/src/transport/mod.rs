@@ -30,6 +30,7 @@ pub use limits::{Congestion, TransportLimits};
 pub(crate) use lock::lock;
 pub use memory::{MemoryConnection, MemoryRecv, MemorySend};
 pub use quic::{QuicConnection, QuicRecv, QuicSend};
+pub(crate) use refusals::Refusals;
 pub use server::{AcceptError, Incoming, ListenConfig, ListenError, Listener};
 pub use tls::{TlsError, Trust};
 pub use url::{MoqtUrl, Scheme, UrlError};

@@ -10,7 +10,7 @@ use super::lock;
 const EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     state: Mutex<State>,
 }
 
@@ -22,10 +22,11 @@ struct State {
 }
 
 impl Refusals {
-    /// A client was refused.
-    pub(super) fn tell(&self, peer: SocketAddr, why: &'static str) {
+    /// A client was refused; one inside the process has no address.
+    pub(crate) fn tell(&self, peer: Option<SocketAddr>, why: &'static str) {
         if let Some(others) = self.count(Instant::now()) {
-            tracing::warn!(%peer, others, "connection refused: {why}");
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(peer, others, "connection refused: {why}");
         }
     }
 

@@ -217,7 +217,7 @@ impl Listener {
             );
             let peer = incoming.remote_address();
             let (Ok(handshake), Ok(connection)) = permits else {
-                self.shared.refusals.tell(peer, "at the limit");
+                self.shared.refusals.tell(Some(peer), "at the limit");
                 incoming.refuse();
                 continue;
             };
@@ -235,7 +235,7 @@ impl Listener {
             };
             let Some(host) = self.shared.hosts.enter(peer.ip(), most) else {
                 let why = "too many handshakes of one host";
-                self.shared.refusals.tell(peer, why);
+                self.shared.refusals.tell(Some(peer), why);
                 incoming.refuse();
                 continue;
             };

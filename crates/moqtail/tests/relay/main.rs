@@ -14,6 +14,7 @@ mod patience;
 mod pieces;
 mod raw;
 mod readers;
+mod refused;
 mod silence;
 mod told;
 mod world;

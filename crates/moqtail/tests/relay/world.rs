@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use moqtail::client::{
-    Broadcast, Client, ClientConfig, LocalTrack, Object, Objects, ReadError, SubgroupOptions,
-    SubscribeError, SubscribeOptions, Subscription, TrackOptions,
+    Broadcast, Client, ClientConfig, ConnectError, LocalTrack, Object, Objects, ReadError,
+    SubgroupOptions, SubscribeError, SubscribeOptions, Subscription, TrackOptions,
 };
 use moqtail::model::{Extensions, Filter};
 use moqtail::relay::{Relay, RelayConfig};
@@ -64,6 +64,15 @@ impl World {
     }
 
     pub(crate) async fn client_with(&mut self, config: ClientConfig) -> Client {
+        let client = self.try_client(config).await.unwrap();
+        assert_eq!(client.transport(), self.carrier);
+        client
+    }
+
+    pub(crate) async fn try_client(
+        &mut self,
+        config: ClientConfig,
+    ) -> Result<Client, ConnectError> {
         let config = config.trust(Trust::Fingerprints(vec![self.fingerprint]));
         let connected = async {
             match &self.url {
@@ -78,9 +87,7 @@ impl World {
                 }
             }
         };
-        let client = soon("a session", connected).await.unwrap();
-        assert_eq!(client.transport(), self.carrier);
-        client
+        soon("a session", connected).await
     }
 
     /// A session by hand over a transport with these limits.

@@ -31,7 +31,7 @@ use crate::{
         Egress, IngestLimits, PeerHandle, Report, Side, TrackPool, Woken, close_code, drive, now,
     },
     session::{Role, Session, SessionConfig, SessionError},
-    transport::{CloseReason, Connection, Listener, lock},
+    transport::{CloseReason, Connection, Listener, Refusals, lock},
 };
 
 /// As good as never, and still a time that can be told.
@@ -39,6 +39,9 @@ const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Told to peers that come or stay when the relay ends.
 const SHUTTING_DOWN: &str = "relay is shutting down";
+
+/// Why there is no room for a session.
+const FULL: &str = "the relay is full";
 
 /// A relay: any number of sessions that publish to and subscribe from each other. Clones refer to the same relay; two
 /// relays in one process share nothing.
@@ -60,6 +63,7 @@ impl Relay {
             windows: Windows::new(config.limits.max_receive_windows),
             config,
             open: watch::Sender::new(0),
+            refusals: Refusals::default(),
             closing: watch::Sender::new(false),
         });
         #[expect(
@@ -71,7 +75,8 @@ impl Relay {
     }
 
     /// Accepts connections of `listener` until it is closed or [`Relay::shutdown`] is called, each in a task of its own.
-    /// Dropping the future ends its sessions.
+    /// While there are [`RelayLimits::max_sessions`](super::RelayLimits::max_sessions), further clients are refused before
+    /// their handshake. Dropping the future ends its sessions.
     pub async fn serve(&self, listener: &Listener) {
         let mut sessions = JoinSet::new();
         let mut closing = self.shared.closing.subscribe();
@@ -82,6 +87,11 @@ impl Relay {
                 Some(_) = sessions.join_next() => continue,
             };
             let Some(incoming) = incoming else { break };
+            if *self.shared.open.borrow() >= self.shared.config.limits.max_sessions {
+                let peer = incoming.remote_address();
+                self.shared.refusals.tell(Some(peer), FULL);
+                continue;
+            }
             let relay = self.clone();
             sessions.spawn(async move {
                 match incoming.establish().await {
@@ -125,7 +135,7 @@ impl Relay {
             ingest: IngestLimits::of_session(&shared.config.peer),
         };
         if !lock(&shared.directory).open(id, entry) {
-            tracing::warn!("relay is full: session refused");
+            shared.refusals.tell(connection.remote_address(), FULL);
             return refuse(&connection).await;
         }
         let _registered = Registered { relay: self, id };

@@ -494,3 +494,45 @@ async fn a_publisher_that_allows_few_requests_is_not_told_to_stop() {
         assert_eq!(states, told, "MAX_REQUEST_ID {limit}");
     }
 }
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicU64>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Who is refused comes again at once, and there may be thousands of them.
+#[tokio::test(start_paused = true)]
+async fn a_hundred_refusals_in_a_second_are_one_warning() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let mut config = RelayConfig::default();
+    config.limits.max_sessions = 0;
+    let relay = Relay::new(config);
+    for _ in 0..100 {
+        let (_client, connection) = MemoryConnection::pair(TransportLimits::default());
+        let reason = relay.attach(connection).await;
+        assert!(matches!(reason, CloseReason::Local { .. }), "{reason:?}");
+    }
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
+}
