@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use moqtail::client::{ClientConfig, ConnectError};
 use moqtail::relay::RelayConfig;
-use moqtail::transport::{self, TransportKind};
+use moqtail::transport::{self, TransportKind, TransportLimits};
 
 use crate::world::{World, soon};
 
@@ -36,5 +36,25 @@ async fn a_full_relay_refuses_clients_before_their_handshake() {
         }
         // The same place can be had again.
         world.client().await;
+    }
+}
+
+/// It may have been one that obeyed the GOAWAY.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_ends_refuses_clients_at_once() {
+    for carrier in [TransportKind::Quic, TransportKind::WebTransport] {
+        let mut world = World::with(carrier, RelayConfig::default()).await;
+        let mut stays = world.raw(TransportLimits::default()).await;
+        let relay = world.relay.clone();
+        let coming = async {
+            // The relay is closing when the session hears of it.
+            stays.hear().await;
+            let mut config = ClientConfig::default();
+            config.transport.connect_timeout = Duration::from_secs(5);
+            assert_refused(world.try_client(config).await.err());
+            assert_eq!(world.relay.stats().sessions, 1);
+            drop(stays);
+        };
+        tokio::join!(relay.shutdown(Duration::from_secs(10)), coming);
     }
 }

@@ -74,19 +74,26 @@ impl Relay {
         Self { shared }
     }
 
-    /// Accepts connections of `listener` until it is closed or [`Relay::shutdown`] is called, each in a task of its own.
-    /// While there are [`RelayLimits::max_sessions`](super::RelayLimits::max_sessions), further clients are refused before
-    /// their handshake. Dropping the future ends its sessions.
+    /// Accepts connections of `listener`, each in a task of its own, until it is closed, or after [`Relay::shutdown`] was
+    /// called until the last session of the relay is over. Clients that come meanwhile, and those that come while there are
+    /// [`RelayLimits::max_sessions`](super::RelayLimits::max_sessions), are refused before their handshake. Dropping the
+    /// future ends its sessions.
     pub async fn serve(&self, listener: &Listener) {
         let mut sessions = JoinSet::new();
-        let mut closing = self.shared.closing.subscribe();
+        let over = self.over();
+        tokio::pin!(over);
         loop {
             let incoming = tokio::select! {
                 incoming = listener.accept() => incoming,
-                _ = closing.wait_for(|closing| *closing) => None,
+                () = &mut over, if sessions.is_empty() => None,
                 Some(_) = sessions.join_next() => continue,
             };
             let Some(incoming) = incoming else { break };
+            if *self.shared.closing.borrow() {
+                // It would wait for an answer as long as it can; refused, it goes elsewhere or comes again in time.
+                tracing::debug!(peer = %incoming.remote_address(), "connection refused: {SHUTTING_DOWN}");
+                continue;
+            }
             if *self.shared.open.borrow() >= self.shared.config.limits.max_sessions {
                 let peer = incoming.remote_address();
                 self.shared.refusals.tell(Some(peer), FULL);
@@ -103,6 +110,15 @@ impl Relay {
             });
         }
         while sessions.join_next().await.is_some() {}
+    }
+
+    /// Waits until the relay is closing and has no session.
+    async fn over(&self) {
+        // Neither fails: the relay holds both senders.
+        let mut closing = self.shared.closing.subscribe();
+        let _ = closing.wait_for(|closing| *closing).await;
+        let mut open = self.shared.open.subscribe();
+        let _ = open.wait_for(|open| *open == 0).await;
     }
 
     /// Serves one connection whose peer is the client, until it ends; also for connections inside the process.
@@ -188,7 +204,7 @@ impl Relay {
         lock(&self.shared.directory).hub.viewers(namespace)
     }
 
-    /// Ends the relay well: no new connections, GOAWAY to every session, and after `grace` the end of those that stay.
+    /// Ends the relay well: new connections are refused, GOAWAY to every session, and after `grace` the end of those that stay.
     pub async fn shutdown(&self, grace: Duration) {
         self.shared.closing.send_replace(true);
         let grace = grace.min(FAR);
