@@ -1,12 +1,12 @@
 //! Tracks whose logs share a budget. One that is written keeps itself within it; here room is made in those that nobody
 //! writes.
 
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::{Track, budget::LogBudget};
 use crate::model::TrackAlias;
 use crate::track::{Spared, TrackLimits};
-use crate::transport::lock;
+use crate::transport::{Swept, lock};
 
 /// Tracks that are looked at before other tasks have their turn.
 const TRACKS_PER_TURN: usize = 256;
@@ -15,7 +15,7 @@ const TRACKS_PER_TURN: usize = 256;
 #[derive(Debug)]
 pub struct TrackPool {
     budget: Arc<LogBudget>,
-    tracks: Mutex<Vec<Weak<Track>>>,
+    tracks: Mutex<Swept<Weak<Track>>>,
 }
 
 impl TrackPool {
@@ -30,19 +30,8 @@ impl TrackPool {
     /// A track, as by [`Track::new`].
     pub fn track(&self, alias: TrackAlias, limits: TrackLimits) -> Arc<Track> {
         let track = Track::within(self.budget.clone(), alias, limits);
-        let mut tracks = self.tracks();
-        if tracks.len() == tracks.capacity() {
-            tracks.retain(|track| track.strong_count() > 0);
-            // At most every other look finds the list full again.
-            let live = tracks.len();
-            tracks.reserve(live + 16);
-        }
-        tracks.push(Arc::downgrade(&track));
+        lock(&self.tracks).push(Arc::downgrade(&track), is_gone);
         track
-    }
-
-    fn tracks(&self) -> MutexGuard<'_, Vec<Weak<Track>>> {
-        lock(&self.tracks)
     }
 
     /// Bytes that the logs of all tracks hold.
@@ -84,12 +73,37 @@ impl TrackPool {
     }
 
     async fn each(&self, f: impl Fn(&Track)) {
-        let tracks = self.tracks().clone();
+        let tracks = lock(&self.tracks).sweep(is_gone).to_vec();
         for some in tracks.chunks(TRACKS_PER_TURN) {
             some.iter()
                 .filter_map(Weak::upgrade)
                 .for_each(|track| f(&track));
             tokio::task::yield_now().await;
         }
+    }
+}
+
+fn is_gone(track: &Weak<Track>) -> bool {
+    track.strong_count() == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tracks(pool: &TrackPool, count: u64) -> Vec<Arc<Track>> {
+        (0..count)
+            .map(|alias| pool.track(TrackAlias(alias), TrackLimits::default()))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn tracks_that_are_gone_are_forgotten() {
+        let pool = TrackPool::new(usize::MAX);
+        drop(tracks(&pool, 10_000));
+        pool.expire().await;
+        let (length, capacity) = lock(&pool.tracks).size();
+        assert_eq!(length, 0);
+        assert!(capacity < 100, "{capacity}");
     }
 }
