@@ -20,7 +20,9 @@ use super::{
     lock,
     quic::{HandshakeError, Owner, WeakConnection},
     refusals::Refusals,
-    socket, tls,
+    socket,
+    swept::Swept,
+    tls,
 };
 
 /// Bytes kept of a client that [`Listener::accept`] has not returned yet, and of all of them.
@@ -109,7 +111,7 @@ struct Shared {
     connections: Arc<Semaphore>,
     hosts: Arc<Hosts>,
     refusals: Refusals,
-    open: Mutex<Vec<WeakConnection>>,
+    open: Mutex<Swept<WeakConnection>>,
     closed: SetOnce<(u32, String)>,
 }
 
@@ -266,7 +268,7 @@ impl Listener {
         }
         self.endpoint.set_server_config(None);
         let open = std::mem::take(&mut *lock(&self.shared.open));
-        for connection in open {
+        for connection in open.into_items() {
             connection.close(code, reason);
         }
     }
@@ -327,11 +329,7 @@ impl Incoming {
 
 impl Shared {
     fn remember(&self, connection: &QuicConnection) {
-        let mut open = lock(&self.open);
-        if open.len() == open.capacity() {
-            open.retain(|connection| !connection.is_gone());
-        }
-        open.push(connection.downgrade());
+        lock(&self.open).push(connection.downgrade(), WeakConnection::is_gone);
     }
 }
 

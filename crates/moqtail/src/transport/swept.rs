@@ -33,6 +33,11 @@ impl<T> Swept<T> {
         &self.items
     }
 
+    /// What is left of it.
+    pub(crate) fn into_items(self) -> Vec<T> {
+        self.items
+    }
+
     /// Length and capacity.
     #[cfg(test)]
     pub(crate) fn size(&self) -> (usize, usize) {
@@ -42,7 +47,36 @@ impl<T> Swept<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, rc::Rc};
+
     use super::*;
+
+    #[test]
+    fn who_joins_and_leaves_does_not_have_all_others_looked_at() {
+        let looks = Cell::new(0);
+        let is_gone = |item: &Rc<Cell<bool>>| {
+            looks.set(looks.get() + 1);
+            item.get()
+        };
+        let mut list = Swept::default();
+        let mut living = 0;
+        // The worst length is the one that leaves no room.
+        while living < 8000 || list.size().0 + 1 < list.size().1 {
+            list.push(Rc::default(), is_gone);
+            living += 1;
+        }
+        looks.set(0);
+        for _ in 0..1000 {
+            let joined: Rc<Cell<bool>> = Rc::default();
+            list.push(joined.clone(), is_gone);
+            joined.set(true);
+        }
+        assert!(
+            looks.get() <= 2 * living,
+            "{} looks at {living}",
+            looks.get()
+        );
+    }
 
     #[test]
     fn room_is_given_back_when_most_are_gone() {
