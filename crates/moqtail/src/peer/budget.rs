@@ -6,8 +6,9 @@
 //! A log is charged once per turn of writing, by atomics alone. The order of age among all tracks is the number of bytes
 //! written so far: what was last written more than a *window* of bytes ago is old.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use crate::track::{Spared, TrackLog};
@@ -19,6 +20,9 @@ pub(super) struct Charge {
     /// How much of it is pinned.
     pinned: usize,
 }
+
+/// From a 64th of the budget to a quarter.
+const MOST_DOUBLINGS: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct LogBudget {
@@ -33,6 +37,8 @@ pub(super) struct LogBudget {
     over: Notify,
     /// When so much is written it is worth trying to make room again.
     again: AtomicU64,
+    /// How often in a row nothing could leave.
+    in_vain: AtomicU32,
 }
 
 impl LogBudget {
@@ -45,6 +51,7 @@ impl LogBudget {
             window: AtomicU64::new(max as u64),
             over: Notify::new(),
             again: AtomicU64::new(0),
+            in_vain: AtomicU32::new(0),
         }
     }
 
@@ -123,10 +130,19 @@ impl LogBudget {
         self.over.notified().await;
     }
 
-    /// Room was made, or there is none to be made for now.
-    pub(super) fn rest(&self) {
-        let again = self.tick().saturating_add(self.max as u64 / 64);
+    /// Room was made by letting `groups` go, or there is none to be made for now: the more often in a row, the more is
+    /// written before the next try.
+    pub(super) fn rest(&self, groups: usize) {
+        let in_vain = match groups {
+            0 => self.in_vain.load(Ordering::Relaxed).saturating_add(1),
+            _ => 0,
+        };
+        self.in_vain.store(in_vain, Ordering::Relaxed);
+        let step = (self.max as u64 / 64) << in_vain.min(MOST_DOUBLINGS);
+        let again = self.tick().saturating_add(step);
         self.again.store(again, Ordering::Relaxed);
+        // The tracks that were looked at asked for it meanwhile.
+        let _ = self.over.notified().now_or_never();
     }
 }
 

@@ -48,11 +48,13 @@ impl TrackPool {
     /// future leaves the rest to the next call.
     pub async fn reclaim(&self) {
         let goal = self.budget.goal();
+        let mut groups = 0;
         for spared in [Spared::Newest, Spared::Nothing] {
             let mut window = goal as u64;
             while self.budget.used() > goal {
                 let before = self.budget.narrow(window);
-                self.each(|track| track.evict_before(before, spared)).await;
+                self.each(|track| groups += track.evict_before(before, spared))
+                    .await;
                 if window == 0 {
                     break;
                 }
@@ -63,7 +65,7 @@ impl TrackPool {
                 };
             }
         }
-        self.budget.rest();
+        self.budget.rest(groups);
     }
 
     /// Has all tracks let go what is older than their publishers' MAX_CACHE_DURATION; those that are written do it
@@ -72,7 +74,7 @@ impl TrackPool {
         self.each(Track::expire).await;
     }
 
-    async fn each(&self, f: impl Fn(&Track)) {
+    async fn each(&self, mut f: impl FnMut(&Track)) {
         let tracks = lock(&self.tracks).sweep(is_gone).to_vec();
         for some in tracks.chunks(TRACKS_PER_TURN) {
             some.iter()
@@ -89,6 +91,8 @@ fn is_gone(track: &Weak<Track>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn tracks(pool: &TrackPool, count: u64) -> Vec<Arc<Track>> {
@@ -105,5 +109,24 @@ mod tests {
         let (length, capacity) = lock(&pool.tracks).size();
         assert_eq!(length, 0);
         assert!(capacity < 100, "{capacity}");
+    }
+
+    /// What nobody can let go is not looked for again and again.
+    #[tokio::test]
+    async fn the_less_there_is_to_let_go_the_less_often_it_is_looked_for() {
+        let pool = TrackPool::new(1 << 20);
+        // They cost more than the budget, and hold nothing.
+        let _held = tracks(&pool, 400);
+        assert!(pool.held() > 1 << 20);
+        let begin = pool.budget.tick();
+        let mut looks = 0;
+        while pool.budget.tick() < begin + (3 << 20) {
+            drop(tracks(&pool, 1));
+            if pool.exceeded().now_or_never().is_some() {
+                pool.reclaim().await;
+                looks += 1;
+            }
+        }
+        assert!((5..20).contains(&looks), "{looks}");
     }
 }

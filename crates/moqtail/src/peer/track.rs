@@ -163,9 +163,14 @@ impl Track {
         result
     }
 
-    /// Lets groups go that were last written before `tick`.
-    pub(super) fn evict_before(&self, tick: u64, spared: Spared) {
-        self.clean(|log| log.evict_before(tick, spared) > 0);
+    /// Lets groups go that were last written before `tick`; returns how many.
+    pub(super) fn evict_before(&self, tick: u64, spared: Spared) -> usize {
+        let mut groups = 0;
+        self.clean(|log| {
+            groups = log.evict_before(tick, spared);
+            groups > 0
+        });
+        groups
     }
 
     /// Lets what is older than MAX_CACHE_DURATION go.

@@ -10,7 +10,9 @@ pub struct RelayLimits {
     /// Sessions at once; over it a client is refused before its handshake, and a session that comes nevertheless, such
     /// as one inside the process, is closed with INTERNAL_ERROR. Default 10,000.
     pub max_sessions: usize,
-    /// Tracks at once; over it SUBSCRIBE and PUBLISH are answered INTERNAL_ERROR. Default 100,000.
+    /// Tracks at once; over it SUBSCRIBE and PUBLISH are answered INTERNAL_ERROR. A track costs about 3 kB even if it holds
+    /// nothing, which no eviction brings back: there are never more than a quarter of `max_log_bytes` has room for, and one
+    /// at least. Default 100,000, of which the default of `max_log_bytes` has room for some 40,000.
     pub max_tracks: usize,
     /// Most bytes that the logs of all tracks hold together, counting what they pin and know. From seven eighths of it on
     /// whole groups leave, those written longest ago in whichever track first; the newest group of a track stays.
@@ -93,3 +95,28 @@ pub(super) const REQUESTS_TO_STOP: u64 = 16;
 
 /// How often the time until a publisher beside another one is asked again doubles.
 pub(super) const MAX_DOUBLINGS: u32 = 6;
+
+impl RelayLimits {
+    /// How many tracks there may be if an empty one costs so many bytes.
+    pub(super) fn tracks_of(&self, cost: usize) -> usize {
+        let room = self.max_log_bytes / 4 / cost.max(1);
+        self.max_tracks.min(room.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_tracks_leave_most_of_the_log_to_what_is_published() {
+        let mut limits = RelayLimits::default();
+        assert!(limits.tracks_of(3000) > 40_000);
+        limits.max_log_bytes = 64 << 20;
+        assert_eq!(limits.tracks_of(1 << 20), 16);
+        limits.max_tracks = 7;
+        assert_eq!(limits.tracks_of(1 << 20), 7);
+        limits.max_log_bytes = 1;
+        assert_eq!(limits.tracks_of(3000), 1);
+    }
+}

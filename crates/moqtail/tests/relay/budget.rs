@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use moqtail::client::SubgroupOptions;
-use moqtail::model::{Extensions, Filter};
+use moqtail::model::{Extensions, Filter, PublishErrorCode};
 use moqtail::relay::RelayConfig;
-use moqtail::transport::TransportKind;
+use moqtail::transport::{TransportKind, TransportLimits};
 
 use crate::world::{World, live};
 
@@ -44,4 +44,30 @@ async fn logs_stay_within_their_budget_and_viewers_get_everything() {
         // It is used, not only kept.
         assert!(most > BUDGET / 2, "{most}");
     }
+}
+
+/// What a track costs that holds nothing cannot leave: it would take the room of what is published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tracks_that_hold_nothing_take_no_more_than_a_quarter_of_the_budget() {
+    const BUDGET: usize = 1 << 20;
+    let mut config = RelayConfig::default();
+    config.limits.max_log_bytes = BUDGET;
+    let mut world = World::with(TransportKind::Memory, config).await;
+    let mut publisher = world.raw(TransportLimits::default()).await;
+    let mut tracks = 0;
+    let refused = loop {
+        match publisher.offer(&format!("live#{tracks}"), tracks).await {
+            Ok(()) => tracks += 1,
+            Err(code) => break code,
+        }
+    };
+    assert_eq!(refused, PublishErrorCode::INTERNAL_ERROR);
+    let held = world.relay.stats().log_bytes;
+    assert!(
+        held > BUDGET / 8 && held <= BUDGET / 4,
+        "{held} of {tracks} tracks"
+    );
+    // It is not for the session that offered too many.
+    let mut other = world.raw(TransportLimits::default()).await;
+    assert_eq!(other.offer("live#more", 1).await, Err(refused));
 }

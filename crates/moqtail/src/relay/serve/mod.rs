@@ -26,11 +26,12 @@ use windows::Windows;
 
 use super::{SessionId, SessionInfo};
 use crate::{
-    model::{SessionCode, TrackNamespace},
+    model::{SessionCode, TrackAlias, TrackNamespace},
     peer::{
         Egress, IngestLimits, PeerHandle, Report, Side, TrackPool, Woken, close_code, drive, now,
     },
     session::{Role, Session, SessionConfig, SessionError},
+    track::TrackLog,
     transport::{CloseReason, Connection, Listener, Refusals, lock},
 };
 
@@ -53,7 +54,9 @@ pub struct Relay {
 impl Relay {
     /// A relay without sessions. Must be called inside a tokio runtime, where the relay's clock runs until the last clone
     /// is dropped.
-    pub fn new(config: RelayConfig) -> Self {
+    pub fn new(mut config: RelayConfig) -> Self {
+        let empty = TrackLog::new(TrackAlias(0), config.track.clone());
+        config.limits.max_tracks = config.limits.tracks_of(empty.footprint());
         let pool = Arc::new(TrackPool::new(config.limits.max_log_bytes));
         let shared = Arc::new(Shared {
             directory: Mutex::new(Directory::new(config.clone(), pool.clone())),
