@@ -1,33 +1,63 @@
 //! How long to wait before something is tried again.
+//!
+//! Who lost the same relay or broadcast at the same moment would come back at the same moments, too, thousands at once.
+//! So every wait is drawn by lot.
 
-use std::time::Duration;
+use std::{hash::BuildHasher as _, time::Duration};
 
-/// Waiting times that double from 250 ms to 2 s.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff(Duration);
+/// Waiting times: half to all of a step that doubles from 250 ms to 2 s.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    step: Duration,
+    /// Longest step once the first minute was waited.
+    longest: Duration,
+    waited: Duration,
+}
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(250);
     const LAST: Duration = Duration::from_secs(2);
+    const PATIENT_AFTER: Duration = Duration::from_secs(60);
+    const PATIENT_LAST: Duration = Duration::from_secs(10);
     const LASTING: Duration = Duration::from_secs(2);
 
     /// Starts at the shortest time.
     pub(crate) fn new() -> Self {
-        Self(Self::FIRST)
+        Self {
+            step: Self::FIRST,
+            longest: Self::LAST,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// The same for what may stay away for long: after a minute of waiting the step grows on, to 10 s.
+    pub(crate) fn patient() -> Self {
+        Self {
+            longest: Self::PATIENT_LAST,
+            ..Self::new()
+        }
     }
 
     /// The next waiting time.
     pub(crate) fn next(&mut self) -> Duration {
-        let now = self.0;
-        self.0 = (now * 2).min(Self::LAST);
-        now
+        let wait = self.step / 2 + up_to(self.step / 2);
+        self.waited += wait;
+        let last = match self.waited < Self::PATIENT_AFTER {
+            true => Self::LAST,
+            false => self.longest,
+        };
+        self.step = (self.step * 2).min(last);
+        wait
     }
 
     /// Waits for the next waiting time, unless what is tried again went well for a while.
     pub(crate) async fn wait_after(&mut self, lasted: Duration) {
         match lasted < Self::LASTING {
             true => self.wait().await,
-            false => *self = Self::new(),
+            false => {
+                self.step = Self::FIRST;
+                self.waited = Duration::ZERO;
+            }
         }
     }
 
@@ -37,26 +67,82 @@ impl Backoff {
     }
 }
 
+/// A time drawn by lot, below `most`.
+pub(crate) fn up_to(most: Duration) -> Duration {
+    // Each of these has keys of its own, and those of a process are random.
+    let drawn = std::hash::RandomState::new().hash_one(0_u8);
+    most.mul_f64((drawn >> 11) as f64 / (1_u64 << 53) as f64)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// How much of this step a wait is, if it is as much of it as it should be.
+    #[track_caller]
+    fn assert_within(wait: Duration, step: u64) {
+        let millis = wait.as_millis();
+        let step = u128::from(step);
+        assert!((step / 2..=step).contains(&millis), "{millis} ms of {step}");
+    }
 
     #[test]
     fn times_double_up_to_two_seconds() {
         let mut backoff = Backoff::new();
-        let times: Vec<_> = (0..5).map(|_| backoff.next().as_millis()).collect();
-        assert_eq!(times, [250, 500, 1000, 2000, 2000]);
+        for step in [250, 500, 1000, 2000, 2000] {
+            assert_within(backoff.next(), step);
+        }
+    }
+
+    #[test]
+    fn those_who_began_together_do_not_come_back_together() {
+        let fifth = || {
+            let mut backoff = Backoff::new();
+            for _ in 0..4 {
+                backoff.next();
+            }
+            backoff.next()
+        };
+        let waits: BTreeSet<Duration> = (0..1000).map(|_| fifth()).collect();
+        for wait in &waits {
+            assert_within(*wait, 2000);
+        }
+        assert!(waits.len() > 900, "{}", waits.len());
+        let second = |wait: &Duration| wait.as_millis() / 100;
+        let spread: BTreeSet<u128> = waits.iter().map(second).collect();
+        assert_eq!(spread.len(), 10, "{spread:?}");
+    }
+
+    #[test]
+    fn what_stays_away_for_long_is_asked_for_less_often() {
+        let mut backoff = Backoff::patient();
+        let mut waited = Duration::ZERO;
+        while waited < Backoff::PATIENT_AFTER {
+            let wait = backoff.next();
+            assert!(wait <= Backoff::LAST, "{wait:?} after {waited:?}");
+            waited += wait;
+        }
+        for step in [4000, 8000, 10_000, 10_000] {
+            assert_within(backoff.next(), step);
+        }
+        let mut relay = Backoff::new();
+        let longest = (0..1000).map(|_| relay.next()).max();
+        assert!(longest <= Some(Backoff::LAST), "{longest:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_lasted_is_tried_again_at_once() {
         let mut backoff = Backoff::new();
-        let mut waits = Vec::new();
-        for lasted in [0, 1, 60, 0, 1] {
+        for (lasted, step) in [(0, 250), (1, 500), (60, 0), (0, 250), (1, 500)] {
             let begin = tokio::time::Instant::now();
             backoff.wait_after(Duration::from_secs(lasted)).await;
-            waits.push(begin.elapsed().as_millis());
+            // The clock of a test goes in whole milliseconds, up.
+            assert_within(
+                begin.elapsed() - Duration::from_millis((step > 0).into()),
+                step,
+            );
         }
-        assert_eq!(waits, [250, 500, 0, 250, 500]);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use moqtail::{
     client::{Client, ClientConfig, ConnectError, Farewell},
@@ -19,7 +19,7 @@ use moqtail::{
 
 use self::roots::Roots;
 use crate::{
-    backoff::Backoff,
+    backoff::{self, Backoff},
     client_options::ClientOptions,
     errors::{CliError, clipped, plain},
     fingerprint,
@@ -41,6 +41,10 @@ const NARROW_WINDOW: u32 = 64 << 10;
 
 /// A session that lasted no longer than this is not followed by the next one at once.
 const SHORT_SESSION: Duration = Duration::from_secs(2);
+
+/// A relay asks all its clients to leave at once: each goes at a time of its own within this. Together with the farewell
+/// that is within the grace of our relay.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// How long a session that a relay asks to leave may take to end well, before the next one begins.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -498,6 +502,8 @@ impl Link {
             uri = client.goaway() => {
                 let authority = self.authority();
                 self.move_to(&uri);
+                // What is under way in the session goes on meanwhile.
+                sleep(backoff::up_to(SPREAD)).await;
                 client.shutdown(FAREWELL).await;
                 Ok(format!("Connecting again: the relay at {authority} is going away."))
             }

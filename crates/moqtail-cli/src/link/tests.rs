@@ -1,7 +1,11 @@
 //! Which relay a link goes to, whom it trusts there, and what it says when that fails.
 
-use std::net::UdpSocket;
+use std::{collections::BTreeSet, net::UdpSocket};
 
+use moqtail::{
+    relay::{Relay, RelayConfig},
+    transport::{MemoryConnection, TransportLimits},
+};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::*;
@@ -120,4 +124,27 @@ fn a_session_that_was_refused_is_not_tried_again() {
         "The relay at 127.0.0.1:1 ended the session: VERSION_NEGOTIATION_FAILED (0x15), no. \
          Use a relay that speaks MOQT draft 14."
     );
+}
+
+/// Thousands of them would have their handshakes at once.
+#[tokio::test(start_paused = true)]
+async fn those_who_are_asked_to_leave_leave_at_times_of_their_own() {
+    let mut times = BTreeSet::new();
+    for _ in 0..30 {
+        let relay = Relay::new(RelayConfig::default());
+        let (here, there) = MemoryConnection::pair(TransportLimits::default());
+        let leaving = async {
+            let client = Client::over(here, ClientConfig::default()).await.unwrap();
+            let begin = Instant::now();
+            let left = async {
+                let line = link("moqt://relay:1", true).left(&client).await.unwrap();
+                assert!(line.ends_with("is going away."), "{line}");
+                assert!(begin.elapsed() <= SPREAD, "{:?}", begin.elapsed());
+                times.insert(begin.elapsed().as_millis());
+            };
+            tokio::join!(relay.shutdown(Duration::from_secs(10)), left);
+        };
+        tokio::join!(relay.attach(there), leaving);
+    }
+    assert!(times.len() > 20, "{times:?}");
 }

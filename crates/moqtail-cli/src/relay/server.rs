@@ -20,8 +20,9 @@ use crate::{
 /// How often another free port is tried when its TCP twin is taken.
 const FREE_PORT_TRIES: usize = 16;
 
-/// How long sessions may take to leave when the relay ends; those that do not are closed.
-const GRACE: Duration = Duration::from_millis(1250);
+/// How long sessions may take to leave when the relay ends; those that do not are closed. Clients of ours leave within a
+/// second, each at a time of its own, and take up to half a second for it.
+const GRACE: Duration = Duration::from_millis(1500);
 
 /// How long the end of the relay takes at most, with sessions that do not cooperate.
 const DRAIN: Duration = Duration::from_secs(2);

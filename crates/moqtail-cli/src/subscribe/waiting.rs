@@ -46,7 +46,7 @@ impl<'a> Asker<'a> {
         track: &FullTrackName,
         options: SubscribeOptions,
     ) -> Result<Subscription, NotSubscribed> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::patient();
         loop {
             let error = match client.subscribe(track.clone(), options.clone()).await {
                 Ok(subscription) => {
