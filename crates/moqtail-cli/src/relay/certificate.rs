@@ -7,7 +7,9 @@ use std::{
 };
 
 use moqtail::transport::Identity;
+use tokio::time::{Instant, sleep};
 
+use super::validity;
 use crate::{
     args::RelayOptions,
     errors::{CliError, plain},
@@ -20,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a generated certificate is used; it is valid for longer, and browsers pin it for less than 14 days.
 const RENEW_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
+
+/// How often what an operator has to see to is told again.
+const REMIND_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Where certificates come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub(crate) struct Certificate {
     pub(super) identity: Identity,
     /// For the HTTP side: TLS if it is from files, as browsers trust no other one there.
     pub(super) shown: Shown,
+    /// When it is replaced if it is generated, else when it is valid no longer, as far as it says so.
+    pub(super) until: Option<SystemTime>,
 }
 
 /// What tells one state of the files from the next: when each was changed, and its length.
@@ -87,7 +94,7 @@ impl CertificateSource {
                 let identity = identity.map_err(|error| CliError::Start {
                     reason: plain(error),
                 })?;
-                Ok(Certificate::new(identity, None))
+                Ok(Certificate::new(identity, None, Some(now() + RENEW_AFTER)))
             }
             Self::Files { cert, key } => {
                 let chain = read(cert, "a certificate chain in PEM form with `--cert`")?;
@@ -100,36 +107,56 @@ impl CertificateSource {
                 let identity =
                     Identity::from_pem(&chain, &secret).map_err(|error| unusable(plain(error)))?;
                 let tls = http::tls(&chain, &secret).map_err(unusable)?;
-                Ok(Certificate::new(identity, Some(tls)))
+                Ok(Certificate::new(
+                    identity,
+                    Some(tls),
+                    validity::not_after(&chain),
+                ))
             }
         }
     }
 
-    /// Calls `renewed` with each new certificate; never returns. What cannot be used is logged, and the one before stays.
-    pub(crate) async fn watch(&self, mut renewed: impl FnMut(Certificate)) {
+    /// Calls `renewed` with each new certificate after the one that is valid `until` then; never returns. What cannot be
+    /// used is logged, daily while it cannot, and the one before stays. So is a certificate from files that ends soon.
+    pub(crate) async fn watch(
+        &self,
+        mut until: Option<SystemTime>,
+        mut renewed: impl FnMut(Certificate),
+    ) {
         let mut loaded = self.stamp();
         let mut failed = None;
+        let (mut unusable, mut ending) = (Reminder::default(), Reminder::default());
         loop {
             match self {
-                Self::Generated(_) => tokio::time::sleep(RENEW_AFTER).await,
-                Self::Files { .. } => tokio::time::sleep(LOOK_EVERY).await,
+                Self::Generated(_) => sleep(RENEW_AFTER).await,
+                Self::Files { .. } => sleep(LOOK_EVERY).await,
             }
             let stamp = self.stamp();
-            if !self.is_generated() && stamp == loaded {
-                continue;
+            if self.is_generated() || stamp != loaded {
+                match self.load() {
+                    Ok(certificate) => {
+                        until = certificate.until;
+                        renewed(certificate);
+                        tracing::info!("another certificate is in use now");
+                        (loaded, failed) = (stamp, None);
+                        ending = Reminder::default();
+                    }
+                    // The same files again: they may be readable another time.
+                    Err(error) => {
+                        if failed.replace(stamp) != Some(stamp) {
+                            unusable = Reminder::default();
+                        }
+                        if unusable.is_due() {
+                            tracing::warn!("The certificate stays as it was: {error}");
+                        }
+                    }
+                }
             }
-            match self.load() {
-                Ok(certificate) => {
-                    renewed(certificate);
-                    tracing::info!("another certificate is in use now");
-                    (loaded, failed) = (stamp, None);
-                }
-                // The same files again: they may be readable another time.
-                Err(_) if Some(stamp) == failed => {}
-                Err(error) => {
-                    tracing::warn!("The certificate stays as it was: {error}");
-                    failed = Some(stamp);
-                }
+            if let Self::Files { .. } = self
+                && let Some(line) = until.and_then(|until| validity::warning(until, now()))
+                && ending.is_due()
+            {
+                tracing::warn!("{line}");
             }
         }
     }
@@ -147,13 +174,37 @@ impl CertificateSource {
 }
 
 impl Certificate {
-    fn new(identity: Identity, tls: Option<http::Tls>) -> Self {
+    fn new(identity: Identity, tls: Option<http::Tls>, until: Option<SystemTime>) -> Self {
         let fingerprint = Fingerprint(identity.fingerprint());
         Self {
             identity,
             shown: Shown { fingerprint, tls },
+            until,
         }
     }
+}
+
+/// Tells when something is to be said again.
+#[derive(Default)]
+struct Reminder(Option<Instant>);
+
+impl Reminder {
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.0.is_none_or(|last| now >= last + REMIND_EVERY);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are dated by the wall clock"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn read(path: &Path, wanted: &'static str) -> Result<Vec<u8>, CliError> {
@@ -213,6 +264,84 @@ mod tests {
             "{error}"
         );
         assert!(error.to_string().contains("`--cert`"), "{error}");
+    }
+
+    /// The lines that are logged while `hours` pass for a relay whose certificate from files ends after `days`; `written` is
+    /// what its key becomes as soon as it is in use.
+    async fn logged(name: &str, days: u32, hours: u64, written: Option<&str>) -> Vec<String> {
+        let path = |kind| {
+            let file = format!("moqtail-{name}-{kind}-{}", std::process::id());
+            std::env::temp_dir().join(file)
+        };
+        let (cert, key) = (path("cert"), path("key"));
+        let secret = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = (now() + days * REMIND_EVERY).into();
+        fs::write(&cert, params.self_signed(&secret).unwrap().pem()).unwrap();
+        fs::write(&key, secret.serialize_pem()).unwrap();
+        let source = CertificateSource::Files {
+            cert: cert.clone(),
+            key: key.clone(),
+        };
+        let until = source.load().unwrap().until;
+        let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Log(writer.clone()));
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        let watching = source.watch(until, |_| panic!("there is no other certificate"));
+        let breaking = async {
+            sleep(LOOK_EVERY / 2).await;
+            if let Some(written) = written {
+                fs::write(&key, written).unwrap();
+            }
+            sleep(Duration::from_secs(hours * 3600)).await;
+        };
+        tokio::select! {
+            () = watching => {}
+            () = breaking => {}
+        }
+        drop(guard);
+        fs::remove_file(cert).unwrap();
+        fs::remove_file(key).unwrap();
+        let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn count(lines: &[String], what: &str) -> usize {
+        lines.iter().filter(|line| line.contains(what)).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_cannot_be_renewed_is_told_of_every_day() {
+        let lines = logged("broken", 90, 25, Some("no key")).await;
+        assert_eq!(
+            count(&lines, "The certificate stays as it was"),
+            2,
+            "{lines:#?}"
+        );
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_ends_soon_is_told_of_every_day() {
+        let lines = logged("ending", 10, 25, None).await;
+        assert_eq!(count(&lines, "The certificate ends on"), 2, "{lines:#?}");
+        let lines = logged("far", 15, 1, None).await;
+        assert_eq!(count(&lines, "The certificate ends on"), 0, "{lines:#?}");
     }
 
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod server;
+mod validity;
 
 use std::{fmt::Write as _, net::SocketAddr};
 

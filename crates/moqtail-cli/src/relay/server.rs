@@ -1,6 +1,10 @@
 //! A relay with its UDP listeners, its HTTP side and its certificate; also the relay of the demo.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::future::join_all;
 use moqtail::{
@@ -34,6 +38,8 @@ pub(crate) struct RelayServer {
     http: Vec<TcpListener>,
     source: CertificateSource,
     shown: watch::Sender<Shown>,
+    /// Until when the certificate in use is.
+    until: Option<SystemTime>,
 }
 
 impl RelayServer {
@@ -64,6 +70,7 @@ impl RelayServer {
             http,
             source,
             shown: watch::Sender::new(certificate.shown),
+            until: certificate.until,
         })
     }
 
@@ -123,6 +130,7 @@ impl RelayServer {
             http,
             source,
             shown,
+            until,
         } = self;
         let mut serving = JoinSet::new();
         for listener in &listeners {
@@ -137,7 +145,7 @@ impl RelayServer {
                 HttpLimits::default(),
             ));
         }
-        let renew = source.watch(|renewed| {
+        let renew = source.watch(until, |renewed| {
             for listener in &listeners {
                 listener.set_identity(&renewed.identity);
             }
