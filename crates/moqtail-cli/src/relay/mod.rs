@@ -168,7 +168,10 @@ impl Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{self, Cli, Command};
+    use crate::{
+        args::{self, Cli, Command},
+        values::HttpAddr,
+    };
 
     fn options(flags: &str) -> RelayOptions {
         let line = format!("moqtail relay {flags}");
@@ -214,6 +217,23 @@ mod tests {
         );
         // What the help calls the defaults.
         assert_eq!(sizes(configured("")), (512 << 20, 48 << 20, 16 << 20));
+    }
+
+    /// After that day clients that were given the fingerprint are turned away.
+    #[tokio::test]
+    async fn the_banner_names_the_day_on_which_the_fingerprint_changes() {
+        let listen = [ListenAddr::localhost(0)];
+        let source = CertificateSource::Generated(Vec::new());
+        let (relay, transport) = (RelayConfig::default(), TransportLimits::default());
+        let http = Some(&HttpAddr::Off);
+        let server = RelayServer::bind(&listen, http, source, relay, transport).await;
+        let server = server.unwrap();
+        let text = banner(&server);
+        let date = validity::date(server.renewed_at().unwrap());
+        assert!(
+            text.contains(&format!("(SHA-256), until {date}; `--cert`")),
+            "{text}"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use moqtail::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
-use super::certificate::CertificateSource;
+use super::{certificate::CertificateSource, validity};
 use crate::{
     errors::{CliError, plain},
     http::{self, HttpLimits, Shown},
@@ -97,7 +97,7 @@ impl RelayServer {
 
     /// The line that tells of the certificate in use.
     pub(crate) fn certificate_line(&self) -> String {
-        certificate_line(&self.shown)
+        certificate_line(self.fingerprint(), self.renewed_at())
     }
 
     /// SHA-256 of the certificate in use.
@@ -116,6 +116,11 @@ impl RelayServer {
     /// Whether the certificate was generated here.
     pub(crate) fn is_generated(&self) -> bool {
         self.source.is_generated()
+    }
+
+    /// When another certificate takes the place of a generated one.
+    pub(super) fn renewed_at(&self) -> Option<SystemTime> {
+        self.until.filter(|_| self.is_generated())
     }
 
     /// Serves until `end` is ready, then lets the sessions leave. A second signal in `hurry` cuts that short.
@@ -145,12 +150,15 @@ impl RelayServer {
                 HttpLimits::default(),
             ));
         }
+        let generated = source.is_generated();
         let renew = source.watch(until, |renewed| {
             for listener in &listeners {
                 listener.set_identity(&renewed.identity);
             }
+            let fingerprint = renewed.shown.fingerprint;
             shown.send_replace(renewed.shown);
-            print(&certificate_line(&shown));
+            let until = renewed.until.filter(|_| generated);
+            print(&certificate_line(fingerprint, until));
         });
         let ended = tokio::select! {
             () = end => Ok(()),
@@ -184,8 +192,13 @@ impl RelayServer {
     }
 }
 
-fn certificate_line(shown: &watch::Sender<Shown>) -> String {
-    format!("certificate {} (SHA-256)\n", shown.borrow().fingerprint)
+/// `renewed_at`: when the fingerprint is no longer that of the relay.
+fn certificate_line(fingerprint: Fingerprint, renewed_at: Option<SystemTime>) -> String {
+    let until = renewed_at.map_or_else(String::new, |at| {
+        let date = validity::date(at);
+        format!(", until {date}; `--cert` and `--key` give one that stays")
+    });
+    format!("certificate {fingerprint} (SHA-256){until}\n")
 }
 
 type Bound = (Vec<Arc<Listener>>, Vec<TcpListener>);
