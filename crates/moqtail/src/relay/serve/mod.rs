@@ -55,7 +55,7 @@ impl Relay {
     /// A relay without sessions. Must be called inside a tokio runtime, where the relay's clock runs until the last clone
     /// is dropped.
     pub fn new(mut config: RelayConfig) -> Self {
-        let empty = TrackLog::new(TrackAlias(0), config.track.clone());
+        let empty = TrackLog::new(TrackAlias(0), config.track);
         config.limits.max_tracks = config.limits.tracks_of(empty.footprint());
         let pool = Arc::new(TrackPool::new(config.limits.max_log_bytes));
         let shared = Arc::new(Shared {
