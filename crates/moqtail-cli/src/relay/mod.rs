@@ -48,6 +48,9 @@ pub(crate) async fn run(
     let http = options.http.as_ref();
     let server = RelayServer::bind(&listen, http, source, config, transport).await?;
     output::print(&banner(&server));
+    if let Some(short) = server.buffer_shortfall() {
+        tracing::warn!("{}", buffer_line(short.asked, short.granted));
+    }
     let signals = tokio::sync::Mutex::new(signals);
     let signal = || async {
         signals.lock().await.next().await;
@@ -109,6 +112,21 @@ fn banner(server: &RelayServer) -> String {
         let _ = writeln!(text, "watch:   {}", commands.watch("live/cam"));
     }
     text
+}
+
+/// What to say of socket buffers that are smaller than wanted.
+fn buffer_line(asked: usize, granted: usize) -> String {
+    let next = match cfg!(target_os = "linux") {
+        true => format!(
+            "`sysctl -w net.core.rmem_max={asked} net.core.wmem_max={asked}`, then start again"
+        ),
+        false => "raise the system's limit for socket buffers, then start again".to_owned(),
+    };
+    let (asked, granted) = (asked >> 10, granted >> 10);
+    format!(
+        "The system grants UDP sockets {granted} KiB of buffer where {asked} KiB are wanted: with many viewers packets are lost. \
+         To change it: {next}."
+    )
 }
 
 /// Commands to paste into another terminal.
@@ -217,6 +235,33 @@ mod tests {
         );
         // What the help calls the defaults.
         assert_eq!(sizes(configured("")), (512 << 20, 48 << 20, 16 << 20));
+    }
+
+    #[test]
+    fn small_socket_buffers_are_told_of_with_what_to_do() {
+        let line = buffer_line(4 << 20, 208 << 10);
+        assert!(line.contains("208 KiB of buffer where 4096 KiB"), "{line}");
+        if cfg!(target_os = "linux") {
+            assert!(line.contains("net.core.rmem_max=4194304"), "{line}");
+        }
+    }
+
+    /// Nor is what a first try on one machine shows.
+    #[tokio::test]
+    async fn listeners_on_this_machine_are_not_told_of() {
+        let mut transport = TransportLimits::default();
+        transport.socket_buffer = 1 << 30;
+        for (address, told) in [("localhost:0", false), ("0.0.0.0:0", true)] {
+            let listen = [address.parse().unwrap()];
+            let source = CertificateSource::Generated(Vec::new());
+            let (relay, http) = (RelayConfig::default(), Some(&HttpAddr::Off));
+            let server = RelayServer::bind(&listen, http, source, relay, transport.clone()).await;
+            assert_eq!(
+                server.unwrap().buffer_shortfall().is_some(),
+                told,
+                "{address}"
+            );
+        }
     }
 
     /// After that day clients that were given the fingerprint are turned away.

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use moqtail::{
     relay::{Relay, RelayConfig},
-    transport::{Identity, ListenConfig, ListenError, Listener, TransportLimits},
+    transport::{BufferShortfall, Identity, ListenConfig, ListenError, Listener, TransportLimits},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
@@ -85,6 +85,15 @@ impl RelayServer {
             .iter()
             .map(|listener| listener.local_addr())
             .collect()
+    }
+
+    /// The least that a listener got of the socket buffers that it asked for. Those on the loopback need none.
+    pub(super) fn buffer_shortfall(&self) -> Option<BufferShortfall> {
+        let far = |listener: &&Arc<Listener>| !listener.local_addr().ip().is_loopback();
+        let short = self.listeners.iter().filter(far);
+        short
+            .filter_map(|listener| listener.buffer_shortfall())
+            .min_by_key(|short| short.granted)
     }
 
     /// The TCP addresses of the HTTP side.

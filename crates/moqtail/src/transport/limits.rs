@@ -65,7 +65,8 @@ pub struct TransportLimits {
     pub handshakes_per_host: usize,
     /// Established connections of one listener; more are refused. Default 16384.
     pub connections: usize,
-    /// Socket buffer asked of the operating system in each direction, as far as it allows. Default 4 MiB.
+    /// Socket buffer asked of the operating system in each direction, as far as it allows, see
+    /// [`Listener::buffer_shortfall`](super::Listener::buffer_shortfall). Default 4 MiB.
     pub socket_buffer: usize,
 }
 

@@ -33,6 +33,7 @@ pub use memory::{MemoryConnection, MemoryRecv, MemorySend};
 pub use quic::{QuicConnection, QuicRecv, QuicSend};
 pub(crate) use refusals::Refusals;
 pub use server::{AcceptError, Incoming, ListenConfig, ListenError, Listener};
+pub use socket::BufferShortfall;
 pub(crate) use swept::Swept;
 pub use tls::{TlsError, Trust};
 pub use url::{MoqtUrl, Scheme, UrlError};

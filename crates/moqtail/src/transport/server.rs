@@ -20,7 +20,7 @@ use super::{
     lock,
     quic::{HandshakeError, Owner, WeakConnection},
     refusals::Refusals,
-    socket,
+    socket::{self, BufferShortfall},
     swept::Swept,
     tls,
 };
@@ -99,6 +99,7 @@ pub enum AcceptError {
 #[derive(Debug)]
 pub struct Listener {
     endpoint: quinn::Endpoint,
+    shortfall: Option<BufferShortfall>,
     shared: Arc<Shared>,
 }
 
@@ -138,10 +139,11 @@ impl Listener {
             .max_incoming(limits.handshakes)
             .incoming_buffer_size(WAITING_CLIENT_BYTES)
             .incoming_buffer_size_total(WAITING_BYTES);
-        let endpoint = socket::bind(addr, limits.socket_buffer, false)
+        let (endpoint, shortfall) = socket::bind(addr, limits.socket_buffer, false)
             .and_then(|socket| {
+                let shortfall = socket::shortfall(&socket, limits.socket_buffer);
                 let config = identity.resets().endpoint_config(socket.local_addr()?);
-                socket::endpoint(socket, config, Some(server))
+                Ok((socket::endpoint(socket, config, Some(server))?, shortfall))
             })
             .map_err(|source| ListenError::Bind { addr, source })?;
         let shared = Arc::new(Shared {
@@ -155,7 +157,11 @@ impl Listener {
             paths,
             certificate,
         });
-        Ok(Self { endpoint, shared })
+        Ok(Self {
+            endpoint,
+            shortfall,
+            shared,
+        })
     }
 
     /// Opens the same port on 127.0.0.1 and ::1, because `localhost` may mean either. The port is that of
@@ -202,6 +208,11 @@ impl Listener {
         self.endpoint
             .local_addr()
             .unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into())
+    }
+
+    /// Whether the system granted smaller socket buffers than [`TransportLimits::socket_buffer`] asks for.
+    pub fn buffer_shortfall(&self) -> Option<BufferShortfall> {
+        self.shortfall
     }
 
     /// Waits for the next client. The handshake is left to [`Incoming::establish`], to be awaited in a task of its own,
