@@ -306,6 +306,7 @@ impl TrackLog {
         if self.starts_anew(at) {
             self.clear();
             self.epoch += 1;
+            self.left = Left::default();
             self.facts = TrackFacts::default();
         }
         self.sealed = false;

@@ -188,7 +188,7 @@ impl Subscription {
             first_frontier: frontier,
             seen: since.map_or(log.last_change(), |_| 0),
             seen_arrivals: frontier,
-            evictions: log.evictions(),
+            evictions: since.map_or(log.evictions(), |_| 0),
             is_unsure: false,
             looks: Looks::default(),
             look_at: None,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
-use crate::track::{DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits};
+use crate::track::{
+    Admission, DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits,
+};
 
 fn small() -> TrackLimits {
     TrackLimits {
@@ -252,6 +254,40 @@ fn a_reader_blocked_on_what_has_left_is_ended() {
     world.open_window(0, usize::MAX);
     let behind = PublishDoneCode::TOO_FAR_BEHIND;
     assert_eq!(world.ended(), Some((behind, 1)));
+}
+
+/// A first subscriber waits for the answer of upstream, and what came meanwhile may have left; what left in an earlier
+/// life of the track is not missed.
+#[test]
+fn a_reader_that_waited_knows_that_it_missed_something() {
+    for (mark_after, anew, behind) in [(0, false, true), (30, false, false), (0, true, false)] {
+        let mut world = World::with(small(), at_once());
+        let mut mark = world.log.borrow().mark();
+        for group in 1..=30 {
+            world.send(header(group, 0), &[object(0, &[1; 10_000])]);
+            if group == mark_after {
+                mark = world.log.borrow().mark();
+            }
+        }
+        if anew {
+            world.log.borrow_mut().remove_publisher(world.publisher);
+            world.publisher = world.second_publisher();
+            world.send(header(0, 0), &[object(0, b"anew")]);
+        }
+        let admission = Admission::Since {
+            mark,
+            largest: None,
+        };
+        let log = world.log.clone();
+        let attached = world
+            .delivery
+            .attach(SUB, log, &params(from_start()), admission);
+        assert!(attached.is_ok());
+        world.delivery.start(SUB);
+        world.run();
+        let code = world.ended().map(|(code, _)| code);
+        assert_eq!(code, behind.then_some(PublishDoneCode::TOO_FAR_BEHIND));
+    }
 }
 
 /// What left before the session came to see it was missed, whatever left after it.
