@@ -70,7 +70,11 @@ impl Subscription {
         }
         let received = |id: &RunId| match self.cursors.get(id) {
             Some(cursor) => cursor.oldest,
-            None => log.run(*id)?.forgotten.map(|(_, received)| received),
+            // It was to begin with an object that has begun to leave.
+            None => {
+                let run = log.run(*id)?;
+                run.entry_at(run.base()).map(|entry| entry.received)
+            }
         };
         let (aged, others) = std::mem::take(lost)
             .into_iter()

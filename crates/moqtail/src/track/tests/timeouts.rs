@@ -97,6 +97,23 @@ fn cached(ms: u64) -> World {
     world
 }
 
+/// S9.2.1.3-02: a reader that first looks when the beginning of an object has left because of its age is not slow.
+#[test]
+fn an_object_that_has_begun_to_leave_by_its_age_is_left_out() {
+    let mut world = cached(1000);
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut upstream = world.publish(header(0, 0));
+    let rest = upstream.begin(0, &[1; 10_000], 5000);
+    world.now += Duration::from_secs(2);
+    upstream.now = world.now;
+    upstream.bytes(&rest).unwrap();
+    world.run();
+    assert_eq!(world.ended(), None);
+    world.send(header(1, 0), &[object(0, b"next")]);
+    world.run();
+    assert_eq!(world.received().len(), 1);
+}
+
 /// S9.2.1.3-02: an object is begun within its time or not at all; one that was begun goes on.
 #[test]
 fn an_object_is_not_begun_when_its_cache_time_is_over() {
