@@ -82,7 +82,9 @@ impl TrackLog {
         }
     }
 
+    /// Notes that something left that cost `cost`.
     pub(super) fn uncharge(&mut self, cost: usize) {
+        debug_assert!(cost <= self.bytes, "more leaves than was counted");
         self.bytes = self.bytes.saturating_sub(cost);
     }
 }

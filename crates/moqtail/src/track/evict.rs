@@ -155,12 +155,13 @@ impl TrackLog {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        if let Some(at) = group.written.take() {
-            self.written.remove(&at);
-            self.bytes = self.bytes.saturating_sub(GROUP_COST);
-        }
+        let written = group.written.take();
         group.pieces = VecDeque::new();
         let datagrams = std::mem::take(&mut group.datagrams);
+        if let Some(at) = written {
+            self.written.remove(&at);
+            self.uncharge(GROUP_COST);
+        }
         let runs: Vec<_> = self
             .subgroups
             .range((id, 0)..=(id, u64::MAX))
@@ -257,7 +258,7 @@ impl TrackLog {
         if let Some((arrival, received)) = run.forgotten {
             self.left.note(run.group(), arrival, received);
         }
-        self.bytes = self.bytes.saturating_sub(freed);
+        self.uncharge(freed);
         true
     }
 
