@@ -166,13 +166,11 @@ impl TrackLog {
         let Some(last) = run.last.map(|last| last.id) else {
             return Ok(false);
         };
-        // draft-14 §10.4.3: the next object, or a new stream
         let joins = run.is_between_objects()
             && can_join(&run.header, &held.header)
-            && object > last
-            && (object == last + 1
-                || held.previous == Some(last)
-                || group.facts.nothing_between(last, object));
+            && self.follows((id, subgroup), last, held.previous, object, &mut {
+                usize::MAX
+            });
         if joins {
             self.take_held(id, subgroup, key, run_id);
         } else if object < last || known.overflow {

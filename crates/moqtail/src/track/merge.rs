@@ -12,8 +12,9 @@ use super::{
     MalformedTrack,
     batch::{Batch, ObjectMark},
     claim::Claim,
+    group::Group,
     group_facts::check_finish,
-    ids::{RunId, StreamId},
+    ids::{RunId, StreamId, SubgroupKey},
     log::TrackLog,
     run::{ObjectEntry, Run, RunState, delta_bytes, header_bytes},
     stream::{Current, StreamState},
@@ -254,48 +255,37 @@ impl TrackLog {
     }
 
     /// Decides where a new object goes.
-    fn place(&mut self, turn: &Turn<'_>, mark: &ObjectMark) -> Place {
-        let append = |run: &Run| Place::Append {
-            run: run.id,
-            raw: run.last.map(|last| last.id) == turn.previous,
-        };
+    fn place(&mut self, turn: &mut Turn<'_>, mark: &ObjectMark) -> Place {
+        let key = (turn.header.group, turn.subgroup);
         let leads = |run: &&Run| run.is_open() && run.leader == Some(turn.stream);
         // Almost always. There can be as many others as there are streams.
-        if let Some(run) = turn.lead.and_then(|id| self.runs.get(&id)).filter(leads) {
-            return append(run);
+        let mut led = turn.lead.and_then(|id| self.runs.get(&id)).filter(leads);
+        if led.is_none() && turn.leads_more {
+            led = self.newest_open(key, leads);
         }
-        let Some(group) = self.groups.get(&turn.header.group) else {
-            return Place::Start;
-        };
-        let key = (turn.header.group, turn.subgroup);
-        let Some(subgroup) = self.subgroups.get(&key) else {
-            return Place::Start;
-        };
-        let open = || {
-            let runs = subgroup.runs.iter().rev();
-            runs.filter_map(|id| self.runs.get(id))
-                .filter(|run| run.is_open())
-        };
-        if turn.leads_more
-            && let Some(run) = open().find(leads)
-        {
-            return append(run);
+        if let Some(run) = led {
+            let (run, last) = (run.id, run.last.map(|last| last.id));
+            let raw = last == turn.previous;
+            let previous = turn.previous;
+            let follows =
+                |last| self.follows(key, last, previous, mark.id, &mut turn.searches_left);
+            if raw || last.is_none_or(follows) {
+                return Place::Append { run, raw };
+            }
+            // What its stream brought in between is in another run.
+            self.flush(turn);
+            self.close_run(run, RunState::Reset(StreamCode::CANCELLED));
         }
-        let Some(run) = open().next() else {
+        let Some(run) = self.newest_open(key, |_| true) else {
             return Place::Start;
         };
         let (id, leader, lost) = (run.id, run.leader, run.lost);
         let Some(last) = run.last else {
             return Place::Start;
         };
-        // draft-14 §10.4.3: the next object, or a new stream
-        let follows = run.is_between_objects()
-            && can_join(&run.header, &turn.header)
-            && last.id < mark.id
-            && (mark.id == last.id + 1
-                || turn.previous == Some(last.id)
-                || group.facts.nothing_between(last.id, mark.id));
-        if follows {
+        let joins = run.is_between_objects() && can_join(&run.header, &turn.header);
+        let (previous, searches) = (turn.previous, &mut turn.searches_left);
+        if joins && self.follows(key, last.id, previous, mark.id, searches) {
             let raw = turn.previous == Some(last.id);
             if let Some(run) = self.runs.get_mut(&id) {
                 run.leader = Some(turn.stream);
@@ -313,6 +303,43 @@ impl TrackLog {
                 Place::Start
             }
         }
+    }
+
+    /// The newest run of a subgroup that is open and `passes`.
+    fn newest_open(&self, key: SubgroupKey, passes: impl Fn(&&Run) -> bool) -> Option<&Run> {
+        let runs = self.subgroups.get(&key)?.runs.iter().rev();
+        let open = |run: &&Run| run.is_open() && passes(run);
+        runs.filter_map(|id| self.runs.get(id)).find(open)
+    }
+
+    /// Whether an object, which came after `previous` on its stream, is the next one of its subgroup after `last`
+    /// (draft-14 §10.4.3). No, too, if that takes more than so many `searches`.
+    pub(super) fn follows(
+        &self,
+        key: SubgroupKey,
+        last: u64,
+        previous: Option<u64>,
+        object: u64,
+        searches: &mut usize,
+    ) -> bool {
+        if object <= last {
+            return false;
+        }
+        if object == last + 1 || previous == Some(last) {
+            return true;
+        }
+        let nothing_between = |group: &Box<Group>| group.facts.nothing_between(last, object);
+        let Some(known) = self.subgroups.get(&key) else {
+            return false;
+        };
+        // What is somewhere else may be in another run of this very subgroup.
+        self.groups.get(&key.0).is_some_and(nothing_between)
+            && known.runs.iter().all(|run| {
+                let left = searches.checked_sub(1);
+                *searches = left.unwrap_or_default();
+                let run = self.runs.get(run);
+                left.is_some() && run.is_none_or(|run| !run.had_between(last, object))
+            })
     }
 
     /// A run for an object that cannot go on in another. Returns whether the object goes in as it came, and then

@@ -235,6 +235,19 @@ impl Run {
         self.entries.get(at.ok()?)
     }
 
+    /// Whether an object after `previous` and before `next` is in it, or was before it left.
+    pub(super) fn had_between(&self, previous: u64, next: u64) -> bool {
+        let at = self.entries.partition_point(|entry| entry.id <= previous);
+        if self.entries.get(at).is_some_and(|entry| entry.id < next) {
+            return true;
+        }
+        let kept = match self.entries.front() {
+            Some(front) => front.id,
+            None => self.last.map_or(0, |last| last.id.saturating_add(1)),
+        };
+        self.forgotten.is_some() && self.first < next && kept > previous.saturating_add(1)
+    }
+
     /// The object that holds the byte at `offset`.
     pub(super) fn entry_at(&self, offset: u64) -> Option<&ObjectEntry> {
         let at = self.entries.partition_point(|entry| entry.end <= offset);

@@ -524,3 +524,50 @@ fn the_subgroup_of_the_first_object_survives_its_loss() {
     assert_eq!(header.subgroup, SubgroupId::Explicit(7));
     assert_eq!(objects, [object(9, b"cut")]);
 }
+
+/// S10.4.3: where a stream goes on after objects that came by another, readers get a new stream: none leaves out an object
+/// between two others.
+#[test]
+fn no_stream_goes_on_after_an_object_that_is_on_another() {
+    let mut world = World::subscribed();
+    let other = world.second_publisher();
+    let mut late = world.publish(header(0, 0));
+    late.object(1, b"b");
+    let mut early = world.publish_as(other, header(0, 0));
+    for (id, payload) in [(0, b"a"), (1, b"b"), (2, b"c")] {
+        early.object(id, payload);
+    }
+    early.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(0).ids(), [1, 2]);
+    assert_eq!(world.stream(1).ids(), [0]);
+    assert_eq!(world.stream(0).state, State::Finished);
+    assert_eq!(world.stream(1).state, State::Reset(StreamCode::CANCELLED));
+}
+
+/// The same where the object between has come by a stream that is lost.
+#[test]
+fn no_stream_joins_another_after_an_object_that_is_on_a_third() {
+    let mut world = World::subscribed();
+    let mut first = world.publish(header(0, 0));
+    first.object(0, b"a");
+    let mut second = world.publish(header(0, 0));
+    second.object(2, b"c");
+    second.begin(3, b"dd", 1);
+    second.reset(StreamCode::CANCELLED);
+    first.object(1, b"b");
+    let other = world.second_publisher();
+    let mut third = world.publish_as(other, header(0, 0));
+    third.object(3, b"dd");
+    world.run();
+    first.object(2, b"c");
+    first.object(3, b"dd");
+    first.finish().unwrap();
+    third.finish().unwrap();
+    world.run();
+    assert_eq!(world.received().len(), 4);
+    let streams = 0..world.wire.streams.len();
+    let mut ids: Vec<_> = streams.map(|at| world.stream(at).ids()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [vec![0, 1], vec![2], vec![3]]);
+}
