@@ -3,6 +3,7 @@
 use super::{
     MalformedTrack,
     batch::ObjectMark,
+    claim::Properties,
     group::{HELD_COST, Held, HeldKey, Subgroup},
     ids::{RunId, StreamId},
     log::TrackLog,
@@ -231,15 +232,23 @@ impl TrackLog {
             self.redirect(key, Current::Drop);
             return Ok(());
         };
+        let location = Location::new(group, object);
+        let copy = Properties {
+            subgroup: Some(subgroup),
+            status: held.mark.status,
+            publisher_priority: held.header.publisher_priority,
+            len: held.mark.payload_len,
+        };
+        run.properties(entry).check_copy(location, &copy)?;
         let mut skip = held.mark.head_len;
         let mut at = entry.payload;
         for chunk in &held.chunks {
             let payload = chunk.get(skip as usize..).unwrap_or_default();
             skip = skip.saturating_sub(chunk.len() as u64);
             // draft-14 §2.5 case 8
-            if !run.agrees(at, payload) || entry.status != held.mark.status {
+            if !run.agrees(at, payload) {
                 return Err(MalformedTrack::Contradiction {
-                    at: Location::new(group, object),
+                    at: location,
                     what: "payload",
                 });
             }

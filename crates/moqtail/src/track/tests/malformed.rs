@@ -204,6 +204,36 @@ fn the_same_object_with_other_properties() {
     accept(&[first.clone(), first]);
 }
 
+/// The same where the copy came first and waited for the stream that leads.
+#[test]
+fn an_object_that_waited_has_the_properties_of_its_copy() {
+    let urgent = SubgroupHeader {
+        publisher_priority: 1,
+        ..header(1, 0)
+    };
+    let cases = [
+        (urgent, object(1, b"aa"), Some("priority")),
+        (header(1, 0), object(1, b"aaa"), Some("payload")),
+        (
+            header(1, 0),
+            status(1, ObjectStatus::EndOfGroup),
+            Some("status"),
+        ),
+        (header(1, 0), object(1, b"aa"), None),
+    ];
+    for (header_of_copy, copy, property) in cases {
+        let world = World::new();
+        let mut first = world.publish(header(1, 0));
+        let mut rest = first.begin(0, b"first", 1);
+        rest.extend(first.encode(&[object(1, b"aa")]));
+        let mut second = world.publish_as(world.second_publisher(), header_of_copy);
+        second.objects(&[copy]).unwrap();
+        assert_eq!(first.bytes(&rest).is_err(), property.is_some());
+        let expected = property.map(|what| MalformedTrack::Contradiction { at: at(1, 1), what });
+        assert_eq!(world.log.borrow().malformed(), expected.as_ref());
+    }
+}
+
 /// S8.1-02, S8.1-03, S8.1-05.
 #[test]
 fn extensions_may_differ_and_objects_may_cease_to_exist() {
