@@ -6,8 +6,10 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::json::{InitEntry, TrackJson, check_size};
-use super::{Catalog, CatalogError, MAX_CATALOG_BYTES, MAX_CATALOG_TRACKS};
+use super::draft::{Draft, check_size};
+use super::init::{InitData, InitEntry};
+use super::json::TrackJson;
+use super::{Catalog, CatalogError, CatalogTrack, MAX_CATALOG_BYTES};
 
 /// One object of a catalog track.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,63 +150,57 @@ impl Catalog {
     /// [`CatalogError::TooLarge`] and [`CatalogError::InitData`], for what the publisher of the
     /// update did wrong.
     pub fn apply(&mut self, update: &CatalogUpdate) -> Result<(), CatalogError> {
-        let mut next = self.clone();
+        let mut list = InitData::of(&update.init_data);
+        let mut draft = Draft::default();
+        for track in &self.tracks {
+            draft.push(track.clone())?;
+        }
         for operation in &update.operations {
             match operation {
                 Operation::Add(tracks) => {
                     for track in tracks {
-                        next.tracks.push(track.resolve(&update.init_data)?);
-                        check_size(next.tracks.len(), MAX_CATALOG_TRACKS, "tracks")?;
+                        draft.push(track.resolve(&mut list)?)?;
                     }
                 }
                 Operation::Remove(ids) => {
                     for id in ids {
-                        let at = next.position(&id.name, id.namespace.as_deref())?;
-                        next.tracks.remove(at);
+                        draft.remove(&id.name, id.namespace.as_deref())?;
                     }
                 }
                 Operation::Clone(clones) => {
-                    for clone in clones {
-                        next.clone_track(clone, &update.init_data)?;
-                        check_size(next.tracks.len(), MAX_CATALOG_TRACKS, "tracks")?;
+                    for fields in clones {
+                        draft.push(cloned(&draft, fields, &mut list)?)?;
                     }
                 }
             }
-            next.check_names()?;
         }
-        *self = next;
+        self.tracks = draft.into_tracks();
         Ok(())
     }
+}
 
-    fn position(&self, name: &str, namespace: Option<&str>) -> Result<usize, CatalogError> {
-        let found = self.tracks.iter().position(|track| {
-            track.name == name && (namespace.is_none() || track.namespace.as_deref() == namespace)
-        });
-        found.ok_or_else(|| CatalogError::UnknownTrack(name.to_owned()))
-    }
-
-    fn clone_track(
-        &mut self,
-        fields: &Map<String, Value>,
-        list: &[InitEntry],
-    ) -> Result<(), CatalogError> {
-        let text = |key: &str| fields.get(key).and_then(Value::as_str);
-        let parent = text("parentName").unwrap_or_default();
-        let at = self.position(parent, text("parentNamespace"))?;
-        let Some(parent) = self.tracks.get(at) else {
-            return Ok(());
-        };
-        let mut merged = serde_json::to_value(TrackJson::from_track(parent))?;
-        if let Value::Object(merged) = &mut merged {
-            if fields.contains_key("initRef") {
-                merged.remove("initData");
-            }
-            for (key, value) in fields {
-                merged.insert(key.clone(), value.clone());
-            }
+/// A track that differs from its parent in these fields.
+fn cloned(
+    draft: &Draft,
+    fields: &Map<String, Value>,
+    list: &mut InitData<'_>,
+) -> Result<CatalogTrack, CatalogError> {
+    let text = |key: &str| fields.get(key).and_then(Value::as_str);
+    let parent = text("parentName").unwrap_or_default();
+    let parent = draft.find(parent, text("parentNamespace"))?;
+    let mut merged = serde_json::to_value(TrackJson::from_track(parent))?;
+    if let Value::Object(merged) = &mut merged {
+        for (key, value) in fields {
+            merged.insert(key.clone(), value.clone());
         }
-        let track: TrackJson = serde_json::from_value(merged)?;
-        self.tracks.push(track.resolve(list)?);
-        Ok(())
     }
+    let merged: TrackJson = serde_json::from_value(merged)?;
+    let mut track = merged.resolve(list)?;
+    if !["initData", "initRef"]
+        .iter()
+        .any(|field| fields.contains_key(*field))
+    {
+        track.init_data = parent.init_data.clone();
+    }
+    Ok(track)
 }

@@ -1,11 +1,11 @@
 //! The JSON form of a catalog, read tolerantly and written exactly.
 
-use base64::Engine;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::draft::{Draft, check_size};
+use super::init::{self, InitData, InitEntry};
 use super::{
     Catalog, CatalogError, CatalogTrack, MAX_CATALOG_BYTES, MAX_CATALOG_TRACKS, Packaging,
 };
@@ -14,12 +14,6 @@ use super::{
 const MSF_00: u64 = 1;
 /// The version MSF-01 writes as a string.
 const MSF_01: &str = "draft-01";
-
-/// Base64 as RFC 4648 §4 has it, with or without padding.
-const TOLERANT: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// The `version` field: a number or a string.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,15 +51,6 @@ struct Root {
     // MSF-01 wants this one last.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     init_data_list: Vec<InitEntry>,
-}
-
-/// One entry of `initDataList` (MSF-01).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct InitEntry {
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    data: String,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -145,6 +130,7 @@ macro_rules! track_json {
         }
 
         impl TrackJson {
+            /// The JSON of a track, but for its initialization data.
             pub(super) fn from_track(track: &CatalogTrack) -> Self {
                 Self {
                     name: track.name.clone(),
@@ -155,7 +141,7 @@ macro_rules! track_json {
                     $($field: track.$field.clone(),)*
                     depends: track.depends.clone(),
                     init_ref: None,
-                    init_data: track.init_data.as_ref().map(|data| STANDARD.encode(data)),
+                    init_data: None,
                 }
             }
 
@@ -201,42 +187,19 @@ track_json! {
 
 impl TrackJson {
     /// The track with its initialization data, given inline or by reference into `list`.
-    pub(super) fn resolve(&self, list: &[InitEntry]) -> Result<CatalogTrack, CatalogError> {
-        let fail = |why: String| CatalogError::InitData {
+    pub(super) fn resolve(&self, list: &mut InitData<'_>) -> Result<CatalogTrack, CatalogError> {
+        let mut track = self.to_track();
+        let data = match (&self.init_data, &self.init_ref) {
+            (Some(data), _) => init::decode(data).map(Some),
+            (None, Some(id)) => list.get(id),
+            (None, None) => Ok(None),
+        };
+        track.init_data = data.map_err(|why| CatalogError::InitData {
             track: self.name.clone(),
             why,
-        };
-        let encoded = match (&self.init_data, &self.init_ref) {
-            (Some(data), _) => Some(data),
-            (None, Some(id)) => {
-                let entry = list.iter().find(|entry| entry.id == *id);
-                let entry = entry.ok_or_else(|| fail(format!("no entry `{id}` in the list")))?;
-                // Other types point at properties of the track or its objects.
-                (entry.kind == "inline").then_some(&entry.data)
-            }
-            (None, None) => None,
-        };
-        let mut track = self.to_track();
-        if let Some(encoded) = encoded {
-            let data = TOLERANT
-                .decode(encoded)
-                .map_err(|error| fail(error.to_string()))?;
-            track.init_data = Some(Bytes::from(data));
-        }
+        })?;
         Ok(track)
     }
-}
-
-/// Refuses what is over the limits of a catalog.
-pub(super) fn check_size(
-    size: usize,
-    limit: usize,
-    unit: &'static str,
-) -> Result<(), CatalogError> {
-    if size > limit {
-        return Err(CatalogError::TooLarge { size, limit, unit });
-    }
-    Ok(())
 }
 
 impl Catalog {
@@ -262,56 +225,46 @@ impl Catalog {
         }
         let root: Root = serde_json::from_slice(json)?;
         check_size(root.tracks.len(), MAX_CATALOG_TRACKS, "tracks")?;
-        let list = &root.init_data_list;
-        let tracks: Result<Vec<_>, _> = root.tracks.iter().map(|t| t.resolve(list)).collect();
-        let catalog = Self {
+        let mut list = InitData::of(&root.init_data_list);
+        let mut draft = Draft::default();
+        for track in &root.tracks {
+            draft.push(track.resolve(&mut list)?)?;
+        }
+        Ok(Self {
             generated_at: root.generated_at,
             is_complete: root.is_complete,
-            tracks: tracks?,
-        };
-        catalog.check_names()?;
-        Ok(catalog)
-    }
-
-    pub(super) fn check_names(&self) -> Result<(), CatalogError> {
-        let mut names: Vec<_> = self
-            .tracks
-            .iter()
-            .map(|t| (&t.namespace, &t.name))
-            .collect();
-        names.sort_unstable();
-        for pair in names.windows(2) {
-            if let [first, second] = pair
-                && first == second
-            {
-                return Err(CatalogError::DuplicateTrack(first.1.clone()));
-            }
-        }
-        Ok(())
+            tracks: draft.into_tracks(),
+        })
     }
 
     /// Writes the catalog as MSF-00: `version` 1, initialization data in each track.
     pub fn to_json(&self) -> Vec<u8> {
-        let tracks = self.tracks.iter().map(TrackJson::from_track).collect();
+        let inline = |track: &CatalogTrack| TrackJson {
+            init_data: track.init_data.as_deref().map(init::encode),
+            ..TrackJson::from_track(track)
+        };
+        let tracks = self.tracks.iter().map(inline).collect();
         self.write(Version::Number(MSF_00.into()), tracks, Vec::new())
     }
 
     /// Writes the catalog as MSF-01: `version` `"draft-01"`, initialization data in a list that
-    /// tracks refer to.
+    /// tracks refer to. What they [share](bytes::Bytes) as one buffer is in it once.
     pub fn to_json_msf01(&self) -> Vec<u8> {
-        let mut tracks: Vec<_> = self.tracks.iter().map(TrackJson::from_track).collect();
         let mut list = Vec::new();
-        for track in &mut tracks {
-            if let Some(data) = track.init_data.take() {
-                let id = format!("init{}", list.len());
-                track.init_ref = Some(id.clone());
-                list.push(InitEntry {
-                    id,
-                    kind: "inline".to_owned(),
-                    data,
+        let mut ids = BTreeMap::new();
+        let by_reference = |track: &CatalogTrack| TrackJson {
+            init_ref: track.init_data.as_ref().map(|data| {
+                let shared = ids.entry((data.as_ptr(), data.len()));
+                let id = shared.or_insert_with(|| {
+                    let id = format!("init{}", list.len());
+                    list.push(InitEntry::inline(id.clone(), data));
+                    id
                 });
-            }
-        }
+                id.clone()
+            }),
+            ..TrackJson::from_track(track)
+        };
+        let tracks = self.tracks.iter().map(by_reference).collect();
         self.write(Version::Text(MSF_01.to_owned()), tracks, list)
     }
 

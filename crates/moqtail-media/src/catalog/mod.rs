@@ -6,6 +6,8 @@
 
 mod build;
 mod delta;
+mod draft;
+mod init;
 mod json;
 
 use std::fmt;
@@ -18,7 +20,9 @@ pub use delta::{CatalogObject, CatalogUpdate};
 /// The name of the track that carries the catalog (MSF-00 §5).
 pub const CATALOG_TRACK: &str = "catalog";
 
-/// Bytes in one catalog object that [`Catalog::from_json`] accepts: 4 MiB.
+/// Bytes in one catalog object that [`Catalog::from_json`] accepts: 4 MiB. So much text and
+/// initialization data may also a catalog and an [update](Catalog::apply) to it hold together;
+/// what tracks share counts once.
 pub const MAX_CATALOG_BYTES: usize = 4 << 20;
 
 /// Tracks in one catalog: 1024.

@@ -257,3 +257,81 @@ fn a_delta_update_that_does_not_fit_changes_nothing() {
         Ok(CatalogObject::Full(_))
     ));
 }
+
+/// How many bytes of initialization data the tracks hold, and how many of them are their own.
+fn init_bytes(catalog: &Catalog) -> (usize, usize) {
+    let data = || catalog.tracks.iter().filter_map(|t| t.init_data.as_ref());
+    let own: std::collections::BTreeMap<_, _> = data().map(|d| (d.as_ptr(), d.len())).collect();
+    (data().map(Bytes::len).sum(), own.values().sum())
+}
+
+#[test]
+fn tracks_with_one_reference_share_the_bytes() {
+    let tracks = |n: std::ops::Range<usize>| -> Vec<_> {
+        n.map(|n| json!({"name": n.to_string(), "packaging": "cmaf", "initRef": "x"}))
+            .collect()
+    };
+    let list = json!([
+        {"id": "x", "type": "inline", "data": "A".repeat(4000)},
+        {"id": "x", "type": "inline", "data": "not this one"},
+    ]);
+    let full = json!({"version": "draft-01", "tracks": tracks(0..100), "initDataList": list});
+    let mut catalog = read(full).unwrap();
+    assert_eq!(init_bytes(&catalog), (300_000, 3000));
+
+    let add = json!([{"op": "add", "tracks": tracks(100..200)}]);
+    let update = json!({"deltaUpdate": add, "initDataList": list}).to_string();
+    let update = CatalogUpdate::from_json(update.as_bytes()).unwrap();
+    catalog.apply(&update).unwrap();
+    assert_eq!(init_bytes(&catalog), (600_000, 6000));
+
+    let again = Catalog::from_json(&catalog.to_json_msf01()).unwrap();
+    assert_eq!(again, catalog);
+    assert_eq!(init_bytes(&again), (600_000, 6000));
+}
+
+#[test]
+fn a_clone_shares_the_bytes_of_its_parent_unless_it_brings_its_own() {
+    let mut catalog = catalog();
+    let delta = br#"{
+        "deltaUpdate": true,
+        "cloneTracks": [
+            {"parentName": "video0", "name": "same"},
+            {"parentName": "video0", "name": "none", "initData": null},
+            {"parentName": "video0", "name": "own", "initData": "AQ=="},
+            {"parentName": "video0", "name": "other", "initRef": "x"}
+        ],
+        "initDataList": [{"id": "x", "type": "inline", "data": "Ag=="}]
+    }"#;
+    catalog
+        .apply(&CatalogUpdate::from_json(delta).unwrap())
+        .unwrap();
+    let data: Vec<_> = catalog.tracks[2..]
+        .iter()
+        .map(|track| track.init_data.as_deref())
+        .collect();
+    assert_eq!(data, [Some(&[0, 1, 2][..]), None, Some(&[1]), Some(&[2])]);
+    assert_eq!(init_bytes(&catalog), (8, 5));
+}
+
+#[test]
+fn an_update_does_not_make_much_of_little() {
+    let long = CatalogTrack {
+        label: Some("l".repeat(MAX_CATALOG_BYTES / 2)),
+        ..video()
+    };
+    let mut changed = Catalog {
+        tracks: vec![long],
+        ..Catalog::default()
+    };
+    let before = changed.clone();
+    // Though each clone goes at once.
+    let delta = br#"{"deltaUpdate": [
+        {"op": "clone", "tracks": [{"parentName": "video0", "name": "a"}]},
+        {"op": "remove", "tracks": [{"name": "a"}]}
+    ]}"#;
+    let update = CatalogUpdate::from_json(delta).unwrap();
+    let error = changed.apply(&update).unwrap_err();
+    assert!(matches!(error, CatalogError::TooLarge { .. }), "{error}");
+    assert_eq!(changed, before);
+}
