@@ -176,6 +176,19 @@ pub(crate) fn write_box(
     Ok(())
 }
 
+/// Appends a box as it came; where it had no length, with the one it turned out to have, so that it
+/// does not take in what is written after it.
+pub(crate) fn copy_box(out: &mut Vec<u8>, from: &BoxRef<'_>) -> Result<(), Error> {
+    if from.raw.starts_with(&[0; 4]) {
+        return write_box(out, &from.kind, |out| {
+            out.extend_from_slice(from.body);
+            Ok(())
+        });
+    }
+    out.extend_from_slice(from.raw);
+    Ok(())
+}
+
 /// Appends a leaf box that `mp4_atom` writes.
 pub(crate) fn write_atom<T: mp4_atom::Atom>(out: &mut Vec<u8>, atom: &T) -> Result<(), Error> {
     let kind: [u8; 4] = T::KIND.into();
@@ -230,6 +243,18 @@ mod tests {
         large.extend_from_slice(b"mdat");
         large.extend_from_slice(&15u64.to_be_bytes());
         assert!(Header::parse(&large).is_err());
+    }
+
+    #[test]
+    fn a_copy_of_a_box_without_a_length_has_one() {
+        let whole = boxed(b"free", b"abc");
+        let mut endless = whole.clone();
+        endless[..4].fill(0);
+        for raw in [&whole, &endless] {
+            let mut copy = Vec::new();
+            copy_box(&mut copy, &BoxRef::whole(raw).unwrap()).unwrap();
+            assert_eq!(copy, whole);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mp4_atom::{Mfhd, Tfdt, Tfhd, Trex, Trun, TrunEntry};
 
-use crate::boxes::{BoxRef, write_atom, write_box};
+use crate::boxes::{BoxRef, copy_box, write_atom, write_box};
 use crate::error::{Error, TrackList, Unsuitable};
 use crate::limits::Limits;
 
@@ -224,15 +224,15 @@ fn copy_rest(out: &mut Vec<u8>, traf: &BoxRef<'_>, shift: i128) -> Result<(), Er
         match &child.kind {
             b"tfhd" | b"tfdt" => {}
             b"trun" => {
-                let start = out.len() + child.raw.len() - child.body.len();
-                out.extend_from_slice(child.raw);
+                copy_box(out, &child)?;
+                let start = out.len() - child.body.len();
                 move_data_offset(out.get_mut(start..).unwrap_or_default(), shift)?;
             }
             b"saio" if shift != 0 => {
                 let why = "an encrypted fragment would need its `saio` offsets moved";
                 return Err(Error::malformed(why));
             }
-            _ => out.extend_from_slice(child.raw),
+            _ => copy_box(out, &child)?,
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mp4_atom::{Mdhd, Mvhd, Tkhd, Trex};
 
-use crate::boxes::{BoxRef, Children, write_atom, write_box};
+use crate::boxes::{BoxRef, Children, copy_box, write_atom, write_box};
 use crate::error::Error;
 use crate::fragment::Defaults;
 use crate::track::{self, Track};
@@ -30,8 +30,8 @@ pub(crate) fn fragmented_header(
     }
     let mvhd = moov.need(b"mvhd")?;
     write_box(&mut out, b"moov", |out| {
-        out.extend_from_slice(mvhd.raw);
-        out.extend_from_slice(track.trak.raw);
+        copy_box(out, &mvhd)?;
+        copy_box(out, &track.trak)?;
         write_mvex(out, track.info.id, track.defaults.unwrap_or_default())
     })?;
     Ok(out.into())
@@ -77,18 +77,18 @@ fn write_mdia(out: &mut Vec<u8>, mdia: &BoxRef<'_>) -> Result<(), Error> {
     let mut mdhd: Mdhd = mdia.need(b"mdhd")?.decode()?;
     mdhd.duration = 0;
     write_atom(out, &mdhd)?;
-    out.extend_from_slice(mdia.need(b"hdlr")?.raw);
+    copy_box(out, &mdia.need(b"hdlr")?)?;
     let minf = mdia.need(b"minf")?;
     let stsd = minf.need(b"stbl")?.need(b"stsd")?;
     write_box(out, b"minf", |out| {
         for child in minf.children() {
             let child = child?;
             if child.kind != *b"stbl" {
-                out.extend_from_slice(child.raw);
+                copy_box(out, &child)?;
             }
         }
         write_box(out, b"stbl", |out| {
-            out.extend_from_slice(stsd.raw);
+            copy_box(out, &stsd)?;
             write_atom(out, &mp4_atom::Stts::default())?;
             write_atom(out, &mp4_atom::Stsc::default())?;
             write_atom(out, &mp4_atom::Stsz::default())?;
@@ -180,12 +180,12 @@ pub(crate) fn merged_header(tracks: &[SingleHeader<'_>]) -> Result<Bytes, Error>
     };
     let mut out = Vec::new();
     match first.ftyp {
-        Some(ftyp) => out.extend_from_slice(ftyp.raw),
+        Some(ftyp) => copy_box(&mut out, &ftyp)?,
         None => write_ftyp(&mut out)?,
     }
     let numbered = || (1u32..).zip(tracks);
     write_box(&mut out, b"moov", |out| {
-        out.extend_from_slice(first.mvhd.raw);
+        copy_box(out, &first.mvhd)?;
         for (id, track) in numbered() {
             write_box(out, b"trak", |out| copy_trak(out, &track.trak, id))?;
         }
@@ -200,8 +200,8 @@ pub(crate) fn merged_header(tracks: &[SingleHeader<'_>]) -> Result<Bytes, Error>
 fn copy_trak(out: &mut Vec<u8>, trak: &BoxRef<'_>, id: u32) -> Result<(), Error> {
     for child in trak.children() {
         let child = child?;
-        let body = out.len() + child.raw.len() - child.body.len();
-        out.extend_from_slice(child.raw);
+        copy_box(out, &child)?;
+        let body = out.len() - child.body.len();
         if child.kind == *b"tkhd" {
             // Version, flags and two times, of 32 or, in version 1, 64 bits.
             let at = if child.body.first() == Some(&1) {

@@ -33,6 +33,7 @@ mod fragment;
 pub mod fuzzing;
 mod group;
 mod header;
+mod least;
 mod limits;
 mod reader;
 mod remux;

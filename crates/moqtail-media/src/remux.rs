@@ -9,6 +9,7 @@ use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc};
 use crate::fragment::{self, Defaults, Head, Rewrite};
 use crate::header::{self, SingleHeader};
+use crate::least::Least;
 use crate::limits::Limits;
 use crate::time::MediaTime;
 
@@ -32,7 +33,8 @@ pub struct RemuxOptions {
     /// decode order across tracks. A track that stays silent longer is not waited for until it
     /// speaks again. Default 500 ms.
     pub max_wait: Duration,
-    /// Bytes that may wait; more, and the oldest go out without waiting. Default 16 MiB.
+    /// Bytes that may wait, with what it takes to keep them; more, and the oldest go out without
+    /// waiting. Default 16 MiB.
     pub max_buffered: usize,
     /// Whether the stream starts at time 0, whenever the viewer joined. Default true.
     pub start_at_zero: bool,
@@ -90,6 +92,8 @@ pub struct Remuxer {
     shifts: BTreeMap<usize, i128>,
     sequence: u32,
     buffered: usize,
+    /// When the waiting fragments of all tracks came.
+    since: Least<Instant>,
     dropped: u64,
 }
 
@@ -132,6 +136,13 @@ struct Waiting {
     mdat: Bytes,
     duration: u64,
     since: Instant,
+}
+
+impl Waiting {
+    /// Bytes it takes to keep this.
+    fn bytes(&self) -> usize {
+        size_of::<(Place, Self)>() + self.moof.len() + self.mdat.len()
+    }
 }
 
 impl Lane {
@@ -206,6 +217,7 @@ impl Remuxer {
             shifts: BTreeMap::new(),
             sequence: 0,
             buffered: 0,
+            since: Least::default(),
             dropped: 0,
         })
     }
@@ -255,22 +267,23 @@ impl Remuxer {
                 buffered: self.buffered,
             });
         }
-        for (moof, mdat) in chunks(object)? {
-            let Some(lane) = self.lanes.get(track) else {
-                return Ok(());
-            };
+        let chunks = chunks(object)?;
+        let Some(lane) = self.lanes.get(track) else {
+            return Ok(());
+        };
+        let head = |(moof, mdat): (Bytes, Bytes)| {
             let head = Head::parse(&BoxRef::whole(&moof)?, lane.defaults, &self.limits)?;
-            self.add(
-                track,
-                group,
-                &head,
-                Waiting {
-                    moof,
-                    mdat,
-                    duration: head.duration,
-                    since: now,
-                },
-            );
+            let waiting = Waiting {
+                moof,
+                mdat,
+                duration: head.duration,
+                since: now,
+            };
+            Ok((head, waiting))
+        };
+        let fragments: Result<Vec<_>, Error> = chunks.into_iter().map(head).collect();
+        for (head, waiting) in fragments? {
+            self.add(track, group, &head, waiting);
         }
         Ok(())
     }
@@ -313,7 +326,8 @@ impl Remuxer {
         }
         lane.turn += 1;
         let place = (lane.run, time, lane.turn);
-        self.buffered += waiting.moof.len() + waiting.mdat.len();
+        self.buffered += waiting.bytes();
+        self.since.insert(waiting.since);
         lane.waiting.insert(place, waiting);
     }
 
@@ -343,7 +357,8 @@ impl Remuxer {
             let forgotten = std::mem::take(&mut lane.waiting);
             self.dropped += forgotten.len() as u64;
             for waiting in forgotten.values() {
-                self.buffered -= waiting.moof.len() + waiting.mdat.len();
+                self.buffered -= waiting.bytes();
+                self.since.remove(&waiting.since);
             }
         }
     }
@@ -362,13 +377,8 @@ impl Remuxer {
     /// When [`next_fragment`](Self::next_fragment) has to be called again even if nothing is
     /// pushed; `None` when nothing waits.
     pub fn deadline(&self) -> Option<Instant> {
-        let oldest = self
-            .lanes
-            .iter()
-            .flat_map(|l| l.waiting.values())
-            .map(|w| w.since)
-            .min();
-        oldest.map(|since| since + self.options.max_wait)
+        let oldest = self.since.get();
+        oldest.map(|since| *since + self.options.max_wait)
     }
 
     /// The next piece of the stream, a `moof` with its `mdat`; `None` when one should wait.
@@ -396,7 +406,8 @@ impl Remuxer {
         let Some((place, waiting)) = lane.waiting.pop_first() else {
             return Ok(None);
         };
-        self.buffered -= waiting.moof.len() + waiting.mdat.len();
+        self.buffered -= waiting.bytes();
+        self.since.remove(&waiting.since);
         self.sequence = self.sequence.wrapping_add(1);
         let (run, time, _) = place;
         let shift = shift(&self.shifts, run).unwrap_or(0);
@@ -468,7 +479,7 @@ fn parse_all<'a>(
 }
 
 /// The `moof`s of an object's payload, each with the `mdat` that follows it. Other boxes between
-/// them are left out.
+/// them are left out, and not held in memory when they are most of the object.
 fn chunks(object: &Bytes) -> Result<Vec<(Bytes, Bytes)>, Error> {
     let mut chunks = Vec::new();
     let mut moof: Option<Bytes> = None;
@@ -488,6 +499,10 @@ fn chunks(object: &Bytes) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let whole = rest.split_to(total);
         match &head.kind {
             b"moof" => moof = Some(whole),
+            b"mdat" if head.total.is_none() => {
+                let why = "an `mdat` without a length, which would swallow all after it";
+                return Err(Error::malformed(why));
+            }
             b"mdat" => {
                 if let Some(moof) = moof.take() {
                     chunks.push((moof, whole));
@@ -498,6 +513,15 @@ fn chunks(object: &Bytes) -> Result<Vec<(Bytes, Bytes)>, Error> {
     }
     if moof.is_some() {
         return Err(Error::malformed("a `moof` without the `mdat` it describes"));
+    }
+    let used: usize = chunks
+        .iter()
+        .map(|(moof, mdat)| moof.len() + mdat.len())
+        .sum();
+    if used < object.len() / 2 {
+        for part in chunks.iter_mut().flat_map(|(moof, mdat)| [moof, mdat]) {
+            *part = Bytes::copy_from_slice(part);
+        }
     }
     Ok(chunks)
 }

@@ -1,10 +1,14 @@
 //! What hostile input costs beside its bytes, counted by the allocator.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use std::alloc::System;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use cap::Cap;
+use common::{boxed, read, short_stream, some_time};
 use moqtail_media::{Catalog, CatalogTrack, CatalogUpdate, MAX_CATALOG_TRACKS, Packaging, Remuxer};
 
 #[global_allocator]
@@ -32,4 +36,24 @@ fn an_update_of_many_operations_looks_at_the_tracks_once() {
     let bytes = HEAP.total_allocated() - before;
     // As many as the tracks themselves and an index of them take.
     assert!(bytes < MAX_CATALOG_TRACKS * 4096, "{bytes} bytes");
+}
+
+#[test]
+fn a_waiting_fragment_does_not_hold_the_rest_of_its_object() {
+    const REST: usize = 1 << 20;
+    let _turn = turn();
+    let (init, fragments, _) = read([&short_stream(12)[..]]);
+    let inits = init.unwrap().tracks;
+    let mut remuxer = Remuxer::new(inits.iter().map(|track| &track.init[..])).unwrap();
+    let key_frame = fragments.iter().find(|f| f.track_id == 1).unwrap();
+    let before = HEAP.allocated();
+    for _ in 0..8 {
+        let object = [&key_frame.data[..], &boxed(b"free", &[0; REST])].concat();
+        remuxer
+            .push(0, 0, &Bytes::from(object), some_time())
+            .unwrap();
+    }
+    assert!(remuxer.deadline().is_some());
+    let held = HEAP.allocated() - before;
+    assert!(held < REST, "{held} bytes");
 }

@@ -400,6 +400,47 @@ fn broken_objects_and_headers_are_errors_and_harm_nothing() {
     assert!(Remuxer::new([&stream[..]]).is_err(), "one track each");
 }
 
+#[test]
+fn an_object_with_a_broken_chunk_is_left_out_whole() {
+    let (tracks, source) = source(4);
+    let mut remuxer = remuxer(&tracks[..1], RemuxOptions::default());
+    let now = some_time();
+    let (_, good) = source.iter().find(|(track, _)| *track == VIDEO).unwrap();
+    let broken = [&good.data[..], &boxed(b"moof", b""), &boxed(b"mdat", b"")].concat();
+    remuxer.push(0, 0, &broken.into(), now).unwrap_err();
+    assert!(remuxer.next_fragment(now).unwrap().is_none());
+}
+
+#[test]
+fn a_box_without_a_length_takes_in_nothing_after_it() {
+    let (tracks, source) = source(4);
+    let now = some_time();
+    let (_, good) = source.iter().find(|(track, _)| *track == VIDEO).unwrap();
+    let mut endless = good.data.to_vec();
+    let (_, moof) = common::box_at(&endless, 0);
+    endless[moof..moof + 4].fill(0);
+    let mut remuxer = remuxer(&tracks[..1], RemuxOptions::default());
+    remuxer.push(0, 0, &endless.into(), now).unwrap_err();
+
+    // The last box of a `moov` may say that it lasts until the end.
+    let init = &tracks[0].init;
+    let at = |kind: &[u8]| init.windows(4).position(|found| found == kind).unwrap() - 4;
+    let mvhd = at(b"mvhd");
+    let (_, size) = common::box_at(init, mvhd);
+    let mut last = [
+        &init[..mvhd],
+        &init[mvhd + size..],
+        &init[mvhd..mvhd + size],
+    ]
+    .concat();
+    let mvhd = last.len() - size;
+    last[mvhd..mvhd + 4].fill(0);
+    let merged = Remuxer::new([&last[..], &last[..]]).unwrap();
+    let (init, _, end) = read([&merged.header()[..]]);
+    end.unwrap();
+    assert_eq!(init.unwrap().tracks.len(), 2);
+}
+
 /// `init` with this time unit.
 fn with_timescale(init: &Bytes, timescale: u32) -> Vec<u8> {
     let mut init = init.to_vec();
