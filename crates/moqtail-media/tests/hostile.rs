@@ -13,6 +13,24 @@ fn short_file() -> Vec<u8> {
     sample()[..40_000].to_vec()
 }
 
+/// Both tracks of the sample, as a subscriber may get them: steps of [`fuzzing::remux`].
+fn subscriber() -> Vec<u8> {
+    let (init, fragments, _) = read([&short_stream(12)[..]]);
+    let step = |kind: u8, arg: u8, bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&[kind, arg][..], &length, bytes].concat()
+    };
+    let inits = init.unwrap().tracks;
+    let mut all: Vec<_> = inits.iter().map(|track| step(0, 0, &track.init)).collect();
+    for fragment in fragments {
+        let track = u8::try_from(fragment.track_id - 1).unwrap();
+        all.push(step(1, track, &fragment.data));
+        // Once more 80 ms of media later, of a group that leaps now and then, and a wait.
+        all.push([2, track | track << 7, 3, 20, 5, 2].to_vec());
+    }
+    all.concat()
+}
+
 /// Changes to apply: at a place, counted modulo the length, put these bytes.
 fn edits() -> impl Strategy<Value = Vec<(usize, Vec<u8>)>> {
     let bytes = prop_oneof![
@@ -58,6 +76,12 @@ proptest! {
         fuzzing::media_stream(&data);
         fuzzing::media_file(&data);
         fuzzing::catalog(&data);
+        fuzzing::remux(&data);
+    }
+
+    #[test]
+    fn changed_tracks_are_merged_without_a_panic(edits in edits()) {
+        fuzzing::remux(&apply(subscriber(), edits, usize::MAX));
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! Bodies of the fuzz targets: whatever the bytes, no panic, and no memory but for bytes that
 //! really came.
 
+mod catalog;
+mod remux;
+
+pub use catalog::catalog;
+pub use remux::remux;
+
 use std::io::Cursor;
 
 use bytes::Bytes;
 
-use crate::catalog::{Catalog, CatalogObject, track_names};
+use crate::catalog::{Catalog, track_names};
 use crate::file::Mp4File;
 use crate::fragment::Fragment;
 use crate::group::Grouper;
@@ -69,27 +75,6 @@ pub fn media_file(data: &[u8]) {
         }
     }
     consume(&init, &fragments);
-}
-
-/// An object of a catalog track.
-pub fn catalog(data: &[u8]) {
-    match CatalogObject::from_json(data) {
-        Ok(CatalogObject::Full(catalog)) => {
-            assert_eq!(
-                Catalog::from_json(&catalog.to_json()).ok().as_ref(),
-                Some(&catalog)
-            );
-            assert_eq!(
-                Catalog::from_json(&catalog.to_json_msf01()).ok(),
-                Some(catalog)
-            );
-        }
-        Ok(CatalogObject::Update(update)) => {
-            // Most updates do not fit this catalog.
-            drop(Catalog::default().apply(&update));
-        }
-        Err(_) => {}
-    }
 }
 
 /// Groups, describes and merges what was read.
