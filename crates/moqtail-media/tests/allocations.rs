@@ -9,7 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use cap::Cap;
 use common::{boxed, read, short_stream, some_time};
-use moqtail_media::{Catalog, CatalogTrack, CatalogUpdate, MAX_CATALOG_TRACKS, Packaging, Remuxer};
+use moqtail_media::{
+    Catalog, CatalogObject, CatalogTrack, CatalogUpdate, MAX_CATALOG_BYTES, MAX_CATALOG_TRACKS,
+    Packaging, Remuxer,
+};
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
@@ -36,6 +39,33 @@ fn an_update_of_many_operations_looks_at_the_tracks_once() {
     let bytes = HEAP.total_allocated() - before;
     // As many as the tracks themselves and an index of them take.
     assert!(bytes < MAX_CATALOG_TRACKS * 4096, "{bytes} bytes");
+}
+
+#[test]
+fn tracks_that_are_too_many_are_not_kept() {
+    let _turn = turn();
+    let tracks = [r#"{"name":""}"#; MAX_CATALOG_BYTES / 13].join(",");
+    let operations = [r#"{"op":"add","tracks":[{"name":""}]}"#; MAX_CATALOG_BYTES / 40].join(",");
+    for (json, most) in [
+        (format!(r#"{{"version":1,"tracks":[{tracks}]}}"#), 1),
+        (
+            format!(r#"{{"deltaUpdate":true,"addTracks":[{tracks}]}}"#),
+            1,
+        ),
+        // Read once without knowing of which form it is.
+        (format!(r#"{{"deltaUpdate":[{operations}]}}"#), 64),
+    ] {
+        let before = HEAP.total_allocated();
+        let read = CatalogObject::from_json(json.as_bytes());
+        let bytes = HEAP.total_allocated() - before;
+        let mut catalog = Catalog::default();
+        let taken = read.is_ok_and(|read| match read {
+            CatalogObject::Full(_) => true,
+            CatalogObject::Update(update) => catalog.apply(&update).is_ok(),
+        });
+        assert!(!taken);
+        assert!(bytes < most * MAX_CATALOG_BYTES, "{bytes} bytes");
+    }
 }
 
 #[test]

@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::draft::{Draft, check_size};
+use super::few::Few;
 use super::init::{InitData, InitEntry};
 use super::json::TrackJson;
-use super::{Catalog, CatalogError, CatalogTrack, MAX_CATALOG_BYTES};
+use super::{Catalog, CatalogError, CatalogTrack, MAX_CATALOG_BYTES, MAX_CATALOG_TRACKS};
 
 /// One object of a catalog track.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,10 +45,21 @@ pub struct CatalogUpdate {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Operation {
-    Add(Vec<TrackJson>),
-    Remove(Vec<TrackId>),
+    Add(Few<TrackJson>),
+    Remove(Few<TrackId>),
     /// Fields that overwrite those of the parent.
-    Clone(Vec<Map<String, Value>>),
+    Clone(Few<Map<String, Value>>),
+}
+
+impl Operation {
+    /// How many tracks it names.
+    fn tracks(&self) -> usize {
+        match self {
+            Self::Add(Few(tracks)) => tracks.len(),
+            Self::Remove(Few(tracks)) => tracks.len(),
+            Self::Clone(Few(tracks)) => tracks.len(),
+        }
+    }
 }
 
 /// What a track is removed by.
@@ -102,17 +114,28 @@ impl<'de> Visitor<'de> for UpdateVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<CatalogUpdate, A::Error> {
         let mut update = CatalogUpdate::default();
+        let mut named = 0;
         while let Some(key) = map.next_key::<String>()? {
+            let mut add = |operation: Operation| {
+                named += operation.tracks();
+                update.operations.push(operation);
+                let limit = 2 * MAX_CATALOG_TRACKS;
+                if named > limit {
+                    let why = format!("an update of {named} tracks, more than the {limit} allowed");
+                    return Err(serde::de::Error::custom(why));
+                }
+                Ok(())
+            };
             match key.as_str() {
-                "addTracks" => update.operations.push(Operation::Add(map.next_value()?)),
-                "removeTracks" => update.operations.push(Operation::Remove(map.next_value()?)),
-                "cloneTracks" => update.operations.push(Operation::Clone(map.next_value()?)),
+                "addTracks" => add(Operation::Add(map.next_value()?))?,
+                "removeTracks" => add(Operation::Remove(map.next_value()?))?,
+                "cloneTracks" => add(Operation::Clone(map.next_value()?))?,
                 "initDataList" => update.init_data = map.next_value()?,
                 "deltaUpdate" => {
                     if let DeltaField::Operations(operations) = map.next_value()? {
                         for operation in operations {
                             let read = operation.read().map_err(serde::de::Error::custom)?;
-                            update.operations.extend(read);
+                            read.map_or(Ok(()), &mut add)?;
                         }
                     }
                 }
@@ -157,17 +180,17 @@ impl Catalog {
         }
         for operation in &update.operations {
             match operation {
-                Operation::Add(tracks) => {
+                Operation::Add(Few(tracks)) => {
                     for track in tracks {
                         draft.push(track.resolve(&mut list)?)?;
                     }
                 }
-                Operation::Remove(ids) => {
+                Operation::Remove(Few(ids)) => {
                     for id in ids {
                         draft.remove(&id.name, id.namespace.as_deref())?;
                     }
                 }
-                Operation::Clone(clones) => {
+                Operation::Clone(Few(clones)) => {
                     for fields in clones {
                         draft.push(cloned(&draft, fields, &mut list)?)?;
                     }

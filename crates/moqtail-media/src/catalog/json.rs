@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::draft::{Draft, check_size};
+use super::few::Few;
 use super::init::{self, InitData, InitEntry};
 use super::{
     Catalog, CatalogError, CatalogTrack, MAX_CATALOG_BYTES, MAX_CATALOG_TRACKS, Packaging,
@@ -47,7 +48,7 @@ struct Root {
     generated_at: Option<u64>,
     #[serde(skip_serializing_if = "is_false", default)]
     is_complete: bool,
-    tracks: Vec<TrackJson>,
+    tracks: Few<TrackJson>,
     // MSF-01 wants this one last.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     init_data_list: Vec<InitEntry>,
@@ -224,10 +225,11 @@ impl Catalog {
             return Err(CatalogError::WrongKind { expected: "full" });
         }
         let root: Root = serde_json::from_slice(json)?;
-        check_size(root.tracks.len(), MAX_CATALOG_TRACKS, "tracks")?;
+        let Few(tracks) = root.tracks;
+        check_size(tracks.len(), MAX_CATALOG_TRACKS, "tracks")?;
         let mut list = InitData::of(&root.init_data_list);
         let mut draft = Draft::default();
-        for track in &root.tracks {
+        for track in &tracks {
             draft.push(track.resolve(&mut list)?)?;
         }
         Ok(Self {
@@ -273,7 +275,7 @@ impl Catalog {
             version,
             generated_at: self.generated_at,
             is_complete: self.is_complete,
-            tracks,
+            tracks: Few(tracks),
             init_data_list: list,
         };
         // Every map key is a string and every number finite, so this cannot fail.

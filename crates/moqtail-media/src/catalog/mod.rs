@@ -7,6 +7,7 @@
 mod build;
 mod delta;
 mod draft;
+mod few;
 mod init;
 mod json;
 
@@ -25,7 +26,7 @@ pub const CATALOG_TRACK: &str = "catalog";
 /// what tracks share counts once.
 pub const MAX_CATALOG_BYTES: usize = 4 << 20;
 
-/// Tracks in one catalog: 1024.
+/// Tracks in one catalog: 1024. An update may name twice as many, so that it can replace all.
 pub const MAX_CATALOG_TRACKS: usize = 1024;
 
 /// What is wrong with a catalog; its publisher is to blame.
