@@ -8,6 +8,7 @@ pub use catalog::catalog;
 pub use remux::remux;
 
 use std::io::Cursor;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -15,11 +16,16 @@ use crate::catalog::{Catalog, track_names};
 use crate::file::Mp4File;
 use crate::fragment::Fragment;
 use crate::group::Grouper;
+use crate::limits::Limits;
 use crate::reader::{Event, Fmp4Reader, Init};
-use crate::remux::Remuxer;
+use crate::remux::{RemuxOptions, Remuxer};
+use crate::track::TrackInfo;
 
 /// Fragments taken from one input at most; a repeating file has no end.
 const MAX_FRAGMENTS: usize = 200;
+
+/// Bytes that may wait for a track that brings nothing.
+const MAX_BUFFERED: usize = 10_000;
 
 /// A stream: the same events and the same end for every split, and what a publisher and a
 /// subscriber would make of it.
@@ -30,8 +36,10 @@ pub fn media_stream(data: &[u8]) {
         read(data.chunks(1021)),
         "the split changed the events"
     );
-    if let (Some(init), fragments, _) = whole {
-        consume(&init, &fragments);
+    if let (Some(init), fragments, _) = whole
+        && let Some(mut uses) = Uses::of(&init)
+    {
+        fragments.iter().for_each(|fragment| uses.take(fragment));
     }
 }
 
@@ -66,43 +74,60 @@ pub fn media_file(data: &[u8]) {
         return;
     };
     let mut file = file.repeating(true);
-    let init = file.init().clone();
-    let mut fragments = Vec::new();
-    while let Ok(Some(timed)) = file.next_fragment() {
-        fragments.push(timed.fragment);
-        if fragments.len() == MAX_FRAGMENTS {
-            break;
-        }
-    }
-    consume(&init, &fragments);
-}
-
-/// Groups, describes and merges what was read.
-fn consume(init: &Init, fragments: &[Fragment]) {
-    let catalog = Catalog::of_tracks(&init.tracks, None);
-    assert_eq!(catalog.tracks.len(), track_names(&init.tracks).len());
-    let mut grouper = Grouper::new(&init.tracks, 1);
-    let inits = init.tracks.iter().map(|track| &track.init[..]);
-    let Ok(mut remuxer) = Remuxer::new(inits) else {
+    let Some(mut uses) = Uses::of(file.init()) else {
         return;
     };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "not a clock but a constant is needed"
-    )]
-    let now = std::time::Instant::now();
-    for fragment in fragments {
-        // Neither a fragment without a place nor one that does not merge is of interest.
-        let group = grouper
-            .place(fragment)
-            .map_or(0, |placement| placement.group);
-        let track = init
-            .tracks
-            .iter()
-            .position(|track| track.id == fragment.track_id);
-        drop(track.map(|track| remuxer.push(track, group, &fragment.data, now)));
-        drop(remuxer.push(0, group, &Bytes::new(), now));
-        while let Ok(Some(piece)) = remuxer.next_fragment(now) {
+    for _ in 0..MAX_FRAGMENTS {
+        let Ok(Some(timed)) = file.next_fragment() else {
+            return;
+        };
+        uses.take(&timed.fragment);
+    }
+}
+
+/// Groups, describes and merges what is read.
+struct Uses {
+    tracks: Vec<TrackInfo>,
+    grouper: Grouper,
+    remuxer: Remuxer,
+    now: Instant,
+}
+
+impl Uses {
+    /// `None` where the tracks do not merge.
+    fn of(init: &Init) -> Option<Self> {
+        let tracks = init.tracks.clone();
+        let catalog = Catalog::of_tracks(&tracks, None);
+        assert_eq!(catalog.tracks.len(), track_names(&tracks).len());
+        let options = RemuxOptions {
+            max_buffered: MAX_BUFFERED,
+            ..RemuxOptions::default()
+        };
+        let inits = tracks.iter().map(|track| &track.init[..]);
+        let remuxer = Remuxer::with_options(inits, options, Limits::default()).ok()?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "not a clock but a constant is needed"
+        )]
+        let now = Instant::now();
+        Some(Self {
+            grouper: Grouper::new(&tracks, 1),
+            tracks,
+            remuxer,
+            now,
+        })
+    }
+
+    /// Neither a fragment without a place nor one that does not merge is of interest.
+    fn take(&mut self, fragment: &Fragment) {
+        let placement = self.grouper.place(fragment);
+        let group = placement.map_or(0, |placement| placement.group);
+        let mut tracks = self.tracks.iter();
+        let track = tracks.position(|track| track.id == fragment.track_id);
+        let pushed = track.map(|track| self.remuxer.push(track, group, &fragment.data, self.now));
+        drop(pushed);
+        drop(self.remuxer.push(0, group, &Bytes::new(), self.now));
+        while let Ok(Some(piece)) = self.remuxer.next_fragment(self.now) {
             assert!(!piece.is_empty());
         }
     }
