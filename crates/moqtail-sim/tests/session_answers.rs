@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use moqtail::{
-    model::{ControlMessage, MaxRequestId, Parameters, RequestId, RequestsBlocked},
+    model::{
+        ControlMessage, MaxRequestId, Parameters, PublishErrorCode, RequestId, RequestsBlocked,
+    },
     session::{Event, RequestFailure, RequestHandle},
 };
 use moqtail_sim::{
     Scripted,
-    messages::{namespace, publish, publish_options, subscribe_ok, subscribe_options, track},
+    messages::{
+        namespace, publish, publish_ok, publish_options, refusal, subscribe_ok, subscribe_options,
+        track,
+    },
 };
 
 /// A client whose SUBSCRIBE waits for its first Request ID, and told so.
@@ -156,4 +161,37 @@ fn an_offer_held_for_a_subscribe_without_credit_is_told_in_the_end() {
     let failure = RequestFailure::TimedOut;
     assert_eq!(*rejected, Event::SubscribeRejected { handle, failure });
     assert_eq!(peer.received(), []);
+}
+
+/// Limit `answer_timeout`: a PUBLISH that failed while its streams are still open has ended for the application, whatever
+/// the peer says of it late.
+#[test]
+fn an_offer_that_failed_is_not_told_of_again_by_a_late_answer() {
+    for late in [
+        vec![ControlMessage::PublishError(refusal(
+            0,
+            PublishErrorCode::UNINTERESTED,
+        ))],
+        vec![
+            ControlMessage::PublishOk(publish_ok(0)),
+            ControlMessage::Unsubscribe(RequestId(0)),
+        ],
+    ] {
+        let mut peer = Scripted::client(Scripted::client_config());
+        let handle = peer
+            .endpoint
+            .call(|s, now| s.publish(publish_options("live#a", 1), now))
+            .unwrap();
+        peer.received();
+        let opened = peer.endpoint.session.outbound_stream_opened(handle);
+        assert_eq!(opened, Ok(()));
+        peer.advance(Duration::from_secs(30));
+        let failure = RequestFailure::TimedOut;
+        assert_eq!(peer.event(), Event::PublishRejected { handle, failure });
+        for message in late {
+            peer.send(&message);
+        }
+        peer.assert_quiet();
+        assert_eq!(peer.endpoint.session.load().publications, 0);
+    }
 }

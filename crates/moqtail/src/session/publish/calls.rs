@@ -59,6 +59,7 @@ impl Publications {
             change: None,
             streams_opened: 0,
             streams_open: 0,
+            failed: false,
         };
         self.all.insert(handle, publication);
         Ok(handle)

@@ -79,6 +79,7 @@ impl Publications {
             change: None,
             streams_opened: 0,
             streams_open: 0,
+            failed: false,
         };
         self.all.insert(handle, publication);
         cx.out.event(Event::SubscribeRequested(SubscribeRequest {
@@ -172,7 +173,9 @@ impl Publications {
             }
             State::Active | State::Finishing(..) => {}
         }
-        cx.out.event(Event::Unsubscribed { handle });
+        if !publication.failed {
+            cx.out.event(Event::Unsubscribed { handle });
+        }
         self.end(cx, handle);
         Ok(())
     }
@@ -223,11 +226,13 @@ impl Publications {
         let kind = RequestKind::Publish;
         let id = error.request_id;
         if let Referred::Active(handle) = cx.requests.answered(id, "PUBLISH_ERROR", kind)? {
-            let failure = RequestFailure::Refused {
-                code: error.code,
-                reason: error.reason,
-            };
-            cx.out.event(Event::PublishRejected { handle, failure });
+            if self.all.get(&handle).is_some_and(|p| !p.failed) {
+                let failure = RequestFailure::Refused {
+                    code: error.code,
+                    reason: error.reason,
+                };
+                cx.out.event(Event::PublishRejected { handle, failure });
+            }
             self.end(cx, handle);
         }
         Ok(())

@@ -21,7 +21,8 @@
 //! | last stream closed | | | | | PUBLISH_DONE, ended |
 //!
 //! Empty cells cannot happen, or are calls that fail. Messages about a subscription that has ended crossed its end and
-//! are ignored. A SUBSCRIBE for a track that an own PUBLISH offers crossed it: it is refused, the offer stands.
+//! are ignored; after `answer_timeout` the end was told already. A SUBSCRIBE for a track that an own PUBLISH offers
+//! crossed it: it is refused, the offer stands.
 
 mod calls;
 mod messages;
@@ -67,6 +68,8 @@ struct Publication {
     change: Option<Box<SubscriptionChange>>,
     streams_opened: u64,
     streams_open: u64,
+    /// The application was told that it failed; streams are still open.
+    failed: bool,
 }
 
 /// All subscriptions in which this side is the publisher.
@@ -135,6 +138,7 @@ impl Publications {
             self.end(cx, handle);
             return Ok(());
         }
+        publication.failed = true;
         publication.state = State::Finishing(
             PublishDoneCode::INTERNAL_ERROR,
             ReasonPhrase::new("no answer to PUBLISH in time"),
