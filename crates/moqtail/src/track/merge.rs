@@ -12,7 +12,6 @@ use super::{
     MalformedTrack,
     batch::{Batch, ObjectMark},
     claim::Claim,
-    group::Group,
     group_facts::check_finish,
     ids::{RunId, StreamId, SubgroupKey},
     log::TrackLog,
@@ -328,12 +327,11 @@ impl TrackLog {
         if object == last + 1 || previous == Some(last) {
             return true;
         }
-        let nothing_between = |group: &Box<Group>| group.facts.nothing_between(last, object);
-        let Some(known) = self.subgroups.get(&key) else {
+        let (Some(group), Some(known)) = (self.groups.get(&key.0), self.subgroups.get(&key)) else {
             return false;
         };
         // What is somewhere else may be in another run of this very subgroup.
-        self.groups.get(&key.0).is_some_and(nothing_between)
+        group.facts.nothing_between(last, object)
             && known.runs.iter().all(|run| {
                 let left = searches.checked_sub(1);
                 *searches = left.unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What the track consists of: everything about an object follows from its location, so whoever publishes it publishes
 //! the same.
 
-use std::sync::LazyLock;
+use std::{cell::OnceCell, rc::Rc};
 
 use bytes::Bytes;
 
@@ -38,17 +38,22 @@ impl Object {
     }
 }
 
-static CONTENT: LazyLock<Vec<Vec<Subgroup>>> =
-    LazyLock::new(|| (0..GROUPS).map(make_group).collect());
+/// Groups as they were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Content([OnceCell<Vec<Rc<Subgroup>>>; GROUPS as usize]);
 
-/// The subgroups of a group; none: it does not exist.
-pub(super) fn group(id: u64) -> &'static [Subgroup] {
-    CONTENT.get(id as usize).map_or(&[], Vec::as_slice)
-}
+impl Content {
+    /// The subgroups of a group; none: it does not exist.
+    pub(super) fn group(&self, id: u64) -> &[Rc<Subgroup>] {
+        let group = self.0.get(id as usize);
+        group.map_or(&[], |group| group.get_or_init(|| make_group(id)))
+    }
 
-/// A subgroup by its id.
-pub(super) fn subgroup(group_id: u64, id: u64) -> Option<&'static Subgroup> {
-    group(group_id).iter().find(|subgroup| subgroup.id == id)
+    /// A subgroup by its id.
+    pub(super) fn subgroup(&self, group: u64, id: u64) -> Option<&Subgroup> {
+        let mut subgroups = self.group(group).iter();
+        subgroups.find(|subgroup| subgroup.id == id).map(Rc::as_ref)
+    }
 }
 
 /// A number that looks random.
@@ -63,7 +68,7 @@ fn is_missing(group: u64) -> bool {
     group % 4 == 3
 }
 
-fn make_group(group: u64) -> Vec<Subgroup> {
+fn make_group(group: u64) -> Vec<Rc<Subgroup>> {
     if is_missing(group) {
         return Vec::new();
     }
@@ -105,7 +110,7 @@ fn make_group(group: u64) -> Vec<Subgroup> {
             object.header.extensions = make_extensions(group, object, &present);
         }
     }
-    subgroups
+    subgroups.into_iter().map(Rc::new).collect()
 }
 
 fn make_object(group: u64, id: u64) -> Object {

@@ -26,9 +26,9 @@ struct Object {
 }
 
 /// What came on a stream.
-struct Received {
+struct Received<'a> {
     group: u64,
-    subgroup: &'static Subgroup,
+    subgroup: &'a Subgroup,
     objects: Vec<Object>,
 }
 
@@ -118,7 +118,7 @@ fn is_exact(world: &World, place: Place) -> bool {
 }
 
 /// Reads a stream; what came of each object is what is published there. `None`: not even the first object came.
-fn read(world: &World, stream: &Stream) -> Option<Received> {
+fn read<'a>(world: &'a World, stream: &Stream) -> Option<Received<'a>> {
     let mut input = Bytes::copy_from_slice(&stream.bytes);
     let decoded = StreamHeaderDecoder::new().decode(&mut input);
     let Some(StreamHeader::Subgroup(header)) = decoded.expect("a head") else {
@@ -129,14 +129,17 @@ fn read(world: &World, stream: &Stream) -> Option<Received> {
     assert_eq!(header.track_alias, DOWNSTREAM);
     let mut decoder = SubgroupDecoder::new(header, ObjectLimits::default());
     let mut objects: Vec<Object> = Vec::new();
-    let mut subgroup: Option<&'static Subgroup> = None;
+    let mut subgroup: Option<&Subgroup> = None;
     let mut got = Vec::new();
     while let Some(item) = decoder.decode(&mut input).expect("objects") {
         let end = head + decoder.position() as usize;
         match item {
             ObjectItem::Header { header: object, .. } => {
                 let id = decoder.subgroup_id().expect("an object has one");
-                let known = content::subgroup(header.group, id).expect("a subgroup");
+                let known = world
+                    .content
+                    .subgroup(header.group, id)
+                    .expect("a subgroup");
                 let at = known
                     .objects
                     .iter()
@@ -198,7 +201,7 @@ fn read(world: &World, stream: &Stream) -> Option<Received> {
 }
 
 /// Whether what came on a stream belongs to its subscription.
-fn judge_stream(world: &World, reader: &Reader, opened: &Opened, received: &Received) {
+fn judge_stream(world: &World, reader: &Reader, opened: &Opened, received: &Received<'_>) {
     let group = received.group;
     let place = (opened.epoch, group, received.subgroup.id);
     for object in &received.objects {
@@ -244,7 +247,7 @@ fn judge_finished(
     if world.ages || leaves_out(world) || !(reader.is_alive() || reader.is_strict()) {
         return;
     }
-    let known = content::subgroup(group, id).expect("a subgroup");
+    let known = world.content.subgroup(group, id).expect("a subgroup");
     for object in known.objects.iter().filter(|object| object.exists()) {
         let at = content::at(group, object);
         let begun = world.history.objects.get(&(place, object.id()));
@@ -264,7 +267,9 @@ fn judge_datagrams(world: &World, served: bool) {
         assert_eq!(datagram.track_alias, DOWNSTREAM);
         let at = Location::new(datagram.group, datagram.object);
         if !world.setting.lies {
-            let known = content::group(datagram.group)
+            let known = world
+                .content
+                .group(datagram.group)
                 .iter()
                 .flat_map(|subgroup| &subgroup.objects)
                 .find(|object| object.id() == datagram.object)

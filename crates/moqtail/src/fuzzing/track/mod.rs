@@ -10,6 +10,7 @@ mod judge;
 mod log;
 mod operations;
 mod reader;
+mod reading;
 mod sending;
 mod wire;
 mod world;

@@ -24,7 +24,7 @@ const READERS: usize = 5;
 
 /// Runs that are looked up at most for each piece of work: those of a subgroup that are kept or open, a few times.
 #[cfg(fuzzing)]
-const LOOKUPS: usize = 100;
+const LOOKUPS: usize = 20;
 
 /// How often an operation is repeated at most.
 const REPEATS: u8 = 32;
@@ -56,6 +56,7 @@ impl World {
             5 | 6 => self.send(a, usize::MAX >> 1),
             7 => {
                 if let Some(sending) = self.take(a) {
+                    self.reading.break_off(sending.number);
                     self.write(|log| sending.reset(log, StreamCode(u64::from(b))));
                 }
             }
@@ -106,11 +107,11 @@ impl World {
             return;
         };
         let group = u64::from(b & 15);
-        let subgroups = content::group(group);
+        let subgroups = self.content.group(group);
         let Some(at) = usize::from(a >> 2 & 3).checked_rem(subgroups.len()) else {
             return;
         };
-        let subgroup = &subgroups[at];
+        let subgroup = subgroups[at].clone();
         let from = usize::from(a >> 4 & 7);
         let from = if a & 0x80 == 0 {
             0
@@ -134,10 +135,11 @@ impl World {
             return self.datagram(plan);
         }
         let open = self.sendings.len();
+        let number = self.history.now;
         let (sending, writable) = self.log.with(|log| {
             let sending = match b & 32 {
-                0 => Sending::peer(log, publisher, plan),
-                _ => Sending::local(log, publisher, plan),
+                0 => Sending::peer(log, publisher, number, plan),
+                _ => Sending::local(log, publisher, number, plan),
             };
             (sending, log.ended().is_none() && log.malformed().is_none())
         });
@@ -169,7 +171,10 @@ impl World {
         };
         let now = self.now;
         let is_open = self.log.with(|log| log.ended().is_none());
-        let taken = self.write(|log| log.receive_datagram(datagram, now));
+        let taken = self.write(|log| log.receive_datagram(datagram.clone(), now));
+        if !self.setting.lies {
+            self.reading.datagram(&datagram);
+        }
         if taken.is_ok() && is_open {
             let brought = Brought {
                 objects: vec![(at, Step::Begun), (at, Step::Complete)],
@@ -184,14 +189,18 @@ impl World {
         let Some(mut sending) = self.take(number) else {
             return;
         };
-        let (plan, now, publisher) = (sending.plan, self.now, sending.publisher);
+        let (plan, now, publisher) = (sending.plan.clone(), self.now, sending.publisher);
         let doubled = self
             .sendings
             .iter()
             .any(|other| other.publisher == publisher && other.is_of(plan.group, plan.subgroup.id));
         let counted = std::mem::replace(&mut sending.counted, true);
+        let number = sending.number;
         let (rest, brought) = self.write(|log| sending.send(log, len, now));
         self.record(&brought, plan.group, plan.subgroup.id);
+        if !self.setting.lies {
+            self.reading.read(number, &plan, &brought);
+        }
         let place = self.history.place(plan.group, plan.subgroup.id);
         let streams = self.history.subgroups.entry(place).or_default();
         streams.count += usize::from(!counted);
@@ -368,6 +377,7 @@ impl World {
                     .sendings
                     .extract_if(.., |sending| sending.publisher == publisher);
                 for sending in gone.collect::<Vec<_>>() {
+                    self.reading.break_off(sending.number);
                     self.write(|log| sending.reset(log, StreamCode::CANCELLED));
                 }
             }

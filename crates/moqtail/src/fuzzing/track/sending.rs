@@ -1,6 +1,6 @@
 //! A subgroup on its way to the log, as a stream of a peer or from inside the process.
 
-use std::time::Instant;
+use std::{rc::Rc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -48,10 +48,10 @@ pub(super) enum Form {
 }
 
 /// What is to be sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) group: u64,
-    pub(super) subgroup: &'static Subgroup,
+    pub(super) subgroup: Rc<Subgroup>,
     /// The first object.
     pub(super) from: usize,
     pub(super) form: Form,
@@ -60,9 +60,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn header(&self) -> SubgroupHeader {
-        let Self {
-            group, subgroup, ..
-        } = *self;
+        let (group, subgroup) = (self.group, &self.subgroup);
         let is_first =
             self.from == 0 && self.subgroup.objects.first().map(Object::id) == Some(subgroup.id);
         SubgroupHeader {
@@ -147,6 +145,8 @@ enum Upstream {
 /// A subgroup that is open.
 pub(super) struct Sending {
     pub(super) publisher: PublisherId,
+    /// Its name.
+    pub(super) number: u64,
     pub(super) plan: Plan,
     upstream: Upstream,
     /// Something of it has come.
@@ -155,7 +155,12 @@ pub(super) struct Sending {
 
 impl Sending {
     /// A stream of a peer; `None`: the log takes no more.
-    pub(super) fn peer(log: &mut TrackLog, publisher: PublisherId, plan: Plan) -> Option<Self> {
+    pub(super) fn peer(
+        log: &mut TrackLog,
+        publisher: PublisherId,
+        number: u64,
+        plan: Plan,
+    ) -> Option<Self> {
         let header = plan.header();
         let mut encoder = SubgroupEncoder::new(&header);
         let mut bytes = BytesMut::new();
@@ -169,6 +174,7 @@ impl Sending {
         }
         Some(Self {
             publisher,
+            number,
             plan,
             upstream: Upstream::Peer {
                 ingest: StreamIngest::new(log, publisher, &header, ObjectLimits::default())?,
@@ -181,7 +187,12 @@ impl Sending {
     }
 
     /// A subgroup of a local publisher; `None`: the log takes no more.
-    pub(super) fn local(log: &mut TrackLog, publisher: PublisherId, plan: Plan) -> Option<Self> {
+    pub(super) fn local(
+        log: &mut TrackLog,
+        publisher: PublisherId,
+        number: u64,
+        plan: Plan,
+    ) -> Option<Self> {
         let header = plan.header();
         let options = SubgroupOptions {
             group: header.group,
@@ -190,12 +201,14 @@ impl Sending {
             extensions: header.extensions,
             end_of_group: header.end_of_group,
         };
+        let objects = plan.objects().into_iter();
         Some(Self {
             publisher,
+            number,
             plan,
             upstream: Upstream::Local {
                 writer: SubgroupWriter::new(log, publisher, options).ok()?,
-                objects: plan.objects().into_iter(),
+                objects,
                 at: None,
                 rest: Bytes::new(),
             },

@@ -6,9 +6,11 @@ use std::{
 };
 
 use super::{
+    content::Content,
     history::History,
     log::{Follow, SharedLog},
     reader::Reader,
+    reading::Reading,
     sending::Sending,
     wire::{End, Wire},
 };
@@ -88,6 +90,7 @@ impl Setting {
 
 pub(super) struct World {
     pub(super) setting: Setting,
+    pub(super) content: Content,
     pub(super) log: SharedLog,
     pub(super) delivery: Delivery<Follow>,
     pub(super) wire: Wire,
@@ -96,6 +99,7 @@ pub(super) struct World {
     pub(super) sendings: Vec<Sending>,
     pub(super) readers: BTreeMap<SubscriptionId, Reader>,
     pub(super) history: History,
+    pub(super) reading: Reading,
     /// A moment that subscriptions may begin at: in the log, in the history, and Largest then.
     pub(super) mark: (ArrivalMark, u64, Option<Location>),
     /// Everything was kept and is remembered.
@@ -117,6 +121,7 @@ impl World {
         let mark = (log.mark(), 0, None);
         Self {
             setting,
+            content: Content::default(),
             log: SharedLog::new(log),
             delivery: Delivery::new(setting.delivery),
             wire: Wire::new(),
@@ -125,6 +130,7 @@ impl World {
             sendings: Vec::new(),
             readers: BTreeMap::new(),
             history: History::default(),
+            reading: Reading::default(),
             mark,
             remembers: setting.roomy,
             ages: false,
