@@ -23,7 +23,7 @@ pub struct TrackLimits {
     /// the leader's. Default 1 MiB.
     pub max_held_bytes: usize,
     /// Most runs kept of one subgroup: beyond it the oldest that has ended leaves. There is more than one only where
-    /// streams were reset or contradict each other in form. Default 64.
+    /// streams were reset, contradict each other in form, or brought the same objects in turns. Default 64.
     pub max_runs: usize,
     /// Most runs that are searched in vain for the first copies of what a stream brings in one turn; further copies are
     /// dropped without being compared, unless the first one is in the newest run of the same subgroup. A search is long only
