@@ -16,8 +16,9 @@ const NAME_HUFFMAN: &[u8] = &[
 /// Decodes a field section into a request, with no offered protocols if the offer cannot be parsed.
 pub(super) fn decode_request(section: &[u8]) -> Result<ConnectRequest, ConnectError> {
     match ConnectRequest::decode(&mut frame(section).as_slice()) {
-        Err(ConnectError::InvalidProtocol) => {
-            let section = without_offer(section).ok_or(ConnectError::InvalidProtocol)?;
+        // The second: it may be an offer that is not even text.
+        Err(error @ (ConnectError::InvalidProtocol | ConnectError::QpackError(_))) => {
+            let section = without_offer(section).ok_or(error)?;
             ConnectRequest::decode(&mut frame(&section).as_slice())
         }
         result => result,
@@ -34,7 +35,7 @@ fn frame(section: &[u8]) -> Vec<u8> {
 
 /// Copies a QPACK field section (RFC 9204 §4.5) without its offer lines; `None` if it is malformed or uses the dynamic
 /// table, which is never offered.
-fn without_offer(section: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn without_offer(section: &[u8]) -> Option<Vec<u8>> {
     let mut rest = section;
     integer(&mut rest, 8)?;
     integer(&mut rest, 7)?;
@@ -127,7 +128,14 @@ mod tests {
 
     #[test]
     fn an_offer_that_cannot_be_parsed_counts_as_none() {
-        for value in [&b"moq-00"[..], b"\"moq-00", b"(", b"1, 2", b"moq-00, \"x\""] {
+        for value in [
+            &b"moq-00"[..],
+            b"\"moq-00",
+            b"(",
+            b"1, 2",
+            b"moq-00, \"x\"",
+            b"\"moq-\xff\"",
+        ] {
             for (name, huffman) in [(NAME, false), (NAME_HUFFMAN, true)] {
                 let request = decode_request(&section(name, huffman, value)).unwrap();
                 assert!(request.protocols.is_empty());
