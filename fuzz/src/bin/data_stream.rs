@@ -2,4 +2,5 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| moqtail::fuzzing::data_stream(data));
+// An object of two bytes is a header and a payload of 100 in memory, in each of two lists that are compared.
+moqtail_fuzz::parser!(256, moqtail::fuzzing::data_stream);

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| moqtail_media::fuzzing::media_stream(data));
+moqtail_fuzz::parser!(64, moqtail_media::fuzzing::media_stream);

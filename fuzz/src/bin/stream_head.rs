@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| moqtail::fuzzing::stream_head(data));
+moqtail_fuzz::parser!(64, moqtail::fuzzing::stream_head);

@@ -2,4 +2,5 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| moqtail::fuzzing::value(data));
+// The longest names and payloads that are made of a few bytes, several times over.
+moqtail_fuzz::stateful!(256 << 10, moqtail::fuzzing::value);

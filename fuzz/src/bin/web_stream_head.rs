@@ -7,4 +7,4 @@
 #[allow(dead_code, reason = "what the transport writes itself is not read here")]
 mod prefix;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| prefix::check_head(data));
+moqtail_fuzz::parser!(64, prefix::check_head);
