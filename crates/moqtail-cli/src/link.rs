@@ -44,7 +44,7 @@ const SHORT_SESSION: Duration = Duration::from_secs(2);
 
 /// A relay asks all its clients to leave at once: each goes at a time of its own within this. Together with the farewell
 /// that is within the grace of our relay.
-const SPREAD: Duration = Duration::from_secs(1);
+const SPREAD: Duration = Duration::from_millis(750);
 
 /// How long a session that a relay asks to leave may take to end well, before the next one begins.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -503,7 +503,10 @@ impl Link {
                 let authority = self.authority();
                 self.move_to(&uri);
                 // What is under way in the session goes on meanwhile.
-                sleep(backoff::up_to(SPREAD)).await;
+                tokio::select! {
+                    () = sleep(backoff::up_to(SPREAD)) => {}
+                    _ = client.closed() => {}
+                }
                 client.shutdown(FAREWELL).await;
                 Ok(format!("Connecting again: the relay at {authority} is going away."))
             }

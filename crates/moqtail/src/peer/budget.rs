@@ -134,7 +134,9 @@ impl LogBudget {
     /// written before the next try.
     pub(super) fn rest(&self, groups: usize) {
         let in_vain = match groups {
-            0 => self.in_vain.load(Ordering::Relaxed).saturating_add(1),
+            0 if self.used() > self.goal() => {
+                self.in_vain.load(Ordering::Relaxed).saturating_add(1)
+            }
             _ => 0,
         };
         self.in_vain.store(in_vain, Ordering::Relaxed);

@@ -83,8 +83,8 @@ impl Track {
     }
 
     /// Notes the Largest Location that a publisher told of in SUBSCRIBE_OK or PUBLISH, for what later subscribers are told.
-    pub fn note_told(&self, largest: Option<Location>) {
-        self.with_log(|log| log.note_told(largest));
+    pub fn note_told(&self, publisher: PublisherId, largest: Option<Location>) {
+        self.with_log(|log| log.note_told(publisher, largest));
     }
 
     /// This moment, for [`Admission::Since`](crate::track::Admission::Since).

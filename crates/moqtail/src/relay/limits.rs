@@ -57,12 +57,12 @@ pub struct RelayLimits {
     /// viewer, or is far away, may need longer than a viewer waits. Such subscriptions take up no more than half of
     /// `max_upstreams_per_session`. Zero: it may not. Default 5 s.
     pub answer_grace: Duration,
-    /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, waiting for it or another one
-    /// to come back. Default 10 s.
+    /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, or gave up the relay's subscription
+    /// with TOO_FAR_BEHIND or GOING_AWAY, waiting for it or another one to come back. Default 10 s.
     pub publisher_linger: Duration,
-    /// How long after a refusal the publishers of a track are asked again, while its subscriptions outlive a publisher
-    /// that vanished: one that came back may announce a namespace before it has the track. While another publisher serves
-    /// the track, the time doubles with each refusal, up to 64 times as long. Zero: they are not. Default 1 s.
+    /// How long after a refusal the publishers of a track are asked again while somebody is served, or waits for one that
+    /// is gone: who came back may announce a namespace before it has the track. While another publisher serves it, the time
+    /// doubles with each refusal, up to 64 times as long. Zero: they are not. Default 1 s.
     pub publisher_retry: Duration,
 }
 
@@ -92,6 +92,9 @@ impl Default for RelayLimits {
 /// Requests that a publisher has to allow still before it is told to stop sending: it takes one to tell it, one to let it
 /// begin again, and its other tracks may need some meanwhile.
 pub(super) const REQUESTS_TO_STOP: u64 = 16;
+
+/// Least time between two rounds of asking publishers for a track because those that served it are gone.
+pub(super) const REVIVAL_REST: Duration = Duration::from_secs(1);
 
 /// How often the time until a publisher beside another one is asked again doubles.
 pub(super) const MAX_DOUBLINGS: u32 = 6;

@@ -52,7 +52,7 @@ pub(super) struct Upstream {
     pub(super) published: bool,
     pub(super) active: bool,
     /// PUBLISH_DONE came; streams may still be on their way.
-    pub(super) ends: bool,
+    pub(super) ends: Option<PublishDoneCode>,
     pub(super) forward: bool,
 }
 

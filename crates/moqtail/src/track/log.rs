@@ -55,7 +55,7 @@ pub struct TrackLog {
     pub(super) now: Option<Instant>,
     pub(super) facts: TrackFacts,
     /// Largest Location that publishers told of beside their objects.
-    told: Option<Location>,
+    told: BTreeMap<PublisherId, Location>,
     /// Groups that hold something by the time of their last write.
     pub(super) written: BTreeMap<u64, u64>,
     next_write: u64,
@@ -102,7 +102,7 @@ impl TrackLog {
             cache_duration: None,
             now: None,
             facts: TrackFacts::default(),
-            told: None,
+            told: BTreeMap::new(),
             written: BTreeMap::new(),
             next_write: 0,
             remembered: VecDeque::new(),
@@ -136,13 +136,18 @@ impl TrackLog {
     /// Largest location as subscribers are told of it (draft-14 §9.7, §9.8): that of all that arrived and that
     /// publishers told of.
     pub fn known_largest(&self) -> Option<Location> {
-        self.largest().max(self.told)
+        self.largest().max(self.told.values().max().copied())
     }
 
     /// Notes the Largest Location that a publisher told of in SUBSCRIBE_OK or PUBLISH. It says nothing about objects that
-    /// come later, and counts until the log is sealed.
-    pub fn note_told(&mut self, largest: Option<Location>) {
-        self.told = self.told.max(largest);
+    /// come later, and counts as long as the publisher is there.
+    pub fn note_told(&mut self, publisher: PublisherId, largest: Option<Location>) {
+        if let Some(largest) = largest
+            && self.publishers.contains_key(&publisher)
+        {
+            let told = self.told.entry(publisher).or_insert(largest);
+            *told = largest.max(*told);
+        }
     }
 
     /// This moment.
@@ -216,10 +221,8 @@ impl TrackLog {
             self.reset_stream(stream, StreamCode::CANCELLED);
         }
         self.publishers.remove(&publisher);
-        if self.publishers.is_empty() {
-            self.sealed = true;
-            self.told = None;
-        }
+        self.told.remove(&publisher);
+        self.sealed |= self.publishers.is_empty();
     }
 
     /// Ends the track; the first end counts. Runs that are open end with a reset.

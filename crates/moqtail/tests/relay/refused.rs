@@ -35,7 +35,9 @@ async fn a_full_relay_refuses_clients_before_their_handshake() {
             soon("the end of the session", tokio::task::yield_now()).await;
         }
         // The same place can be had again.
-        world.client().await;
+        while let Err(error) = soon("a place", world.try_client(ClientConfig::default())).await {
+            assert_refused(Some(error));
+        }
     }
 }
 

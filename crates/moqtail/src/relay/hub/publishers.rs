@@ -64,13 +64,20 @@ impl Hub {
         let Some(upstream) = self.upstreams.get_mut(&id) else {
             return;
         };
-        upstream.ends = true;
+        upstream.ends = Some(status);
         let id = upstream.track;
-        let others = |track: &Track| {
-            let mut upstreams = track.upstreams.iter().filter_map(|u| self.upstreams.get(u));
-            upstreams.any(|upstream| !upstream.ends)
+        self.leave_name(id);
+    }
+
+    /// Takes the track out of the directory if all that is left of it is on its way.
+    fn leave_name(&mut self, id: TrackId) {
+        let ends = |u: &UpstreamId| {
+            let upstream = self.upstreams.get(u);
+            let status = upstream.and_then(|upstream| upstream.ends);
+            status.is_some_and(|status| !may_go_on(status))
         };
-        if !may_go_on(status) && !self.tracks.get(&id).is_some_and(others) {
+        let is_over = |track: &Track| track.upstreams.iter().all(ends);
+        if self.tracks.get(&id).is_some_and(is_over) {
             self.take_name(id);
         }
     }
@@ -91,13 +98,16 @@ impl Hub {
         };
         if !self.is_live(id) {
             let end = (status, reason.to_owned());
-            if may_go_on(status) {
-                self.linger(id, end, now);
-                self.release(id);
-            } else {
+            if !may_go_on(status) {
                 self.end_unless_answered(id, end, now);
+            } else if self.tracks.get(&id).is_some_and(Track::has_served) {
+                self.linger(id, end, now);
+            } else {
+                self.release(id);
             }
-        } else if may_go_on(status) {
+            return;
+        }
+        if may_go_on(status) {
             self.ask_later(id, now);
         } else if status == PublishDoneCode::TRACK_ENDED
             && self.outlives_all(session, id)
@@ -105,6 +115,7 @@ impl Hub {
         {
             track.ended_by_one = Some(reason.to_owned());
         }
+        self.leave_name(id);
     }
 
     /// All that served the track are gone for good. Who is asked already may go on with it, as one does that moves to
@@ -205,8 +216,9 @@ impl Hub {
             .upstreams
             .iter()
             .any(|u| self.upstreams.get(u).is_some_and(|u| u.session == session));
+        // Not for what only waits to be read out: its name may stand for another track.
         if asked
-            || track.ended
+            || self.names.get(&track.name) != Some(&id)
             || track.upstreams.len() >= self.limits.max_publishers_per_track
             || member.upstreams.len() >= self.limits.max_upstreams_per_session
         {
@@ -237,7 +249,7 @@ impl Hub {
             track,
             published,
             active: published,
-            ends: false,
+            ends: None,
             forward,
         };
         self.upstreams.insert(id, upstream);
@@ -274,7 +286,7 @@ impl Hub {
             return;
         };
         if self.is_live(id) {
-            return;
+            return self.leave_name(id);
         }
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
@@ -311,9 +323,8 @@ impl Hub {
         });
         track.ask_at = None;
         // One that ends each subscription at once is not asked as often as that.
-        let retry = self.limits.publisher_retry;
-        let rest = track.revived.and_then(|at| at.checked_add(retry));
-        if rest.is_some_and(|at| now < at) {
+        let is_early = |at: Instant| now.saturating_duration_since(at) < limits::REVIVAL_REST;
+        if track.revived.is_some_and(is_early) {
             self.arm(id);
             self.ask_later(id, now);
         } else {

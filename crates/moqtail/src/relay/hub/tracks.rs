@@ -112,10 +112,13 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        let upstreams = track.upstreams.iter().filter_map(|u| self.upstreams.get(u));
+        if upstreams.filter(|upstream| upstream.active).count() <= 1 {
+            track.refusals = 0;
+        }
         track.linger = None;
         track.refusal = None;
         track.ended_by_one = None;
-        track.refusals = 0;
         for (subscriber, request) in track.take_waiting() {
             track.serve(subscriber, request.forward);
             let (session, handle) = subscriber;

@@ -160,7 +160,7 @@ impl Directory {
         };
         self.cache_for(session, accepted.handle, &accepted.parameters);
         self.publisher_says(id, track, accepted.group_order, &accepted.parameters);
-        self.note_told(track, accepted.largest);
+        self.note_told(session, accepted.handle, accepted.largest);
         self.hub.upstream_accepted(id, accepted.largest);
         self.run();
     }
@@ -179,7 +179,7 @@ impl Directory {
                 self.publisher_says(upstream, track, request.group_order, &request.parameters);
                 self.execute(action);
                 self.cache_for(session, request.handle, &request.parameters);
-                self.note_told(track, request.largest);
+                self.note_told(session, request.handle, request.largest);
             } else {
                 self.execute(action);
             }
@@ -187,9 +187,11 @@ impl Directory {
     }
 
     /// draft-14 §9.7, §9.8: later subscribers are told of content that never came here, too.
-    fn note_told(&self, track: TrackId, largest: Option<Location>) {
-        if let Some(entry) = self.tracks.get(&track) {
-            entry.track.note_told(largest);
+    fn note_told(&self, session: SessionId, handle: RequestHandle, largest: Option<Location>) {
+        if let Some(entry) = self.sessions.get(&session)
+            && let Some(upstream) = lock(&entry.upstreams).get(&handle)
+        {
+            upstream.note_told(largest);
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::relay::{TrackId, UpstreamId};
 use crate::{
-    model::{ObjectDatagram, PublishDoneCode, SubgroupHeader},
+    model::{Location, ObjectDatagram, PublishDoneCode, SubgroupHeader},
     peer::{InboundStream, IngestEnd, IngestLimits, PeerHandle, Track, ingest_subgroup},
     track::{MalformedTrack, PublisherId},
     transport::RecvStream,
@@ -66,6 +66,11 @@ impl Upstream {
     /// The publisher told its MAX_CACHE_DURATION.
     pub(super) fn cache_for(&self, duration: Option<Duration>) {
         self.track.set_cache_duration(self.publisher, duration);
+    }
+
+    /// The publisher told its Largest Location.
+    pub(super) fn note_told(&self, largest: Option<Location>) {
+        self.track.note_told(self.publisher, largest);
     }
 
     /// Reads a stream of the publisher into the track, in a task of its own.

@@ -247,6 +247,7 @@ fn a_publisher_that_gives_up_at_once_is_not_asked_at_once() {
         .upstream_done(UpstreamId(0), status, "", relay.now);
     assert_eq!(asked(&relay.actions()), [PUBLISHER]);
     for upstream in 1..4 {
+        // An answer is no reason to be asked sooner.
         relay.hub.upstream_accepted(UpstreamId(upstream), LARGEST);
         relay
             .hub
@@ -282,6 +283,61 @@ fn who_subscribes_after_publish_done_is_not_served_by_what_has_ended() {
     assert_eq!(accepted(&third), [(VIEWER, LargestSource::Log)]);
 }
 
+/// A publisher that refused before would be taken for the old track, and could not be asked for the new one.
+#[test]
+fn nobody_is_asked_for_what_only_waits_to_be_read_out() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live");
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+    let ended = PublishDoneCode::TRACK_ENDED;
+    relay.hub.upstream_ends(UpstreamId(0), ended);
+    assert_eq!(relay.pass(RelayLimits::default().publisher_retry), []);
+    let again = relay.subscribe(OTHER, handle(6), "live/cam#video");
+    assert_eq!(asked(&again), [BACKUP, PUBLISHER]);
+}
+
+/// S8.4-10: the one that was to go on with it is gone before the last streams of the other one are in.
+#[test]
+fn who_subscribes_when_only_the_end_is_left_begins_anew() {
+    let ended = PublishDoneCode::TRACK_ENDED;
+    let gone_first = |relay: &mut Relay| relay.hub.session_closed(BACKUP, relay.now);
+    let refuses = |relay: &mut Relay| {
+        let code = SubscribeErrorCode::INTERNAL_ERROR;
+        relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
+    };
+    let ways: [&dyn Fn(&mut Relay); 2] = [&gone_first, &refuses];
+    for goes in ways {
+        let mut relay = Relay::live();
+        relay.announce(BACKUP, "live");
+        relay.hub.upstream_ends(UpstreamId(0), ended);
+        goes(&mut relay);
+        relay.actions();
+        let again = relay.subscribe(OTHER, handle(6), "live/cam#video");
+        assert!(asked(&again).contains(&PUBLISHER), "{again:?}");
+    }
+}
+
+/// A session that offered many tracks nobody watches leaves in good order.
+#[test]
+fn a_publisher_that_leaves_makes_nobody_asked_for_what_nobody_watches() {
+    let mut relay = Relay::new();
+    relay.announce(BACKUP, "live");
+    let name: FullTrackName = "live/cam#video".parse().unwrap();
+    relay
+        .hub
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+    relay.actions();
+    let status = PublishDoneCode::GOING_AWAY;
+    relay.hub.upstream_ends(UpstreamId(0), status);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), status, "", relay.now);
+    assert!(asked(&relay.actions()).is_empty());
+    assert!(relay.hub.tracks.is_empty());
+    assert_eq!(relay.hub.deadline(), None);
+}
+
 /// Two encoders side by side: the one that started again announced before it had the track.
 #[test]
 fn a_publisher_that_was_not_ready_is_asked_again_beside_the_one_that_serves() {
@@ -303,6 +359,23 @@ fn a_publisher_that_was_not_ready_is_asked_again_beside_the_one_that_serves() {
     relay.hub.downstream_left(VIEWER, handle(5));
     assert_eq!(relay.hub.deadline(), None);
     assert!(relay.hub.tracks.is_empty());
+}
+
+/// Beside one that serves the track it is asked less and less often, whether it refuses or takes it back.
+#[test]
+fn a_publisher_that_accepts_and_gives_up_is_asked_more_rarely() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/cam");
+    let status = PublishDoneCode::TOO_FAR_BEHIND;
+    for (upstream, seconds) in [(1, 1), (2, 2), (3, 4)] {
+        relay.hub.upstream_accepted(UpstreamId(upstream), LARGEST);
+        relay
+            .hub
+            .upstream_done(UpstreamId(upstream), status, "", relay.now);
+        let before = Duration::from_secs(seconds) - Duration::from_millis(1);
+        assert_eq!(relay.pass(before), []);
+        assert_eq!(asked(&relay.pass(Duration::from_millis(1))), [BACKUP]);
+    }
 }
 
 /// One that came back takes up two places until its old session is missed.
