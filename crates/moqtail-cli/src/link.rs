@@ -502,11 +502,8 @@ impl Link {
             uri = client.goaway() => {
                 let authority = self.authority();
                 self.move_to(&uri);
-                // What is under way in the session goes on meanwhile.
-                tokio::select! {
-                    () = sleep(backoff::up_to(SPREAD)) => {}
-                    _ = client.closed() => {}
-                }
+                // What is under way in the session goes on meanwhile; where it ends first, the time is waited for all the same.
+                sleep(backoff::up_to(SPREAD)).await;
                 client.shutdown(FAREWELL).await;
                 Ok(format!("Connecting again: the relay at {authority} is going away."))
             }
