@@ -414,6 +414,9 @@ impl World {
                 let publisher = self.publishers[at];
                 let duration = Duration::from_millis(u64::from(a) * 40);
                 self.ages = true;
+                for reader in self.readers.values_mut() {
+                    reader.unaware = true;
+                }
                 self.write(|log| log.set_cache_duration(publisher, Some(duration)));
             }
             1 => self.wire.gone = true,

@@ -43,6 +43,8 @@ pub(super) struct Reader {
     /// Times during which nothing was forwarded.
     pauses: Vec<(u64, u64)>,
     pub(super) updated: bool,
+    /// It was there when a publisher limited how old objects may become.
+    pub(super) unaware: bool,
     /// Something may be left out: there is a timeout, or the peer does not want all of it.
     pub(super) lossy: bool,
     pub(super) streams: Vec<Opened>,
@@ -78,6 +80,7 @@ impl Reader {
                 false => vec![(from.min(now), u64::MAX)],
             },
             updated: false,
+            unaware: false,
             lossy: params.delivery_timeout.is_some() || params.publisher_timeout.is_some(),
             streams: Vec::new(),
             opened: 0,
