@@ -224,6 +224,7 @@ impl Sending {
         now: Instant,
     ) -> (Option<Self>, Brought) {
         let mut brought = Brought::default();
+        let writable = log.ended().is_none() && log.malformed().is_none();
         match self.upstream {
             Upstream::Peer {
                 mut ingest,
@@ -232,7 +233,6 @@ impl Sending {
                 places,
             } => {
                 let to = bytes.len().min(sent + len);
-                let writable = log.ended().is_none() && log.malformed().is_none();
                 let read = ingest.read(bytes.slice(sent..to));
                 read.expect("what the encoder wrote");
                 match ingest.prepare() {
@@ -291,8 +291,8 @@ impl Sending {
                     written
                 } else {
                     let over = match writer.finish(log) {
-                        Ok(()) => Over::Finished,
-                        Err(_) => Over::Refused,
+                        Ok(()) if writable => Over::Finished,
+                        _ => Over::Refused,
                     };
                     brought.end = Some(over);
                     return (None, brought);
