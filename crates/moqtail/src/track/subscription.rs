@@ -271,7 +271,9 @@ impl Subscription {
         self.catch_up(log, lost, missed, shared, &mut out);
         self.watch_range(log, shared, now);
         self.last_lap |= log.ended().is_some();
-        if let Some(end) = log.ended().filter(|_| self.is_drained()) {
+        if out.end.is_none()
+            && let Some(end) = log.ended().filter(|_| self.is_drained())
+        {
             out.drained = Some((end.code, end.reason.clone()));
         }
         out

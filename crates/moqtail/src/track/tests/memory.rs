@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::support::*;
 use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
 use crate::track::{
-    Admission, DeliveryLimits, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits,
+    Admission, DeliveryLimits, Spared, StreamIngest, SubscriptionId, SubscriptionParams,
+    TrackLimits,
 };
 
 fn small() -> TrackLimits {
@@ -288,6 +289,23 @@ fn a_reader_that_waited_knows_that_it_missed_something() {
         let code = world.ended().map(|(code, _)| code);
         assert_eq!(code, behind.then_some(PublishDoneCode::TOO_FAR_BEHIND));
     }
+}
+
+/// Who has missed something does not take the end of the track for the end of what it has read.
+#[test]
+fn a_reader_that_missed_the_last_objects_knows_it_although_the_track_has_ended() {
+    let mut world = World::with(small(), at_once());
+    world.subscribe(SUB, params(from_start())).unwrap();
+    for group in 0..20 {
+        world.send(header(group, 0), &[object(0, &[1; 10_000])]);
+    }
+    let mut log = world.log.borrow_mut();
+    log.end(PublishDoneCode::TRACK_ENDED, "over");
+    log.evict_before(u64::MAX, Spared::Nothing);
+    drop(log);
+    world.run();
+    let behind = PublishDoneCode::TOO_FAR_BEHIND;
+    assert_eq!(world.ended(), Some((behind, 0)));
 }
 
 /// What left before the session came to see it was missed, whatever left after it.
