@@ -225,10 +225,10 @@ impl TrackLog {
         let Some(run) = group.pieces.pop_front() else {
             return false;
         };
-        if self.trim_run(run) {
+        let trimmed = self.trim_run(run);
+        if self.drop_if_spent(run) || trimmed {
             self.evictions += 1;
         }
-        self.drop_if_spent(run);
         true
     }
 
@@ -262,14 +262,14 @@ impl TrackLog {
         true
     }
 
-    /// Forgets a run that has ended and of which nothing is left.
-    fn drop_if_spent(&mut self, id: RunId) {
+    /// Forgets a run that has ended and of which nothing is left. False: it is no such run.
+    fn drop_if_spent(&mut self, id: RunId) -> bool {
         let Some(run) = self
             .runs
             .get(&id)
             .filter(|run| !run.is_open() && run.base() == run.end())
         else {
-            return;
+            return false;
         };
         let (key, cost) = ((run.group(), run.subgroup), run.cost());
         self.runs.remove(&id);
@@ -280,5 +280,6 @@ impl TrackLog {
                 self.subgroups.remove(&key);
             }
         }
+        true
     }
 }

@@ -291,6 +291,29 @@ fn a_reader_that_waited_knows_that_it_missed_something() {
     }
 }
 
+/// A run whose objects had left leaves with its end, and a reader that had all of them but did not see the end is told.
+#[test]
+fn a_reader_does_not_wait_for_a_run_that_left_with_its_end() {
+    let second = Duration::from_secs(1);
+    let mut world = World::new();
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut upstream = world.publish(header(0, 0));
+    upstream.object(0, b"x");
+    world.run();
+    let mut log = world.log.borrow_mut();
+    log.evict_before(u64::MAX, Spared::Nothing);
+    log.set_cache_duration(world.publisher, Some(second));
+    drop(log);
+    world.run();
+    upstream.reset(StreamCode::CANCELLED);
+    world.now += 2 * second;
+    world.send(header(0, 1), &[object(1, b"y")]);
+    let end = PublishDoneCode::TRACK_ENDED;
+    world.log.borrow_mut().end(end, "over");
+    world.run();
+    assert_eq!(world.ended(), Some((end, 2)));
+}
+
 /// Who has missed something does not take the end of the track for the end of what it has read.
 #[test]
 fn a_reader_that_missed_the_last_objects_knows_it_although_the_track_has_ended() {
