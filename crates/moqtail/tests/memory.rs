@@ -396,7 +396,8 @@ async fn many_tracks_share_one_budget() {
         publish(&tracks[0], group).await;
     }
     assert_counted("one busy track", heap(before), pool.held());
-    assert!(tracks[0].track().bytes() > 1 << 20);
+    // So much is left to it just after room was made, and four times as much before.
+    assert!(tracks[0].track().bytes() > 1 << 19);
     assert!(tracks.iter().all(|track| track.track().bytes() > 4000));
     assert_eq!(tracks[1].track().largest(), Some(Location::new(19, 3)));
     tasks.shutdown().await;
