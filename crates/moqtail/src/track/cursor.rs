@@ -52,8 +52,7 @@ pub(super) struct Cursor {
     head_len: usize,
     /// How the run ended.
     over: Option<RunState>,
-    /// The first object, and where it begins in the run.
-    first_object: u64,
+    /// Where the first object begins in the run.
     origin: u64,
     /// The same, after what stands in the head instead.
     first: u64,
@@ -104,7 +103,6 @@ impl Cursor {
             staged_len: 0,
             head_len: 0,
             over: None,
-            first_object: first.id,
             origin: first.start,
             first: first.start,
             newest: (first.arrival, first.start),
@@ -167,15 +165,6 @@ impl Cursor {
         let object = run.entry_at(self.unsent())?;
         let waiting = object.end.saturating_sub(self.unsent());
         Some((object.arrival, waiting.min(self.behind())))
-    }
-
-    /// The object of which bytes are handed over next, as far as it is known: it may have left the log.
-    pub(super) fn next_id(&self, run: &Run) -> Option<u64> {
-        if self.unsent() <= self.first {
-            return Some(self.first_object);
-        }
-        let here = run.entry_at(self.unsent()).map(|entry| entry.id);
-        here.or(run.last.map(|last| last.id + 1))
     }
 
     /// Offset in the run of the first byte that is not handed over.

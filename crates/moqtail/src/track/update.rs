@@ -38,7 +38,10 @@ impl Subscription {
             .iter()
             .filter(|(id, cursor)| {
                 let least = range.first_object(cursor.group);
-                let next = log.run(**id).and_then(|run| cursor.next_id(run));
+                let next = log.run(**id).and_then(|run| {
+                    let here = run.entry_at(cursor.unsent()).map(|entry| entry.id);
+                    here.or(run.last.map(|last| last.id + 1))
+                });
                 !range.has_group(cursor.group) || next.is_some_and(|next| next < least)
             })
             .map(|(id, _)| *id)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
-use crate::track::{Spared, SubscriptionId, UpdateError, UpdateParams};
+use crate::track::{SubscriptionId, UpdateError, UpdateParams};
 
 const A: SubscriptionId = SubscriptionId(10);
 const B: SubscriptionId = SubscriptionId(20);
@@ -294,27 +294,4 @@ fn priorities_reach_the_transport_once_a_turn() {
     world.run();
     assert_eq!(world.wire.prioritized, 10);
     assert!(lookups(&world) - before <= 100);
-}
-
-/// What was taken out of the log for a stream that is not open yet, and has left it, is left out with the rest.
-#[test]
-fn an_update_excludes_what_has_left_the_log() {
-    let mut world = World::subscribed();
-    world.wire.credit = 0;
-    let mut upstream = world.publish(header(0, 0));
-    upstream.object(0, b"x");
-    world.run();
-    let start = Location::new(0, 1);
-    let mut log = world.log.borrow_mut();
-    log.evict_before(u64::MAX, Spared::Nothing);
-    drop(log);
-    let update = UpdateParams {
-        start,
-        ..open_update()
-    };
-    world.update(SUB, update).unwrap();
-    world.give_credit(1);
-    upstream.object(1, b"y");
-    world.run();
-    assert_eq!(world.received().keys().min(), Some(&start));
 }
