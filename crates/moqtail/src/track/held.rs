@@ -167,11 +167,10 @@ impl TrackLog {
         let Some(last) = run.last.map(|last| last.id) else {
             return Ok(false);
         };
+        let mut searches = usize::MAX;
         let joins = run.is_between_objects()
             && can_join(&run.header, &held.header)
-            && self.follows((id, subgroup), last, held.previous, object, &mut {
-                usize::MAX
-            });
+            && self.follows((id, subgroup), last, held.previous, object, &mut searches);
         if joins {
             self.take_held(id, subgroup, key, run_id);
         } else if object < last || known.overflow {

@@ -10,14 +10,14 @@ use moqtail::client::{
 };
 use moqtail::model::{
     ControlMessage, Extensions, Filter, FullTrackName, ObjectStatus, PublishDoneCode,
-    PublishErrorCode, PublishNamespaceErrorCode, ReasonPhrase, RequestError, SubgroupHeader,
-    SubgroupId, SubscribeErrorCode, TrackAlias, TrackNamespace,
+    PublishErrorCode, PublishNamespaceErrorCode, ReasonPhrase, RequestError, SubscribeErrorCode,
+    TrackNamespace,
 };
 use moqtail::relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict};
 use moqtail::transport::{CloseReason, MemoryConnection, TransportKind, TransportLimits};
 
 use crate::over_every_carrier;
-use crate::raw::{subgroup_bytes, write};
+use crate::raw::{plain_header, subgroup_bytes, write};
 use crate::world::{World, live, publish_group, soon, subscriptions, text};
 
 fn code(error: Option<SubscribeError>) -> SubscribeErrorCode {
@@ -222,14 +222,7 @@ over_every_carrier! {
             assert_eq!(publisher.offer_answered(offer).await, Ok(()));
         };
         let (viewer, ()) = tokio::join!(world.viewer("video", Filter::LargestObject), offering);
-        let header = SubgroupHeader {
-            track_alias: TrackAlias(5),
-            group: 1,
-            subgroup: SubgroupId::Explicit(0),
-            publisher_priority: 128,
-            extensions: false,
-            end_of_group: false,
-        };
+        let header = plain_header(5, 1);
         let object = (0, Extensions::default(), ObjectStatus::Normal, text(1, 0));
         let mut stream = publisher.open().await;
         write(&mut *stream, subgroup_bytes(&header, &[object])).await.unwrap();

@@ -7,8 +7,8 @@ use moqtail::model::{
     ClientSetup, ControlDecoder, ControlMessage, DecodeOptions, Extensions, Filter, GroupOrder,
     Location, ObjectHeader, ObjectItem, ObjectLimits, ObjectStatus, Parameters, Publish,
     PublishDone, PublishErrorCode, PublishNamespace, RequestId, SetupParameter, SetupParameters,
-    StreamHeader, StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, SubgroupHeader, Subscribe,
-    SubscribeOk, TrackAlias, VERSION, encode_control, encode_stream_header,
+    StreamHeader, StreamHeaderDecoder, SubgroupDecoder, SubgroupEncoder, SubgroupHeader,
+    SubgroupId, Subscribe, SubscribeOk, TrackAlias, VERSION, encode_control, encode_stream_header,
 };
 use moqtail::transport::{
     CloseReason, Connection, MemoryConnection, QuicConnection, RecvStream, SendStream, StreamError,
@@ -408,6 +408,18 @@ pub(crate) async fn write(send: &mut dyn SendStream, bytes: Bytes) -> Result<(),
         poll_fn(|cx| send.poll_write(cx, &mut chunks)).await?;
     }
     Ok(())
+}
+
+/// The header of subgroup 0 of `group`, with nothing special.
+pub(crate) fn plain_header(alias: u64, group: u64) -> SubgroupHeader {
+    SubgroupHeader {
+        track_alias: TrackAlias(alias),
+        group,
+        subgroup: SubgroupId::Explicit(0),
+        publisher_priority: 128,
+        extensions: false,
+        end_of_group: false,
+    }
 }
 
 /// The bytes of a subgroup stream with these objects.

@@ -3,15 +3,12 @@
 use std::{future::poll_fn, time::Duration};
 
 use moqtail::client::{Incoming, SubgroupOptions};
-use moqtail::model::{
-    ControlMessage, Extensions, Filter, ObjectStatus, StreamCode, SubgroupHeader, SubgroupId,
-    TrackAlias,
-};
+use moqtail::model::{ControlMessage, Extensions, Filter, ObjectStatus, StreamCode};
 use moqtail::relay::RelayConfig;
 use moqtail::transport::{StreamError, TransportKind, TransportLimits};
 use tokio::time::{Instant, sleep};
 
-use crate::raw::{subgroup_bytes, write};
+use crate::raw::{plain_header, subgroup_bytes, write};
 use crate::world::{World, live, soon, text};
 
 /// More than the idle timeout of a connection, and than anything a session or a relay waits for.
@@ -84,14 +81,7 @@ async fn headers_that_stay_unfinished_hold_up_their_session_for_a_time() {
         matches!(update, ControlMessage::SubscribeUpdate(_)),
         "{update:?}"
     );
-    let header = SubgroupHeader {
-        track_alias: TrackAlias(3),
-        group: 1,
-        subgroup: SubgroupId::Explicit(0),
-        publisher_priority: 128,
-        extensions: false,
-        end_of_group: false,
-    };
+    let header = plain_header(3, 1);
     let object = (0, Extensions::default(), ObjectStatus::Normal, text(1, 0));
     let bytes = subgroup_bytes(&header, std::slice::from_ref(&object));
     let before = Instant::now();

@@ -1,13 +1,12 @@
 //! What a publisher tells of its track before any object comes.
 
 use moqtail::model::{
-    ControlMessage, Extensions, Filter, Location, ObjectStatus, SubgroupHeader, SubgroupId,
-    SubscribeErrorCode, TrackAlias,
+    ControlMessage, Extensions, Filter, Location, ObjectStatus, SubscribeErrorCode,
 };
 use moqtail::transport::TransportLimits;
 
 use crate::over_every_carrier;
-use crate::raw::{RawPeer, subgroup_bytes, write};
+use crate::raw::{RawPeer, plain_header, subgroup_bytes, write};
 use crate::world::{World, text};
 
 const ALIAS: u64 = 3;
@@ -18,14 +17,7 @@ const LARGEST: Location = Location {
 
 /// Publishes one object on a stream of its own.
 async fn publish(publisher: &RawPeer, group: u64, object: u64) {
-    let header = SubgroupHeader {
-        track_alias: TrackAlias(ALIAS),
-        group,
-        subgroup: SubgroupId::Explicit(0),
-        publisher_priority: 128,
-        extensions: false,
-        end_of_group: false,
-    };
+    let header = plain_header(ALIAS, group);
     let object = (
         object,
         Extensions::default(),

@@ -158,9 +158,9 @@ impl Directory {
         let Some((id, track)) = self.upstream(session, accepted.handle) else {
             return;
         };
-        self.cache_for(session, accepted.handle, &accepted.parameters);
-        self.publisher_says(id, track, accepted.group_order, &accepted.parameters);
-        self.note_told(session, accepted.handle, accepted.largest);
+        let parameters = &accepted.parameters;
+        self.subscription_says(session, accepted.handle, parameters, accepted.largest);
+        self.publisher_says(id, track, accepted.group_order, parameters);
         self.hub.upstream_accepted(id, accepted.largest);
         self.run();
     }
@@ -178,30 +178,26 @@ impl Directory {
             {
                 self.publisher_says(upstream, track, request.group_order, &request.parameters);
                 self.execute(action);
-                self.cache_for(session, request.handle, &request.parameters);
-                self.note_told(session, request.handle, request.largest);
+                self.subscription_says(session, handle, &request.parameters, request.largest);
             } else {
                 self.execute(action);
             }
         }
     }
 
-    /// draft-14 §9.7, §9.8: later subscribers are told of content that never came here, too.
-    fn note_told(&self, session: SessionId, handle: RequestHandle, largest: Option<Location>) {
-        if let Some(entry) = self.sessions.get(&session)
-            && let Some(upstream) = lock(&entry.upstreams).get(&handle)
-        {
-            upstream.note_told(largest);
-        }
-    }
-
-    /// draft-14 §9.2.1.3
-    fn cache_for(&self, session: SessionId, handle: RequestHandle, parameters: &Parameters) {
-        if let Some(entry) = self.sessions.get(&session)
-            && let Some(upstream) = lock(&entry.upstreams).get(&handle)
-        {
+    /// What a publisher says of its subscription: how long to keep it (draft-14 §9.2.1.3), and of content that never came
+    /// here, which later subscribers are told of, too (draft-14 §9.7, §9.8).
+    fn subscription_says(
+        &self,
+        session: SessionId,
+        handle: RequestHandle,
+        parameters: &Parameters,
+        largest: Option<Location>,
+    ) {
+        self.with_upstream(session, handle, |upstream| {
             upstream.cache_for(parameters.max_cache_duration());
-        }
+            upstream.note_told(largest);
+        });
     }
 
     /// The publisher refused or dropped a subscription before it began.
@@ -225,11 +221,9 @@ impl Directory {
         status: PublishDoneCode,
         reason: String,
     ) {
-        let upstream = self.sessions.get(&session).and_then(|entry| {
-            let mut upstreams = lock(&entry.upstreams);
-            let upstream = upstreams.get_mut(&handle)?;
+        let upstream = self.with_upstream(session, handle, |upstream| {
             upstream.done(status, reason);
-            Some(upstream.id)
+            upstream.id
         });
         if let Some(upstream) = upstream {
             self.hub.upstream_ends(upstream, status);
@@ -266,9 +260,18 @@ impl Directory {
     }
 
     fn upstream(&self, session: SessionId, handle: RequestHandle) -> Option<(UpstreamId, TrackId)> {
-        let upstreams = lock(&self.sessions.get(&session)?.upstreams);
-        let upstream = upstreams.get(&handle)?;
-        Some((upstream.id, upstream.track_id))
+        self.with_upstream(session, handle, |upstream| (upstream.id, upstream.track_id))
+    }
+
+    /// What a session feeds a track from, by the relay's request at it.
+    fn with_upstream<R>(
+        &self,
+        session: SessionId,
+        handle: RequestHandle,
+        f: impl FnOnce(&mut Upstream) -> R,
+    ) -> Option<R> {
+        let mut upstreams = lock(&self.sessions.get(&session)?.upstreams);
+        upstreams.get_mut(&handle).map(f)
     }
 
     /// Notes what a publisher says of a track; it holds for new subscribers as long as that publisher serves the track,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::directory::Delivery;
 use super::*;
@@ -110,6 +110,46 @@ fn entry(peer: &PeerHandle, delivery: &Nowhere) -> SessionEntry {
         delivery: Box::new(delivery.clone()),
         upstreams: Upstreams::default(),
         ingest: IngestLimits::of_session(&PeerLimits::default()),
+    }
+}
+
+/// A PUBLISH with the client's Request ID `request`.
+fn offer_of(request: u64, track: &str, group_order: GroupOrder) -> Bytes {
+    let publish = ControlMessage::Publish(Publish {
+        request_id: RequestId(request),
+        track: track.parse().unwrap(),
+        track_alias: TrackAlias(3),
+        group_order,
+        largest: None,
+        forward: true,
+        parameters: Parameters::default(),
+    });
+    let mut bytes = BytesMut::new();
+    encode_control(&publish, &mut bytes).unwrap();
+    bytes.freeze()
+}
+
+/// The session reads a PUBLISH.
+fn offered(peer: &PeerHandle, publish: &[u8]) -> PublishRequest {
+    peer.call(|session, now| {
+        session.control_bytes(publish, now);
+        std::iter::from_fn(|| session.poll_output())
+            .find_map(|output| match output {
+                Output::Event(Event::PublishRequested(request)) => Some(request),
+                _ => None,
+            })
+            .unwrap()
+    })
+}
+
+/// What a subscriber asks for that leaves all to the publisher.
+fn wants_objects() -> DownstreamRequest {
+    DownstreamRequest {
+        filter: Filter::LargestObject,
+        forward: true,
+        priority: 128,
+        group_order: None,
+        delivery_timeout: None,
     }
 }
 
@@ -278,16 +318,9 @@ async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said()
         parameters: Parameters(vec![Parameter::DeliveryTimeout(1)]),
     };
     fixture.directory.publish_requested(other, &offer);
-    let request = DownstreamRequest {
-        filter: Filter::LargestObject,
-        forward: true,
-        priority: 128,
-        group_order: None,
-        delivery_timeout: None,
-    };
     let name = "live#a".parse().unwrap();
     let hub = &mut fixture.directory.hub;
-    hub.subscribe_requested(other, viewer, name, request, now());
+    hub.subscribe_requested(other, viewer, name, wants_objects(), now());
     fixture.directory.run();
     let last = *lock(&fixture.delivery.0).last().unwrap();
     assert_eq!(last.publisher_timeout, Some(Duration::from_millis(900)));
@@ -298,27 +331,11 @@ async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said()
 #[tokio::test]
 async fn an_offer_is_taken_in_the_order_of_its_publisher() {
     let mut fixture = Fixture::new();
-    let publish = ControlMessage::Publish(Publish {
-        request_id: RequestId(2),
-        track: "live#b".parse().unwrap(),
-        track_alias: TrackAlias(3),
-        group_order: GroupOrder::Descending,
-        largest: None,
-        forward: true,
-        parameters: Parameters::default(),
-    });
-    let mut bytes = BytesMut::new();
-    encode_control(&publish, &mut bytes).unwrap();
-    let offer = fixture.peer.call(|session, now| {
-        session.control_bytes(&bytes, now);
-        std::iter::from_fn(|| session.poll_output()).find_map(|output| match output {
-            Output::Event(Event::PublishRequested(request)) => Some(request),
-            _ => None,
-        })
-    });
-    fixture
-        .directory
-        .publish_requested(SESSION, &offer.unwrap());
+    let offer = offered(
+        &fixture.peer,
+        &offer_of(2, "live#b", GroupOrder::Descending),
+    );
+    fixture.directory.publish_requested(SESSION, &offer);
     let answered = fixture
         .sent()
         .into_iter()
@@ -412,18 +429,8 @@ async fn publishers_share_what_they_may_leave_unread_until_they_go() {
 async fn who_waits_is_not_refused_because_the_track_is_offered() {
     let peer = established();
     let viewer = subscribe(&peer);
-    let publish = ControlMessage::Publish(Publish {
-        request_id: RequestId(2),
-        track: "live#a".parse().unwrap(),
-        track_alias: TrackAlias(3),
-        group_order: GroupOrder::Ascending,
-        largest: None,
-        forward: true,
-        parameters: Parameters::default(),
-    });
-    let mut bytes = BytesMut::new();
-    encode_control(&publish, &mut bytes).unwrap();
-    peer.call(|session, now| session.control_bytes(&bytes, now));
+    let publish = offer_of(2, "live#a", GroupOrder::Ascending);
+    peer.call(|session, now| session.control_bytes(&publish, now));
     let fixture = Fixture::of(peer, viewer, 128, None);
     let sent = fixture.sent();
     let refused = |message: &ControlMessage| matches!(message, ControlMessage::SubscribeError(_));
@@ -441,26 +448,7 @@ async fn a_publisher_that_allows_few_requests_is_not_told_to_stop() {
         (34, &[false, true, false]),
     ] {
         let peer = established_with(limit);
-        let publish = ControlMessage::Publish(Publish {
-            request_id: RequestId(0),
-            track: "live#a".parse().unwrap(),
-            track_alias: TrackAlias(3),
-            group_order: GroupOrder::Ascending,
-            largest: None,
-            forward: true,
-            parameters: Parameters::default(),
-        });
-        let mut bytes = BytesMut::new();
-        encode_control(&publish, &mut bytes).unwrap();
-        let offer = peer.call(|session, now| {
-            session.control_bytes(&bytes, now);
-            std::iter::from_fn(|| session.poll_output())
-                .find_map(|output| match output {
-                    Output::Event(Event::PublishRequested(request)) => Some(request),
-                    _ => None,
-                })
-                .unwrap()
-        });
+        let offer = offered(&peer, &offer_of(0, "live#a", GroupOrder::Ascending));
         let pool = Arc::new(TrackPool::new(usize::MAX));
         let mut directory = Directory::new(RelayConfig::default(), pool);
         let delivery = Nowhere::default();
@@ -471,15 +459,8 @@ async fn a_publisher_that_allows_few_requests_is_not_told_to_stop() {
         let viewers = established();
         let viewer = subscribe(&viewers);
         assert!(directory.open(other, entry(&viewers, &delivery)));
-        let request = DownstreamRequest {
-            filter: Filter::LargestObject,
-            forward: true,
-            priority: 128,
-            group_order: None,
-            delivery_timeout: None,
-        };
         let hub = &mut directory.hub;
-        hub.subscribe_requested(other, viewer, offer.track.clone(), request, now());
+        hub.subscribe_requested(other, viewer, offer.track.clone(), wants_objects(), now());
         directory.run();
         directory.hub.downstream_left(other, viewer);
         directory.run();
