@@ -72,6 +72,30 @@ fn a_subscription_is_asked_for_answered_and_left() {
     }
 }
 
+/// What a publisher needs is given to no peer that only refuses.
+#[test]
+fn a_peer_is_a_publisher_when_it_has_accepted() {
+    let mut pair = Pair::established();
+    for accepts in [false, true] {
+        let options = subscribe_options("live#a");
+        pair.call(Side::Client, |s, now| s.subscribe(options, now))
+            .unwrap();
+        pair.settle();
+        assert!(!pair.side(Side::Client).session.has_subscribed());
+        let Some(Event::SubscribeRequested(request)) = pair.side(Side::Server).event() else {
+            panic!()
+        };
+        pair.call(Side::Server, |s, now| match accepts {
+            true => s.accept_subscribe(request.handle, subscribe_answer(42), now),
+            false => s.reject_subscribe(request.handle, SubscribeErrorCode::UNAUTHORIZED, ""),
+        })
+        .unwrap();
+        pair.settle();
+        assert_eq!(pair.side(Side::Client).session.has_subscribed(), accepts);
+        pair.side(Side::Client).events();
+    }
+}
+
 /// S9.9-01, S9.9-02, S5.1-15, S3.4-13
 #[test]
 fn a_refused_subscription_is_over_and_can_be_asked_for_again() {

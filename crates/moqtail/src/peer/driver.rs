@@ -335,7 +335,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             let mut state = self.peer.lock();
             let Some(output) = state.session.poll_output() else {
                 self.starting.append(&mut state.starting);
-                if !self.publishes && state.session.is_subscriber() {
+                if !self.publishes && state.session.has_subscribed() {
                     self.publishes = true;
                     let window = self.handler.receive_window(self.limits.publisher_window);
                     self.connection.set_receive_window(window);

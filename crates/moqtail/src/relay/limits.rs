@@ -47,7 +47,7 @@ pub struct RelayLimits {
     /// Received bytes that the streams of one publisher may hold unread: what waits for a packet that was lost, since a relay
     /// reads all streams at once. Default 32 MiB: four times what a sender has on its way at 640 Mbit/s over 100 ms.
     pub max_publisher_window: u32,
-    /// The same of all publishers together. A new one gets no more than a quarter of what the others left, beside the
+    /// The same of all publishers together. A new one gets no more than a 32nd of what the others left, beside the
     /// transport's [`initial_window`](crate::transport::TransportLimits::initial_window), which every session has; with little left
     /// it is slower over long paths. Default 1 GiB.
     pub max_receive_windows: u64,

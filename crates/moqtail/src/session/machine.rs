@@ -144,9 +144,9 @@ impl Session {
         self.blame
     }
 
-    /// Whether this side subscribes to anything now, or waits for the answer.
-    pub fn is_subscriber(&self) -> bool {
-        self.subscriptions.len() > 0
+    /// Whether the peer serves a subscription of this side, or did: SUBSCRIBE_OK has come, or its PUBLISH was accepted.
+    pub fn has_subscribed(&self) -> bool {
+        self.subscriptions.has_begun()
     }
 
     /// Requests that can be sent at once, SUBSCRIBE_UPDATE among them: what is left of the peer's MAX_REQUEST_ID beside

@@ -1,6 +1,6 @@
 //! Shell: the hub with the sessions and tracks that its numbers stand for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub(super) struct SessionEntry {
     pub(super) delivery: Box<dyn Delivery>,
     pub(super) upstreams: Upstreams,
     pub(super) ingest: IngestLimits,
+    /// Publishers of it that were told to stop sending.
+    pub(super) stopped: BTreeSet<UpstreamId>,
 }
 
 struct TrackEntry {
@@ -316,7 +318,9 @@ impl Directory {
     }
 
     fn take_upstream(&mut self, session: SessionId, handle: RequestHandle) -> Option<Upstream> {
-        let upstream = lock(&self.sessions.get(&session)?.upstreams).remove(&handle)?;
+        let entry = self.sessions.get_mut(&session)?;
+        let upstream = lock(&entry.upstreams).remove(&handle)?;
+        entry.stopped.remove(&upstream.id);
         self.requests.remove(&upstream.id);
         Some(upstream)
     }
@@ -408,15 +412,21 @@ impl Directory {
                         forward: Some(forward),
                         ..Default::default()
                     };
-                    let mut told = false;
-                    self.call(session, |s| {
-                        told = forward || may_stop(s);
+                    let Some(entry) = self.sessions.get_mut(&session) else {
+                        return;
+                    };
+                    let stopped = entry.stopped.len();
+                    let told = entry.peer.call(|s, _| {
+                        let told = forward || may_stop(s, stopped);
                         if told {
                             log(s.update_subscription(handle, update));
                         }
+                        told
                     });
-                    if !told {
-                        self.hub.upstream_forwards(upstream);
+                    match (forward, told) {
+                        (true, _) => drop(entry.stopped.remove(&upstream)),
+                        (false, true) => drop(entry.stopped.insert(upstream)),
+                        (false, false) => self.hub.upstream_forwards(upstream),
                     }
                 }
             }
@@ -429,10 +439,11 @@ impl Directory {
             } => {
                 self.add_upstream(session, handle, upstream, track);
                 let (Some(entry), Some(feed)) =
-                    (self.sessions.get(&session), self.tracks.get(&track))
+                    (self.sessions.get_mut(&session), self.tracks.get(&track))
                 else {
                     return;
                 };
+                let stopped = entry.stopped.len();
                 let mut answer = PublishAnswer {
                     forward,
                     priority: 128,
@@ -445,13 +456,14 @@ impl Directory {
                     parameters: Parameters::default(),
                 };
                 let forwards = entry.peer.call(|session, now| {
-                    answer.forward |= !may_stop(session);
+                    answer.forward |= !may_stop(session, stopped);
                     let forwards = answer.forward;
                     log(session.accept_publish(handle, answer, now));
                     forwards
                 });
-                if forwards {
-                    self.hub.upstream_forwards(upstream);
+                match forwards {
+                    true => self.hub.upstream_forwards(upstream),
+                    false => drop(entry.stopped.insert(upstream)),
                 }
             }
             Action::RejectPublish {
@@ -558,10 +570,10 @@ impl TrackEntry {
     }
 }
 
-/// Whether a publisher can be left at Forward State 0: it takes a request to begin again (draft-14 §9.5, §9.10), and who
-/// gives few of them would be silent for ever.
-fn may_stop(publisher: &Session) -> bool {
-    publisher.request_credit() >= limits::REQUESTS_TO_STOP
+/// Whether a publisher can be left at Forward State 0 beside those of its session that were `stopped` before: each takes a
+/// request to begin again (draft-14 §9.5, §9.10), and who gives few of them would be silent for ever.
+fn may_stop(publisher: &Session, stopped: usize) -> bool {
+    publisher.request_credit() >= limits::REQUESTS_TO_STOP + stopped as u64
 }
 
 /// A request may have ended while its answer was made; then nothing is due any more.

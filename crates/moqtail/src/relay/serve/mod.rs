@@ -1,6 +1,6 @@
 //! Shell: a relay over connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -152,6 +152,7 @@ impl Relay {
             delivery: Box::new(egress.handle()),
             upstreams: upstreams.clone(),
             ingest: IngestLimits::of_session(&shared.config.peer),
+            stopped: BTreeSet::new(),
         };
         if !lock(&shared.directory).open(id, entry) {
             shared.refusals.tell(connection.remote_address(), FULL);

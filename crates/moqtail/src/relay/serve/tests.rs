@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::peer::Handler as _;
 use crate::peer::{IngestLimits, PeerLimits, Track, TrackPool};
-use crate::relay::{DownstreamRequest, UpstreamId};
+use crate::relay::{DownstreamRequest, UpstreamId, limits::REQUESTS_TO_STOP};
 use crate::session::{Event, Output, PublishRequest, RequestHandle, SubscribeAccepted};
 use crate::track::{
     Admission, AttachError, DeliveryLimits, MalformedTrack, StartInfo, SubscriptionParams,
@@ -110,6 +110,7 @@ fn entry(peer: &PeerHandle, delivery: &Nowhere) -> SessionEntry {
         delivery: Box::new(delivery.clone()),
         upstreams: Upstreams::default(),
         ingest: IngestLimits::of_session(&PeerLimits::default()),
+        stopped: BTreeSet::new(),
     }
 }
 
@@ -118,7 +119,7 @@ fn offer_of(request: u64, track: &str, group_order: GroupOrder) -> Bytes {
     let publish = ControlMessage::Publish(Publish {
         request_id: RequestId(request),
         track: track.parse().unwrap(),
-        track_alias: TrackAlias(3),
+        track_alias: TrackAlias(3 + request),
         group_order,
         largest: None,
         forward: true,
@@ -399,7 +400,7 @@ async fn nothing_is_kept_of_a_publisher_that_refuses_or_whose_session_ends() {
 async fn publishers_share_what_they_may_leave_unread_until_they_go() {
     let mut config = RelayConfig::default();
     config.limits.max_publisher_window = 200;
-    config.limits.max_receive_windows = 1000;
+    config.limits.max_receive_windows = 6400;
     let relay = Relay::new(config);
     let session = || {
         let (connection, _) = MemoryConnection::pair(TransportLimits::default());
@@ -419,7 +420,7 @@ async fn publishers_share_what_they_may_leave_unread_until_they_go() {
         asked.collect()
     };
     let mut sessions = [session(), session(), session()];
-    assert_eq!(windows(&mut sessions), [200, 200, 150]);
+    assert_eq!(windows(&mut sessions), [200, 193, 187]);
     drop(sessions);
     assert_eq!(windows(&mut [session()]), [200]);
 }
@@ -474,6 +475,56 @@ async fn a_publisher_that_allows_few_requests_is_not_told_to_stop() {
             .collect();
         assert_eq!(states, told, "MAX_REQUEST_ID {limit}");
     }
+}
+
+/// S8.4-01: each of those that were told to stop takes a request to begin again.
+#[tokio::test]
+async fn no_more_publishers_are_told_to_stop_than_can_be_told_to_begin_again() {
+    const OFFERS: u64 = 10;
+    let peer = established_with(2 * (REQUESTS_TO_STOP + 4));
+    let delivery = Nowhere::default();
+    let pool = Arc::new(TrackPool::new(usize::MAX));
+    let mut directory = Directory::new(RelayConfig::default(), pool);
+    assert!(directory.open(SESSION, entry(&peer, &delivery)));
+    let offers: Vec<_> = (0..OFFERS)
+        .map(|number| {
+            let name = format!("live#{number}");
+            let offer = offer_of(2 * number, &name, GroupOrder::Ascending);
+            offered(&peer, &offer)
+        })
+        .collect();
+    for offer in &offers {
+        directory.publish_requested(SESSION, offer);
+    }
+    let stopped = sent(&peer)
+        .iter()
+        .filter(|message| matches!(message, ControlMessage::PublishOk(ok) if !ok.forward))
+        .count();
+    assert_eq!(stopped, 5);
+
+    let other = SessionId(1);
+    assert!(directory.open(other, entry(&established(), &delivery)));
+    for (number, offer) in offers.iter().enumerate() {
+        let (viewer, hub) = (RequestHandle(100 + number as u64), &mut directory.hub);
+        hub.subscribe_requested(other, viewer, offer.track.clone(), wants_objects(), now());
+        directory.run();
+    }
+    let begun = sent(&peer)
+        .iter()
+        .filter(
+            |message| matches!(message, ControlMessage::SubscribeUpdate(update) if update.forward),
+        )
+        .count();
+    assert_eq!(begun, stopped);
+
+    // The requests are spent, so nobody is stopped any more.
+    directory.close(other);
+    let told = sent(&peer);
+    assert!(
+        told.iter()
+            .all(|message| !matches!(message, ControlMessage::SubscribeUpdate(_))),
+        "{told:?}"
+    );
 }
 
 /// Counts warnings.

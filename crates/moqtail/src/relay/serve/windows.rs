@@ -5,6 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+/// A new window is no more than one of so many parts of what the others left.
+const PARTS: u64 = 32;
+
 /// A budget of bytes that sessions take parts of.
 #[derive(Debug)]
 pub(super) struct Windows {
@@ -25,9 +28,9 @@ impl Windows {
         })
     }
 
-    /// Takes `most` bytes, or a quarter of what is left if that is less.
+    /// Takes `most` bytes, or a part of what is left if that is less.
     pub(super) fn take(self: &Arc<Self>, most: u32) -> Window {
-        let part = |left: u64| u32::try_from(left / 4).unwrap_or(u32::MAX).min(most);
+        let part = |left: u64| u32::try_from(left / PARTS).unwrap_or(u32::MAX).min(most);
         let before = self
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -60,14 +63,25 @@ mod tests {
 
     #[test]
     fn however_many_take_windows_they_stay_within_the_budget() {
-        let windows = Windows::new(1000);
-        let taken: Vec<_> = (0..100).map(|_| windows.take(100)).collect();
+        let windows = Windows::new(6400);
+        let taken: Vec<_> = (0..1000).map(|_| windows.take(150)).collect();
         let sizes: Vec<_> = taken.iter().map(Window::bytes).collect();
-        assert_eq!(sizes[..3], [100, 100, 100]);
+        assert_eq!(sizes[..3], [150, 150, 150]);
         assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
-        assert!(sizes.iter().sum::<u32>() <= 1000);
+        assert!(sizes.iter().sum::<u32>() <= 6400);
         drop(taken);
-        assert_eq!(windows.take(u32::MAX).bytes(), 250);
-        assert_eq!(windows.left.load(Ordering::Relaxed), 1000);
+        assert_eq!(windows.take(u32::MAX).bytes(), 200);
+        assert_eq!(windows.left.load(Ordering::Relaxed), 6400);
+    }
+
+    /// The transport gives each session 1 MiB anyway.
+    #[test]
+    fn a_hundred_publishers_leave_the_next_one_a_window() {
+        let limits = crate::relay::RelayLimits::default();
+        let windows = Windows::new(limits.max_receive_windows);
+        let take = || windows.take(limits.max_publisher_window);
+        let taken: Vec<_> = (0..100).map(|_| take()).collect();
+        assert_eq!(taken[0].bytes(), 32 << 20);
+        assert!(take().bytes() > 1 << 20, "{}", take().bytes());
     }
 }

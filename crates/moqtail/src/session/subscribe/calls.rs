@@ -136,6 +136,7 @@ impl Subscriptions {
             filter: answer.filter,
             parameters: answer.parameters,
         }))?;
+        self.has_begun = true;
         subscription.state = State::Active;
         subscription.filter = answer.filter;
         subscription.range = Range::of(answer.filter).resolve(answer.filter, subscription.largest);

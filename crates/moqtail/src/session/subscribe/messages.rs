@@ -47,6 +47,7 @@ impl Subscriptions {
         let Some(subscription) = self.all.get_mut(&handle) else {
             return Ok(());
         };
+        self.has_begun = true;
         subscription.state = State::Active;
         subscription.alias = Some(ok.track_alias);
         subscription.range = subscription.range.resolve(subscription.filter, ok.largest);

@@ -143,11 +143,18 @@ pub(super) struct Subscriptions {
     all: BTreeMap<RequestHandle, Subscription>,
     /// The one of each track that is not held, and for which PUBLISH_DONE has not come.
     tracks: BTreeMap<FullTrackName, RequestHandle>,
+    /// SUBSCRIBE_OK has come or a PUBLISH was accepted.
+    has_begun: bool,
 }
 
 impl Subscriptions {
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Whether there ever was one that a publisher serves.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     pub(super) fn is_sent(&self, handle: RequestHandle) -> bool {
