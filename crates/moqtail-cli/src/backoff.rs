@@ -9,44 +9,30 @@ use std::{hash::BuildHasher as _, time::Duration};
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     step: Duration,
-    /// Longest step once the first minute was waited.
-    longest: Duration,
-    waited: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(250);
-    const LAST: Duration = Duration::from_secs(2);
-    const PATIENT_AFTER: Duration = Duration::from_secs(60);
-    const PATIENT_LAST: Duration = Duration::from_secs(10);
-    const LASTING: Duration = Duration::from_secs(2);
+    /// The longest step. A publisher holds its first object for longer, so that a viewer who waits misses nothing.
+    pub(crate) const LAST: Duration = Duration::from_secs(2);
+    /// What went well for so long is tried again at once.
+    pub(crate) const LASTING: Duration = Duration::from_secs(2);
 
     /// Starts at the shortest time.
     pub(crate) fn new() -> Self {
-        Self {
-            step: Self::FIRST,
-            longest: Self::LAST,
-            waited: Duration::ZERO,
-        }
-    }
-
-    /// The same for what may stay away for long: after a minute of waiting the step grows on, to 10 s.
-    pub(crate) fn patient() -> Self {
-        Self {
-            longest: Self::PATIENT_LAST,
-            ..Self::new()
-        }
+        Self { step: Self::FIRST }
     }
 
     /// The next waiting time.
     pub(crate) fn next(&mut self) -> Duration {
         let wait = self.step / 2 + up_to(self.step / 2);
-        self.waited += wait;
-        let last = match self.waited < Self::PATIENT_AFTER {
-            true => Self::LAST,
-            false => self.longest,
-        };
-        self.step = (self.step * 2).min(last);
+        self.step = (self.step * 2).min(Self::LAST);
         wait
     }
 
@@ -54,10 +40,7 @@ impl Backoff {
     pub(crate) async fn wait_after(&mut self, lasted: Duration) {
         match lasted < Self::LASTING {
             true => self.wait().await,
-            false => {
-                self.step = Self::FIRST;
-                self.waited = Duration::ZERO;
-            }
+            false => self.step = Self::FIRST,
         }
     }
 
@@ -113,23 +96,6 @@ mod tests {
         let second = |wait: &Duration| wait.as_millis() / 100;
         let spread: BTreeSet<u128> = waits.iter().map(second).collect();
         assert_eq!(spread.len(), 10, "{spread:?}");
-    }
-
-    #[test]
-    fn what_stays_away_for_long_is_asked_for_less_often() {
-        let mut backoff = Backoff::patient();
-        let mut waited = Duration::ZERO;
-        while waited < Backoff::PATIENT_AFTER {
-            let wait = backoff.next();
-            assert!(wait <= Backoff::LAST, "{wait:?} after {waited:?}");
-            waited += wait;
-        }
-        for step in [4000, 8000, 10_000, 10_000] {
-            assert_within(backoff.next(), step);
-        }
-        let mut relay = Backoff::new();
-        let longest = (0..1000).map(|_| relay.next()).max();
-        assert!(longest <= Some(Backoff::LAST), "{longest:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,9 +39,6 @@ const IDLE: Duration = Duration::from_secs(6);
 const NARROW_STREAMS: u32 = 16;
 const NARROW_WINDOW: u32 = 64 << 10;
 
-/// A session that lasted no longer than this is not followed by the next one at once.
-const SHORT_SESSION: Duration = Duration::from_secs(2);
-
 /// A relay asks all its clients to leave at once: each goes at a time of its own within this. Together with the farewell
 /// that is within the grace of our relay.
 const SPREAD: Duration = Duration::from_millis(750);
@@ -74,6 +71,10 @@ struct Current {
     client: Option<Client>,
     /// When that was.
     opened: Option<Instant>,
+    /// What comes before the next one if that one is short.
+    backoff: Backoff,
+    /// What was told of the end of the one before.
+    end: String,
     /// Where a relay asked to go.
     moved: Option<MoqtUrl>,
     /// The turn is with the first URL, as there was no relay at the other.
@@ -172,10 +173,12 @@ impl Link {
 
     /// Connects, or waits and tries again where that can help. Cancel safe.
     pub(crate) async fn connect(&self) -> Result<Client, CliError> {
-        let mut backoff = Backoff::new();
-        let opened = self.current().opened;
-        if opened.is_some_and(|opened| opened.elapsed() < SHORT_SESSION) {
-            backoff.wait().await;
+        let (mut backoff, opened) = {
+            let current = self.current();
+            (current.backoff.clone(), current.opened)
+        };
+        if let Some(opened) = opened {
+            backoff.wait_after(opened.elapsed()).await;
         }
         let mut told: Vec<String> = Vec::new();
         let mut stale = 0;
@@ -185,7 +188,7 @@ impl Link {
                     if !told.is_empty() {
                         self.tell(format_args!("Connected to {}.", self.authority()));
                     }
-                    self.arrived(&client);
+                    self.arrived(&client, backoff);
                     tracing::info!(
                         relay = %self.authority(),
                         transport = transport_name(client.transport()),
@@ -225,8 +228,9 @@ impl Link {
     }
 
     /// A session was opened at the target.
-    fn arrived(&self, client: &Client) {
+    fn arrived(&self, client: &Client, backoff: Backoff) {
         let mut current = self.current();
+        current.backoff = backoff;
         current.client = Some(client.clone());
         current.opened = Some(Instant::now());
         if std::mem::take(&mut current.is_back) {
@@ -313,7 +317,7 @@ impl Link {
             return Ok(plain_trust(Trust::Fingerprints(vec![fingerprint.0])));
         }
         if let Some(path) = &self.options.ca {
-            let read = self.roots.read(path).map(Trust::Roots);
+            let read = self.roots.read(path).await.map(Trust::Roots);
             let unreadable = |error| self.unusable_trust(plain(error));
             return read.map(plain_trust).map_err(unreadable);
         }
@@ -484,8 +488,21 @@ impl Link {
     /// person at the terminal is told.
     pub(crate) async fn over(&self, client: &Client) -> Result<(), CliError> {
         let line = self.left(client).await?;
-        self.tell(line);
+        self.tell_end(line);
         Ok(())
+    }
+
+    /// Tells why the session has ended, unless one after the other ends at once and for the same reason.
+    pub(crate) fn tell_end(&self, line: String) {
+        let mut current = self.current();
+        let lasted = current.opened.map(|opened| opened.elapsed());
+        let is_short = lasted.is_some_and(|lasted| lasted < Backoff::LASTING);
+        let before = std::mem::replace(&mut current.end, line.clone());
+        drop(current);
+        match is_short && before == line {
+            true => tracing::debug!("{line}"),
+            false => self.tell(line),
+        }
     }
 
     /// The same without telling, for those that may not have to connect again. `Ok`: the line to tell if they do.

@@ -64,11 +64,17 @@ impl Crowd {
             loop {
                 let client = link.connect().await?;
                 let subscribed = Asker::new(&link, true)
+                    .needs_answer()
                     .subscribe(&client, &plan.track, SubscribeOptions::default())
                     .await;
                 match subscribed {
                     Ok(subscription) => return Ok((behaviour, client, subscription)),
-                    Err(NotSubscribed::Failed(error)) => return Err(error),
+                    Err(NotSubscribed::Failed(CliError::Unanswered { authority, .. })) => {
+                        return Err(CliError::NothingCame { authority });
+                    }
+                    Err(NotSubscribed::RangePassed(error) | NotSubscribed::Failed(error)) => {
+                        return Err(error);
+                    }
                     Err(NotSubscribed::SessionEnded) => link.over(&client).await?,
                 }
             }

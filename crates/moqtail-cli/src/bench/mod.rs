@@ -30,6 +30,9 @@ use crate::{
 /// How long viewers may take to learn of the track's end.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a relay that has subscribers may take to ask for what they want.
+const FIRST_VIEWER: Duration = Duration::from_secs(30);
+
 /// Runs `moqtail bench`.
 pub(crate) async fn run(
     args: BenchArgs,
@@ -94,10 +97,16 @@ async fn load(
         opened = open => opened?,
         () = run.stopped() => return Ok(Ended::default()),
     };
+    // Subscribers of other programs may come at any time.
+    let patience = match crowd {
+        Some(_) => FIRST_VIEWER,
+        None => Duration::MAX,
+    };
     let measuring = measure(run, relay);
     let (measured, published) = match publisher {
         Some(publisher) => {
-            let (measured, published) = tokio::join!(measuring, publisher.publish(link, run));
+            let (measured, published) =
+                tokio::join!(measuring, publisher.publish(link, run, patience));
             (measured, Some(published?))
         }
         None => {

@@ -10,7 +10,7 @@ use moqtail::{
     },
     model::{DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, TrackAlias},
 };
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use super::{
     plan::{Carried, Pace, Plan},
@@ -74,8 +74,14 @@ impl Publisher {
         })
     }
 
-    /// Publishes from the first subscriber on until the measured interval is over or the run is stopped.
-    pub(super) async fn publish(mut self, link: &Link, run: &Run) -> Result<Published, CliError> {
+    /// Publishes from the first subscriber on, which has to come within `patience`, until the measured interval is over or
+    /// the run is stopped.
+    pub(super) async fn publish(
+        mut self,
+        link: &Link,
+        run: &Run,
+        patience: Duration,
+    ) -> Result<Published, CliError> {
         let mut published = Published {
             objects: 0,
             late: Times::new(),
@@ -84,15 +90,20 @@ impl Publisher {
         let publishing = async {
             let mut interest = self.writer.track.track().interest();
             // Fails only without a track, which is here.
-            let _ = interest.wait_for(|interest| interest.forwarding > 0).await;
+            let viewer = interest.wait_for(|interest| interest.forwarding > 0);
+            let nobody = |_| CliError::NothingCame {
+                authority: link.authority(),
+            };
+            let _ = timeout(patience, viewer).await.map_err(nobody)?;
             let interval = run.begin(run.clock.now());
-            self.until_over(run, interval, &mut published).await
-        };
-        let ended = tokio::select! {
-            ended = publishing => ended.map_err(|error| CliError::Input {
+            let published = self.until_over(run, interval, &mut published).await;
+            published.map_err(|error| CliError::Input {
                 input: "the load as a track".to_owned(),
                 reason: plain(error),
-            }),
+            })
+        };
+        let ended = tokio::select! {
+            ended = publishing => ended,
             () = run.stopped() => Ok(()),
             reason = client.closed() => Err(link.session_ended(&reason, client.blame())),
         };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// The draft's middle priority.
 pub(crate) const DEFAULT_PRIORITY: u8 = 128;
 
-/// Longer than the longest pause between two tries of a viewer that waits, so that it sees the first frame.
-pub(super) const DEFAULT_HOLD: Duration = Duration::from_secs(3);
+/// A viewer that waits tries again within this time, with a second for its question to arrive, and so sees the first frame.
+pub(super) const DEFAULT_HOLD: Duration = Backoff::LAST.saturating_add(Duration::from_secs(1));

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use moqtail::{
-    client::{Broadcast, Farewell, PublishError},
+    client::{Broadcast, Client, Farewell, PublishError},
     model::PublishNamespaceErrorCode,
     session::CallError,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::announcement::Announced;
 use crate::{
@@ -61,30 +61,63 @@ pub(crate) async fn keep_published(
             Ok(client) => client,
             Err(error) => return error,
         };
-        match client.publish(broadcast).await {
-            Ok(_publication) => {
-                backoff = Backoff::new();
-                tracing::info!(broadcast = %broadcast.namespace(), "published");
-                published.send_replace(Announced::Now);
-                let over = link.over(&client).await;
-                published.send_replace(Announced::Before);
-                if let Err(error) = over {
-                    return error;
-                }
-            }
+        let over = publish_in(&client, link, broadcast, published, &mut backoff).await;
+        if *published.borrow() == Announced::Now {
+            published.send_replace(Announced::Before);
+        }
+        if let Err(error) = over {
+            return error;
+        }
+    }
+}
+
+/// Publishes `broadcast` in one session, and again where the relay cancels it; returns when it needs another session.
+async fn publish_in(
+    client: &Client,
+    link: &Link,
+    broadcast: &Broadcast,
+    published: &watch::Sender<Announced>,
+    backoff: &mut Backoff,
+) -> Result<(), CliError> {
+    let over = link.over(client);
+    tokio::pin!(over);
+    loop {
+        let publication = match client.publish(broadcast).await {
+            Ok(publication) => publication,
             // After GOAWAY the session is still there for a moment, but takes no requests.
             Err(
                 PublishError::SessionEnded
                 | PublishError::Session(CallError::GoingAway | CallError::Closed),
-            ) => {
-                if let Err(error) = link.over(&client).await {
-                    return error;
-                }
+            ) => return over.await,
+            Err(error) if is_final(&error) => return Err(refused(link, broadcast, &error)),
+            Err(error) => {
+                tracing::info!(%error, "not published yet");
+                backoff.wait().await;
+                return Ok(());
             }
-            Err(error) if is_final(&error) => return refused(link, broadcast, &error),
-            Err(error) => tracing::info!(%error, "not published yet"),
+        };
+        tracing::info!(broadcast = %broadcast.namespace(), "published");
+        published.send_replace(Announced::Now);
+        let since = Instant::now();
+        let cancelled = tokio::select! {
+            biased;
+            over = &mut over => return over,
+            // With the session it is over, too.
+            cancelled @ PublishError::Rejected { .. } = publication.cancelled() => cancelled,
+        };
+        if is_final(&cancelled) {
+            return Err(refused(link, broadcast, &cancelled));
         }
-        backoff.wait().await;
+        link.tell(format_args!(
+            "The relay at {} has cancelled the broadcast {}: {}. Publishing it again.",
+            link.authority(),
+            broadcast.namespace(),
+            plain(&cancelled)
+        ));
+        tokio::select! {
+            () = backoff.wait_after(since.elapsed()) => {}
+            over = &mut over => return over,
+        }
     }
 }
 

@@ -33,6 +33,6 @@ pub(super) async fn keep_following(
                 (Turn::SessionEnded, None) => break over.await?,
             }
         };
-        link.tell(left);
+        link.tell_end(left);
     }
 }

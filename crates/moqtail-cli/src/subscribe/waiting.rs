@@ -17,6 +17,8 @@ use crate::{
 pub(crate) enum NotSubscribed {
     /// The session is gone, or takes no requests any more; another one may do.
     SessionEnded,
+    /// All of the range was published before.
+    RangePassed(CliError),
     /// Waiting does not help, or is not wanted.
     Failed(CliError),
 }
@@ -27,6 +29,8 @@ pub(crate) struct Asker<'a> {
     link: &'a Link,
     /// Whether to wait for what is not there.
     wait: bool,
+    /// Whether to wait on when nobody says whether it is there.
+    unanswered: bool,
     told: bool,
 }
 
@@ -35,7 +39,16 @@ impl<'a> Asker<'a> {
         Self {
             link,
             wait,
+            unanswered: wait,
             told: false,
+        }
+    }
+
+    /// The same for whom it is a failure when nobody answers.
+    pub(crate) fn needs_answer(self) -> Self {
+        Self {
+            unanswered: false,
+            ..self
         }
     }
 
@@ -46,7 +59,7 @@ impl<'a> Asker<'a> {
         track: &FullTrackName,
         options: SubscribeOptions,
     ) -> Result<Subscription, NotSubscribed> {
-        let mut backoff = Backoff::patient();
+        let mut backoff = Backoff::new();
         loop {
             let error = match client.subscribe(track.clone(), options.clone()).await {
                 Ok(subscription) => {
@@ -60,11 +73,21 @@ impl<'a> Asker<'a> {
                 Next::Session => return Err(NotSubscribed::SessionEnded),
                 Next::Nothing => {
                     let refused = self.refused(track, &error);
-                    return Err(NotSubscribed::Failed(refused));
+                    return Err(match error {
+                        SubscribeError::Rejected {
+                            code: SubscribeErrorCode::INVALID_RANGE,
+                            ..
+                        } => NotSubscribed::RangePassed(refused),
+                        _ => NotSubscribed::Failed(refused),
+                    });
                 }
                 Next::Again => tracing::debug!(%track, %error, "not there yet"),
             }
-            if !self.wait {
+            let waits = match error {
+                SubscribeError::TimedOut => self.unanswered,
+                _ => self.wait,
+            };
+            if !waits {
                 return Err(NotSubscribed::Failed(self.missing(track, &error)));
             }
             if !self.told {

@@ -11,14 +11,17 @@
 )]
 
 mod answers;
+mod cancelled;
 mod goaway;
 mod legal;
 mod losses;
 mod malformed;
 mod malformed_track;
+mod measured;
 mod moved;
 mod programs;
 mod publisher;
+mod restless;
 mod setup;
 mod slow_output;
 #[path = "../hostile/story.rs"]

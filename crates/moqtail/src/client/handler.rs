@@ -30,6 +30,8 @@ use crate::{
 
 type SubscribeAnswerSender = oneshot::Sender<Result<SubscribeAccepted, SubscribeError>>;
 type PublishAnswerSender = oneshot::Sender<Result<(), PublishError>>;
+/// Why the peer no longer takes a namespace. It is dropped without when the session ends.
+type CancelSender = watch::Sender<Option<PublishError>>;
 
 /// What handler and callers share.
 #[derive(Debug)]
@@ -56,6 +58,7 @@ struct Subscribed {
 struct Published {
     broadcast: Broadcast,
     answer: Option<PublishAnswerSender>,
+    cancelled: CancelSender,
 }
 
 impl State {
@@ -92,12 +95,14 @@ impl State {
         handle: RequestHandle,
         broadcast: Broadcast,
         answer: PublishAnswerSender,
+        cancelled: CancelSender,
     ) {
         self.publications.insert(
             handle,
             Published {
                 broadcast,
                 answer: Some(answer),
+                cancelled,
             },
         );
     }
@@ -353,7 +358,11 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                 reason,
             } => {
                 tracing::info!(%code, %reason, "the peer no longer takes the namespace");
-                self.state().withdraw(handle);
+                let reason = reason.as_str().to_owned();
+                if let Some(published) = self.state().publications.remove(&handle) {
+                    let why = PublishError::Rejected { code, reason };
+                    published.cancelled.send_replace(Some(why));
+                }
             }
             // A client has not asked for these.
             Event::PublishRequested(request) => {

@@ -300,6 +300,7 @@ impl Client {
     /// [`PublishError`]; a refusal has the peer's code and reason.
     pub async fn publish(&self, broadcast: &Broadcast) -> Result<Publication, PublishError> {
         let (answer, answered) = oneshot::channel();
+        let (cancel, cancelled) = watch::channel(None);
         let namespace = broadcast.namespace().clone();
         let handle = {
             let mut state = self.state();
@@ -312,11 +313,11 @@ impl Client {
             let handle = self.inner.peer.call(|session, now| {
                 session.publish_namespace(namespace, Parameters::default(), now)
             })?;
-            state.publishing(handle, broadcast.clone(), answer);
+            state.publishing(handle, broadcast.clone(), answer, cancel);
             handle
         };
-        let publication =
-            Publication::new(handle, self.inner.peer.clone(), self.inner.state.clone());
+        let (peer, state) = (self.inner.peer.clone(), self.inner.state.clone());
+        let publication = Publication::new(handle, peer, state, cancelled);
         answered.await.map_err(|_| PublishError::SessionEnded)??;
         Ok(publication)
     }

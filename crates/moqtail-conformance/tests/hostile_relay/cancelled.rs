@@ -1,0 +1,64 @@
+//! What becomes of a broadcast whose announcement a relay cancels.
+
+use moqtail_conformance::{Carrier, Failure, Message, RawListener, RawPeer, messages, types};
+
+use crate::{
+    over_both_carriers,
+    programs::{announced, finished, publisher},
+};
+
+/// Codes of PUBLISH_NAMESPACE_CANCEL (draft-14 §9.25).
+const INTERNAL_ERROR: u64 = 0x0;
+const UNAUTHORIZED: u64 = 0x1;
+
+fn cancel(code: u64) -> Message {
+    Message::new("PUBLISH_NAMESPACE_CANCEL", types::PUBLISH_NAMESPACE_CANCEL)
+        .namespace(&["own"])
+        .number("Error Code", code)
+        .bytes("Error Reason", b"no more")
+}
+
+/// Accepts the next thing that is said, which has to be an announcement.
+async fn accept(relay: &mut RawPeer) -> Result<u64, Failure> {
+    let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
+    let id = asked.first_number().unwrap();
+    let name = "PUBLISH_NAMESPACE_OK";
+    let accepted = messages::about(name, types::PUBLISH_NAMESPACE_OK, id);
+    relay.send(accepted).await?;
+    Ok(id)
+}
+
+over_both_carriers! {
+    /// S6.2-07: nobody could find it any more, and its publisher would read on for nobody.
+    async fn a_cancelled_broadcast_is_published_again(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let mut program = publisher(&listener);
+        program.write(b"one\n");
+        let mut relay = announced(&listener).await?;
+        for id in [2, 4] {
+            relay.send(cancel(INTERNAL_ERROR)).await?;
+            assert_eq!(accept(&mut relay).await?, id);
+        }
+        relay.send(messages::subscribe(1, &["own"], "t")).await?;
+        relay.expect(types::SUBSCRIBE_OK).await?;
+        program.terminate();
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        let told = end.stderr.iter().filter(|line| line.contains("has cancelled the broadcast own"));
+        assert_eq!(told.count(), 2, "{:#?}", end.stderr);
+        Ok(())
+    }
+
+    async fn a_broadcast_that_is_cancelled_for_good_ends_its_publisher(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = publisher(&listener);
+        let mut relay = announced(&listener).await?;
+        relay.send(cancel(UNAUTHORIZED)).await?;
+        relay.expect_close(0).await?;
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(1), "{:#?}", end.stderr);
+        let line = end.last_error();
+        assert!(line.contains("refused the broadcast own") && line.contains("no more"), "{line}");
+        Ok(())
+    }
+}
