@@ -40,12 +40,15 @@ const HOLD: Duration = Duration::from_secs(5);
 
 /// Runs `moqtail demo`.
 pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), CliError> {
-    let server = listen(args.listen).await?;
+    let server = tokio::select! {
+        server = listen(args.listen) => server?,
+        _ = signals.next() => return Ok(()),
+    };
     let Some(address) = server.addresses().first().copied() else {
         return Ok(());
     };
     let name = &args.name;
-    let commands = Commands::new(address, server.is_generated().then(|| server.fingerprint()));
+    let commands = Commands::new(address, server.to_pin(address));
     print(&format!(
         "A relay listens on {address} (UDP); {name} is published to it and watched from it. Ctrl-C ends the demo.\n\
          From another terminal:\n  watch:   {}\n  publish: {}\n\n",

@@ -158,6 +158,20 @@ fn certificate_of_a_relay_without_http() {
     assert_eq!((finished.code, finished.stderr.len()), (Some(1), 1));
 }
 
+/// What the relay prints is to be pasted.
+#[test]
+fn printed_command_of_a_relay_without_http() {
+    let relay = Relay::start_with(["--listen", "localhost:0", "--http", "off"]);
+    let printed = relay.process().wait_lines("watch:", 1);
+    let watch = printed.split('|').next().expect("a command");
+    let words = watch
+        .split_whitespace()
+        .skip_while(|word| *word != "subscribe");
+    let finished = Process::moqtail(words.chain(["--no-wait"])).finish();
+    let line = finished.last_error();
+    assert!(line.contains("Broadcast live/cam not found"), "{line}");
+}
+
 #[test]
 fn broadcast_that_nobody_publishes() {
     let relay = Relay::start();

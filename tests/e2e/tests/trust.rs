@@ -147,6 +147,25 @@ fn a_program_keeps_the_authority_that_it_was_given() {
     }
 }
 
+/// Nobody writes to the pipe, and nobody can be trusted; the program ends all the same.
+#[test]
+fn an_authority_that_never_comes_can_be_given_up() {
+    let arguments = [
+        "subscribe",
+        "moqt://localhost:1",
+        "live/nobody",
+        "--track",
+        "t",
+        "--ca",
+        "/dev/stdin",
+        "--timeout",
+        "100ms",
+    ];
+    let program = Process::moqtail(arguments);
+    program.wait_stderr("Only 0 objects came within 100ms");
+    assert_eq!(program.finish().code, Some(1));
+}
+
 #[test]
 fn an_authority_vouches_for_a_relay_with_a_certificate_of_its_own() {
     let scratch = Scratch::new();

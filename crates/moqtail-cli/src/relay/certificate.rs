@@ -44,10 +44,12 @@ pub(crate) struct Certificate {
     pub(super) shown: Shown,
     /// When it is replaced if it is generated, else when it is valid no longer, as far as it says so.
     pub(super) until: Option<SystemTime>,
+    /// The state of its files before they were read.
+    pub(super) stamp: Stamp,
 }
 
 /// What tells one state of the files from the next: when each was changed, and its length.
-type Stamp = [Option<(SystemTime, u64)>; 2];
+pub(super) type Stamp = [Option<(SystemTime, u64)>; 2];
 
 impl CertificateSource {
     /// What the options say, for a relay that listens at `listen`.
@@ -88,13 +90,15 @@ impl CertificateSource {
 
     /// Generates or reads the certificate.
     pub(crate) fn load(&self) -> Result<Certificate, CliError> {
+        let stamp = self.stamp();
         match self {
             Self::Generated(names) => {
                 let identity = Identity::generate(names.iter().cloned());
                 let identity = identity.map_err(|error| CliError::Start {
                     reason: plain(error),
                 })?;
-                Ok(Certificate::new(identity, None, Some(now() + RENEW_AFTER)))
+                let until = Some(now() + RENEW_AFTER);
+                Ok(Certificate::new(identity, None, until, stamp))
             }
             Self::Files { cert, key } => {
                 let chain = read(cert, "a certificate chain in PEM form with `--cert`")?;
@@ -107,23 +111,35 @@ impl CertificateSource {
                 let identity =
                     Identity::from_pem(&chain, &secret).map_err(|error| unusable(plain(error)))?;
                 let tls = http::tls(&chain, &secret).map_err(unusable)?;
-                Ok(Certificate::new(
-                    identity,
-                    Some(tls),
-                    validity::not_after(&chain),
-                ))
+                let until = validity::not_after(&chain);
+                Ok(Certificate::new(identity, Some(tls), until, stamp))
             }
         }
     }
 
-    /// Calls `renewed` with each new certificate after the one that is valid `until` then; never returns. What cannot be
-    /// used is logged, daily while it cannot, and the one before stays. So is a certificate from files that ends soon.
+    /// Whether there is a certificate that clients can trust; what to say of one from files that ends soon.
+    pub(super) fn check(&self) -> Result<Option<String>, CliError> {
+        let until = self.load()?.until;
+        match (self, until) {
+            (Self::Files { cert, .. }, Some(until)) if until <= now() => Err(CliError::Pem {
+                path: cert.clone(),
+                reason: format!("it ended on {}", validity::date(until)),
+                wanted: "a certificate that is valid with `--cert`",
+            }),
+            (Self::Files { .. }, Some(until)) => Ok(validity::warning(until, now())),
+            _ => Ok(None),
+        }
+    }
+
+    /// Calls `renewed` with each new certificate after the one that is valid `until` then and of files that were `loaded`
+    /// then; never returns. What cannot be used is logged, daily while it cannot, and the one before stays. So is a
+    /// certificate from files that ends soon.
     pub(crate) async fn watch(
         &self,
         mut until: Option<SystemTime>,
+        mut loaded: Stamp,
         mut renewed: impl FnMut(Certificate),
     ) {
-        let mut loaded = self.stamp();
         let mut failed = None;
         let (mut unusable, mut ending) = (Reminder::default(), Reminder::default());
         loop {
@@ -135,10 +151,10 @@ impl CertificateSource {
             if self.is_generated() || stamp != loaded {
                 match self.load() {
                     Ok(certificate) => {
-                        until = certificate.until;
+                        (until, loaded) = (certificate.until, certificate.stamp);
                         renewed(certificate);
                         tracing::info!("another certificate is in use now");
-                        (loaded, failed) = (stamp, None);
+                        failed = None;
                         ending = Reminder::default();
                     }
                     // The same files again: they may be readable another time.
@@ -174,12 +190,18 @@ impl CertificateSource {
 }
 
 impl Certificate {
-    fn new(identity: Identity, tls: Option<http::Tls>, until: Option<SystemTime>) -> Self {
+    fn new(
+        identity: Identity,
+        tls: Option<http::Tls>,
+        until: Option<SystemTime>,
+        stamp: Stamp,
+    ) -> Self {
         let fingerprint = Fingerprint(identity.fingerprint());
         Self {
             identity,
             shown: Shown { fingerprint, tls },
             until,
+            stamp,
         }
     }
 }
@@ -266,35 +288,69 @@ mod tests {
         assert!(error.to_string().contains("`--cert`"), "{error}");
     }
 
+    /// Files of a certificate and its key.
+    struct Pems {
+        cert: PathBuf,
+        key: PathBuf,
+    }
+
+    impl Pems {
+        /// A certificate that ends at that time.
+        fn new(name: &str, end: SystemTime) -> Self {
+            let path = |kind| {
+                let file = format!("moqtail-{name}-{kind}-{}", std::process::id());
+                std::env::temp_dir().join(file)
+            };
+            let pems = Self {
+                cert: path("cert"),
+                key: path("key"),
+            };
+            pems.renew(end);
+            pems
+        }
+
+        fn renew(&self, end: SystemTime) {
+            let secret = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.not_after = end.into();
+            fs::write(&self.cert, params.self_signed(&secret).unwrap().pem()).unwrap();
+            fs::write(&self.key, secret.serialize_pem()).unwrap();
+        }
+
+        fn source(&self) -> CertificateSource {
+            CertificateSource::Files {
+                cert: self.cert.clone(),
+                key: self.key.clone(),
+            }
+        }
+    }
+
+    impl Drop for Pems {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.cert);
+            let _ = fs::remove_file(&self.key);
+        }
+    }
+
     /// The lines that are logged while `hours` pass for a relay whose certificate from files ends after `days`; `written` is
     /// what its key becomes as soon as it is in use.
     async fn logged(name: &str, days: u32, hours: u64, written: Option<&str>) -> Vec<String> {
-        let path = |kind| {
-            let file = format!("moqtail-{name}-{kind}-{}", std::process::id());
-            std::env::temp_dir().join(file)
-        };
-        let (cert, key) = (path("cert"), path("key"));
-        let secret = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-        params.not_after = (now() + days * REMIND_EVERY).into();
-        fs::write(&cert, params.self_signed(&secret).unwrap().pem()).unwrap();
-        fs::write(&key, secret.serialize_pem()).unwrap();
-        let source = CertificateSource::Files {
-            cert: cert.clone(),
-            key: key.clone(),
-        };
-        let until = source.load().unwrap().until;
+        let pems = Pems::new(name, now() + days * REMIND_EVERY);
+        let source = pems.source();
+        let loaded = source.load().unwrap();
         let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(move || Log(writer.clone()));
         let guard = tracing::subscriber::set_default(subscriber.finish());
-        let watching = source.watch(until, |_| panic!("there is no other certificate"));
+        let watching = source.watch(loaded.until, loaded.stamp, |_| {
+            panic!("there is no other certificate")
+        });
         let breaking = async {
             sleep(LOOK_EVERY / 2).await;
             if let Some(written) = written {
-                fs::write(&key, written).unwrap();
+                fs::write(&pems.key, written).unwrap();
             }
             sleep(Duration::from_secs(hours * 3600)).await;
         };
@@ -303,8 +359,6 @@ mod tests {
             () = breaking => {}
         }
         drop(guard);
-        fs::remove_file(cert).unwrap();
-        fs::remove_file(key).unwrap();
         let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
     }
@@ -342,6 +396,43 @@ mod tests {
         assert_eq!(count(&lines, "The certificate ends on"), 2, "{lines:#?}");
         let lines = logged("far", 15, 1, None).await;
         assert_eq!(count(&lines, "The certificate ends on"), 0, "{lines:#?}");
+    }
+
+    /// As when names are looked up and ports are bound in between.
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_was_replaced_before_it_was_in_use_is_noticed() {
+        let pems = Pems::new("early", now() + 90 * REMIND_EVERY);
+        let source = pems.source();
+        let loaded = source.load().unwrap();
+        let far = now() + 120 * REMIND_EVERY;
+        pems.renew(far);
+        // Both may have been written within what the clock of the file system tells apart.
+        fs::File::options()
+            .write(true)
+            .open(&pems.key)
+            .and_then(|key| key.set_modified(now() + LOOK_EVERY))
+            .unwrap();
+        let (noticed, mut renewed) = tokio::sync::mpsc::channel(1);
+        let watching = source.watch(loaded.until, loaded.stamp, |certificate| {
+            noticed.try_send(certificate.until).unwrap();
+        });
+        tokio::select! {
+            () = watching => {}
+            until = renewed.recv() => assert!(until.unwrap() > loaded.until),
+            () = sleep(10 * LOOK_EVERY) => panic!("nobody noticed"),
+        }
+    }
+
+    #[test]
+    fn an_ended_certificate_is_no_good_configuration() {
+        let pems = Pems::new("ended", now() - REMIND_EVERY);
+        let error = pems.source().check().unwrap_err().to_string();
+        assert!(error.contains(": it ended on "), "{error}");
+        pems.renew(now() + REMIND_EVERY);
+        let line = pems.source().check().unwrap().unwrap();
+        assert!(line.contains("ends on"), "{line}");
+        pems.renew(now() + 90 * REMIND_EVERY);
+        assert_eq!(pems.source().check().unwrap(), None);
     }
 
     #[cfg(unix)]

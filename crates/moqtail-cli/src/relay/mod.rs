@@ -13,6 +13,7 @@ use crate::{
     args::{RelayArgs, RelayOptions},
     config::{ConfigFile, Options as _},
     errors::CliError,
+    logging::say,
     output, program,
     signals::Signals,
     values::{DEFAULT_PORT, Fingerprint, ListenAddr, Tolerance},
@@ -39,14 +40,20 @@ pub(crate) async fn run(
     };
     let source = CertificateSource::new(&options, &listen)?;
     if args.check_config {
-        source.load()?;
+        if let Some(line) = source.check()? {
+            say(line);
+        }
         output::print("The configuration is good.\n");
         return Ok(());
     }
     let config = relay_config(&options);
     let transport = transport_limits(&options, &config);
     let http = options.http.as_ref();
-    let server = RelayServer::bind(&listen, http, source, config, transport).await?;
+    let server = tokio::select! {
+        bound = RelayServer::bind(&listen, http, source, config, transport) => bound?,
+        // The name of an address may take long to be found.
+        _ = signals.next() => return Ok(()),
+    };
     output::print(&banner(&server));
     if let Some(short) = server.buffer_shortfall() {
         tracing::warn!("{}", buffer_line(short.asked, short.granted));
@@ -105,9 +112,8 @@ fn banner(server: &RelayServer) -> String {
         );
     }
     let _ = writeln!(text, "{}", server.certificate_line());
-    let pinned = server.is_generated().then(|| server.fingerprint());
     if let Some(address) = addresses.first() {
-        let commands = Commands::new(*address, pinned);
+        let commands = Commands::new(*address, server.to_pin(*address));
         let _ = writeln!(text, "publish: {}", commands.publish("live/cam"));
         let _ = writeln!(text, "watch:   {}", commands.watch("live/cam"));
     }
@@ -129,6 +135,11 @@ fn buffer_line(asked: usize, granted: usize) -> String {
     )
 }
 
+/// Whether `localhost` is a name of this listener's address.
+fn is_here(address: SocketAddr) -> bool {
+    address.ip().is_loopback() || address.ip().is_unspecified()
+}
+
 /// Commands to paste into another terminal.
 pub(crate) struct Commands {
     program: String,
@@ -137,20 +148,15 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
-    /// Commands for a relay at `address`; off this machine they carry the fingerprint of a generated certificate.
-    pub(crate) fn new(address: SocketAddr, generated: Option<Fingerprint>) -> Self {
-        let local = address.ip().is_loopback() || address.ip().is_unspecified();
-        let (authority, trust) = match (local, generated) {
-            (true, _) => (format!("localhost:{}", address.port()), String::new()),
-            (false, Some(fingerprint)) => {
-                (address.to_string(), format!(" --fingerprint {fingerprint}"))
-            }
-            (false, None) => (address.to_string(), String::new()),
-        };
+    /// Commands for a relay at `address`, which name the fingerprint that a client has to be told.
+    pub(crate) fn new(address: SocketAddr, to_pin: Option<Fingerprint>) -> Self {
         Self {
             program: program::name(),
-            authority,
-            trust,
+            authority: match is_here(address) {
+                true => format!("localhost:{}", address.port()),
+                false => address.to_string(),
+            },
+            trust: to_pin.map_or_else(String::new, |pin| format!(" --fingerprint {pin}")),
         }
     }
 
@@ -282,20 +288,40 @@ mod tests {
     }
 
     #[test]
-    fn commands_for_this_machine_need_no_fingerprint() {
-        let fingerprint = Some(Fingerprint([1; 32]));
+    fn commands_name_this_machine_or_an_address_and_what_to_pin() {
         for address in ["127.0.0.1:5", "[::1]:5", "0.0.0.0:5", "[::]:5"] {
-            let watch = Commands::new(address.parse().unwrap(), fingerprint).watch("live/cam");
+            let watch = Commands::new(address.parse().unwrap(), None).watch("live/cam");
             assert!(
                 watch.ends_with("subscribe moqt://localhost:5 live/cam --out - | ffplay -"),
                 "{watch}"
             );
         }
-        let watch = Commands::new("192.0.2.1:5".parse().unwrap(), fingerprint).watch("a");
-        let pin = format!(
+        let pin = Some(Fingerprint([1; 32]));
+        let watch = Commands::new("192.0.2.1:5".parse().unwrap(), pin).watch("a");
+        let end = format!(
             "moqt://192.0.2.1:5 a --out - --fingerprint {} | ffplay -",
             "01".repeat(32)
         );
-        assert!(watch.ends_with(&pin), "{watch}");
+        assert!(watch.ends_with(&end), "{watch}");
+    }
+
+    /// They are for pasting: where nobody gives the fingerprint out at the port of the URL, it has to be in them.
+    #[tokio::test]
+    async fn commands_need_no_fingerprint_where_the_port_of_the_url_tells_it() {
+        for (http, is_told) in [
+            (None, true),
+            (Some(HttpAddr::Off), false),
+            (Some(HttpAddr::At(ListenAddr::localhost(0))), false),
+        ] {
+            let listen = [ListenAddr::localhost(0)];
+            let source = CertificateSource::Generated(Vec::new());
+            let (relay, transport) = (RelayConfig::default(), TransportLimits::default());
+            let server = RelayServer::bind(&listen, http.as_ref(), source, relay, transport).await;
+            let server = server.unwrap();
+            let pin = format!("--fingerprint {}", server.fingerprint());
+            let text = banner(&server);
+            let pinned = text.lines().filter(|line| line.contains(&pin)).count();
+            assert_eq!(pinned, if is_told { 0 } else { 2 }, "{http:?}: {text}");
+        }
     }
 }

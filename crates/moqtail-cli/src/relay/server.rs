@@ -13,7 +13,10 @@ use moqtail::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
-use super::{certificate::CertificateSource, validity};
+use super::{
+    certificate::{CertificateSource, Stamp},
+    is_here, validity,
+};
 use crate::{
     errors::{CliError, plain},
     http::{self, HttpLimits, Shown},
@@ -40,6 +43,8 @@ pub(crate) struct RelayServer {
     shown: watch::Sender<Shown>,
     /// Until when the certificate in use is.
     until: Option<SystemTime>,
+    /// The state of the files that it is from.
+    stamp: Stamp,
 }
 
 impl RelayServer {
@@ -71,6 +76,7 @@ impl RelayServer {
             source,
             shown: watch::Sender::new(certificate.shown),
             until: certificate.until,
+            stamp: certificate.stamp,
         })
     }
 
@@ -114,6 +120,15 @@ impl RelayServer {
         self.shown.borrow().fingerprint
     }
 
+    /// What a client has to be told to trust the listener at `address`: nothing on this machine, if the port of the same
+    /// number tells it.
+    pub(crate) fn to_pin(&self, address: SocketAddr) -> Option<Fingerprint> {
+        let http = self.http_addresses();
+        let tells = |http: &SocketAddr| is_here(*http) && http.port() == address.port();
+        let is_told = is_here(address) && http.iter().any(tells);
+        (!is_told).then(|| self.fingerprint())
+    }
+
     /// `http` or `https`, as the HTTP side speaks it.
     pub(crate) fn http_scheme(&self) -> &'static str {
         match self.shown.borrow().tls {
@@ -145,6 +160,7 @@ impl RelayServer {
             source,
             shown,
             until,
+            stamp,
         } = self;
         let mut serving = JoinSet::new();
         for listener in &listeners {
@@ -160,7 +176,7 @@ impl RelayServer {
             ));
         }
         let generated = source.is_generated();
-        let renew = source.watch(until, |renewed| {
+        let renew = source.watch(until, stamp, |renewed| {
             for listener in &listeners {
                 listener.set_identity(&renewed.identity);
             }
