@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use bytes::{Buf as _, Bytes};
 use tokio::{
     fs::{File, OpenOptions},
     io::{AsyncWriteExt as _, Stdout},
@@ -27,6 +28,10 @@ pub(crate) struct Output {
     writer: Writer,
     /// Bytes of complete writes.
     written: u64,
+    /// The rest of the write that is under way.
+    pending: Bytes,
+    /// Bytes of that write.
+    under_way: u64,
 }
 
 enum Writer {
@@ -55,6 +60,8 @@ impl Output {
                 name,
                 writer: Writer::Untouched(file),
                 written: 0,
+                pending: Bytes::new(),
+                under_way: 0,
             }),
             Err(error) => Err(CliError::from_write(&name, &error)),
         }
@@ -66,24 +73,42 @@ impl Output {
             name: "standard output".to_owned(),
             writer: Writer::Stdout(tokio::io::stdout()),
             written: 0,
+            pending: Bytes::new(),
+            under_way: 0,
         }
     }
 
     /// Writes all of `bytes` through to the system. A file is left without the part of them that fitted on a disk that is
-    /// full now. Dropping the future may leave a part written.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        let before = self.written;
-        let mut result = self.writer.write(bytes).await;
-        if result.is_ok() {
-            // They are on their way, whether the future is dropped now or not.
-            self.written += bytes.len() as u64;
-            result = self.writer.flush().await;
-        }
+    /// full now. What is not written when the future is dropped is for [`finish`](Self::finish).
+    pub(crate) async fn write(&mut self, bytes: impl Into<Bytes>) -> Result<(), CliError> {
+        self.finish().await?;
+        self.pending = bytes.into();
+        self.under_way = self.pending.len() as u64;
+        self.finish().await
+    }
+
+    /// Writes what a write that was given up has left. Cancel safe.
+    pub(crate) async fn finish(&mut self) -> Result<(), CliError> {
+        let result = self.write_pending().await;
+        let under_way = std::mem::take(&mut self.under_way);
         if let Err(error) = result {
-            self.writer.cut(before).await;
+            self.pending = Bytes::new();
+            self.writer.cut(self.written).await;
             return Err(CliError::from_write(&self.name, &error));
         }
+        self.written += under_way;
         Ok(())
+    }
+
+    async fn write_pending(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            let taken = self.writer.write(&self.pending).await?;
+            if taken == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.pending.advance(taken);
+        }
+        self.writer.flush().await
     }
 }
 
@@ -98,7 +123,7 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Self::Untouched(file) = self {
             let file = file.try_clone().await?;
             // Devices and pipes have no length.
@@ -108,8 +133,8 @@ impl Writer {
             *self = Self::File(file);
         }
         match self {
-            Self::Untouched(file) | Self::File(file) => file.write_all(bytes).await,
-            Self::Stdout(stdout) => stdout.write_all(bytes).await,
+            Self::Untouched(file) | Self::File(file) => file.write(bytes).await,
+            Self::Stdout(stdout) => stdout.write(bytes).await,
         }
     }
 
@@ -131,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_named_as_such() {
         let mut output = Output::open(Path::new("/dev/full")).await.unwrap();
-        let error = output.write(b"x").await.unwrap_err();
+        let error = output.write(&b"x"[..]).await.unwrap_err();
         assert!(matches!(error, CliError::DiskFull { .. }), "{error:?}");
     }
 
@@ -141,20 +166,28 @@ mod tests {
         std::fs::write(&path, "an old recording").unwrap();
         let mut output = Output::open(&path).await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"an old recording");
-        output.write(b"new").await.unwrap();
-        output.write(b"er").await.unwrap();
+        output.write(&b"new"[..]).await.unwrap();
+        output.write(&b"er"[..]).await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"newer");
         std::fs::remove_file(&path).unwrap();
     }
 
-    /// What is cut away on a full disk begins behind it.
     #[tokio::test]
-    async fn bytes_count_as_written_when_nobody_waits_for_them() {
+    async fn a_write_that_was_given_up_is_finished() {
         let path = std::env::temp_dir().join(format!("moqtail-dropped-{}", std::process::id()));
         let mut output = Output::open(&path).await.unwrap();
-        output.write(b"one").await.unwrap();
-        let _ = output.write(b"two").now_or_never();
-        assert_eq!(output.written, 6);
+        let large = vec![b'2'; 10 << 20];
+        output.write(&b"1"[..]).await.unwrap();
+        let _ = output.write(large.clone()).now_or_never();
+        output.write(&b"3"[..]).await.unwrap();
+        assert_eq!(
+            std::fs::read(&path).unwrap(),
+            [b"1", &large[..], b"3"].concat()
+        );
+        let _ = output.write(&b"4"[..]).now_or_never();
+        output.finish().await.unwrap();
+        assert!(std::fs::read(&path).unwrap().ends_with(b"34"));
+        assert_eq!(output.written, 3 + (10 << 20));
         std::fs::remove_file(&path).unwrap();
     }
 

@@ -17,6 +17,7 @@ use std::{
 };
 
 use moqtail::{client::SubscribeOptions, model::Filter};
+use tokio::{sync::oneshot, time::sleep};
 
 use self::{limit::Limit, objects::Objects, recording::record};
 pub(crate) use self::{
@@ -31,6 +32,9 @@ use crate::{
     names,
     signals::Signals,
 };
+
+/// How long what was received may take to be written when no more is wanted.
+const LAST_WRITES: Duration = Duration::from_millis(500);
 
 /// What the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +61,7 @@ pub(crate) async fn run(
     subscribe.priority = options.priority.unwrap_or(subscribe.priority);
     subscribe.delivery_timeout = options.delivery_timeout.map(|timeout| timeout.0);
     let filter = options.filter.map(|filter| filter.0);
+    let (stopping, stop) = oneshot::channel::<()>();
     let received = async {
         match mode {
             Mode::Media(out) => {
@@ -68,7 +73,7 @@ pub(crate) async fn run(
                     options: subscribe,
                     wait,
                 };
-                record(viewer, &out, &mut limit).await
+                record(viewer, &out, &mut limit, stop).await
             }
             Mode::Objects(format, out) => {
                 subscribe.filter = filter.unwrap_or(Filter::LargestObject);
@@ -80,18 +85,36 @@ pub(crate) async fn run(
                     options: subscribe,
                     wait,
                     format,
+                    last: None,
                 };
-                objects.run(&out, &mut limit).await
+                objects.run(&out, &mut limit, stop).await
             }
         }
     };
-    let ended = tokio::select! {
-        received = received => Some(received),
-        _ = signals.next() => Some(Ok(())),
-        () = over => None,
+    let (received, is_time_over) = {
+        tokio::pin!(received);
+        let is_time_over = tokio::select! {
+            received = &mut received => {
+                link.leave(Duration::ZERO).await;
+                return received;
+            }
+            _ = signals.next() => false,
+            () = over => true,
+        };
+        drop(stopping);
+        // Whoever reads the output may read no more.
+        let received = tokio::select! {
+            received = received => received,
+            () = sleep(LAST_WRITES) => Ok(()),
+            _ = signals.next() => Ok(()),
+        };
+        (received, is_time_over)
     };
     link.leave(Duration::ZERO).await;
-    ended.unwrap_or_else(|| limit.verdict())
+    match is_time_over {
+        true => received.and_then(|()| limit.verdict()),
+        false => received,
+    }
 }
 
 fn mode(args: &SubscribeArgs, terminal: bool) -> Result<Mode, CliError> {

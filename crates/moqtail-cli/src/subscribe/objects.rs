@@ -28,16 +28,28 @@ pub(super) struct Objects<'a> {
     pub(super) options: SubscribeOptions,
     pub(super) wait: bool,
     pub(super) format: Format,
+    /// What came last.
+    pub(super) last: Option<Location>,
 }
 
 impl Objects<'_> {
-    /// Writes objects to `out` until the track ends or `limit` is reached.
-    pub(super) async fn run(mut self, out: &Path, limit: &mut Limit) -> Result<(), CliError> {
+    /// Writes objects to `out` until the track ends, `limit` is reached or `stop` is ready.
+    pub(super) async fn run(
+        mut self,
+        out: &Path,
+        limit: &mut Limit,
+        stop: impl Future,
+    ) -> Result<(), CliError> {
         let mut output = Output::open(out).await?;
-        keep_following(self.link, async |client| {
+        let following = keep_following(self.link, async |client| {
             self.follow(client, &mut output, limit).await
-        })
-        .await
+        });
+        tokio::select! {
+            biased;
+            followed = following => return followed,
+            _ = stop => {}
+        }
+        output.finish().await
     }
 
     /// Writes the objects of one subscription.
@@ -54,6 +66,7 @@ impl Objects<'_> {
         {
             Ok(subscription) => subscription,
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
+            Err(NotSubscribed::RangePassed(error)) => return self.passed(error),
             Err(NotSubscribed::Failed(error)) => return Err(error),
         };
         let losses = Losses::new(
@@ -63,16 +76,26 @@ impl Objects<'_> {
         );
         let mut objects = Ordered::new(subscription, losses, PATIENCE, Late::Deliver);
         while let Some(object) = objects.next().await {
+            self.last = Some(object.location());
             self.options.filter = rest(self.options.filter, object.location());
             let Some(bytes) = render(&object, self.format) else {
                 continue;
             };
-            output.write(&bytes).await?;
+            output.write(bytes).await?;
             if limit.reached() {
                 return Ok(Turn::Ended);
             }
         }
         asker.turn(&self.track, objects.end())
+    }
+
+    /// All of the range was published before it was asked for: where some of it has come, while there was no session.
+    fn passed(&self, error: CliError) -> Result<Turn, CliError> {
+        let last = self.last.ok_or(error)?;
+        self.link.tell(format_args!(
+            "The range has passed: what of it came after {last} while there was no session is missing."
+        ));
+        Ok(Turn::Ended)
     }
 }
 

@@ -20,11 +20,12 @@ use crate::{
 /// Objects that wait between the network and the output.
 const QUEUE: usize = 64;
 
-/// Writes what `viewer` gets to `out` until the broadcast ends or `limit` is reached.
+/// Writes what `viewer` gets to `out` until the broadcast ends, `limit` is reached or `stop` is ready.
 pub(super) async fn record(
     viewer: Viewer<'_>,
     out: &Path,
     limit: &mut Limit,
+    stop: impl Future,
 ) -> Result<(), CliError> {
     let output = Output::open(out).await?;
     let mut recording = Recording {
@@ -34,16 +35,18 @@ pub(super) async fn record(
         told: false,
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let viewing = viewer.run(sender);
-    let writing = recording.write_all(receiver, limit);
-    tokio::pin!(viewing, writing);
+    let viewing = until(stop, viewer.run(sender));
+    recording.write_viewed(viewing, receiver, limit).await
+}
+
+/// What `viewing` comes to, given up when `stop` is ready.
+async fn until(
+    stop: impl Future,
+    viewing: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
     tokio::select! {
-        viewed = &mut viewing => {
-            // What was received is still to be written.
-            let written = writing.await;
-            viewed.and(written)
-        }
-        written = &mut writing => written,
+        viewed = viewing => viewed,
+        _ = stop => Ok(()),
     }
 }
 
@@ -56,6 +59,25 @@ struct Recording {
 }
 
 impl Recording {
+    /// Writes what is `received` from `viewing` until that has ended.
+    async fn write_viewed(
+        &mut self,
+        viewing: impl Future<Output = Result<(), CliError>>,
+        received: mpsc::Receiver<Received>,
+        limit: &mut Limit,
+    ) -> Result<(), CliError> {
+        let writing = self.write_all(received, limit);
+        tokio::pin!(viewing, writing);
+        tokio::select! {
+            viewed = &mut viewing => {
+                // What was received is still to be written.
+                let written = writing.await;
+                viewed.and(written)
+            }
+            written = &mut writing => written,
+        }
+    }
+
     async fn write_all(
         &mut self,
         mut received: mpsc::Receiver<Received>,
@@ -120,7 +142,7 @@ impl Recording {
             });
         }
         let muxer = Remuxer::new(inits()).map_err(|error| self.unplayable(&error))?;
-        self.output.write(muxer.header()).await?;
+        self.output.write(muxer.header().clone()).await?;
         self.muxer = Some((tracks, muxer));
         Ok(())
     }
@@ -142,7 +164,7 @@ impl Recording {
     async fn drain(&mut self) -> Result<(), CliError> {
         while let Some((_, muxer)) = &mut self.muxer {
             match muxer.next_fragment(clock::now()) {
-                Ok(Some(fragment)) => self.output.write(&fragment).await?,
+                Ok(Some(fragment)) => self.output.write(fragment).await?,
                 Ok(None) => break,
                 Err(error) => self.leave_out(&error),
             }
@@ -174,7 +196,7 @@ impl Recording {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::{io::Cursor, time::Duration};
 
     use bytes::Bytes;
     use moqtail::model::{DatagramBody, Extensions, ObjectDatagram, TrackAlias};
@@ -196,48 +218,100 @@ mod tests {
         datagram.into()
     }
 
-    #[tokio::test]
-    async fn an_object_that_is_no_media_costs_nothing_but_itself() {
-        const FRAGMENTS: u64 = 6;
-        let mut file = Mp4File::open(Cursor::new(sample())).unwrap();
-        let tracks = file.init().tracks.clone();
-        let catalog = Catalog::of_tracks(&tracks, None);
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let send = async |received| sender.send(received).await.unwrap();
-        send(Received::Tracks(catalog.tracks)).await;
-        // The other track is silent, so all of this waits for it.
-        let mut number = 0;
-        while number < FRAGMENTS {
-            let fragment = file.next_fragment().unwrap().unwrap().fragment;
-            if fragment.track_id != tracks[0].id {
-                continue;
+    /// A broadcast of two tracks, the second of which is silent, so that all of the first waits for it.
+    struct Silence {
+        tracks: Vec<CatalogTrack>,
+        fragments: Vec<Bytes>,
+    }
+
+    impl Silence {
+        fn new(count: usize) -> Self {
+            let mut file = Mp4File::open(Cursor::new(sample())).unwrap();
+            let tracks = file.init().tracks.clone();
+            let mut fragments = Vec::new();
+            while fragments.len() < count {
+                let fragment = file.next_fragment().unwrap().unwrap().fragment;
+                if fragment.track_id == tracks[0].id {
+                    fragments.push(fragment.data);
+                }
             }
-            if number == FRAGMENTS / 2 {
-                let moof = u32::from_be_bytes(fragment.data[..4].try_into().unwrap());
-                let alone = fragment.data.slice(..moof as usize);
-                send(Received::Object(0, object(100, alone))).await;
+            Self {
+                tracks: Catalog::of_tracks(&tracks, None).tracks,
+                fragments,
             }
-            send(Received::Object(0, object(number, fragment.data))).await;
-            number += 1;
         }
-        drop(sender);
-        let path = std::env::temp_dir().join(format!("moqtail-bad-{}", std::process::id()));
-        let mut recording = Recording {
-            output: Output::open(&path).await.unwrap(),
+    }
+
+    async fn recording(path: &Path) -> Recording {
+        Recording {
+            output: Output::open(path).await.unwrap(),
             muxer: None,
             broadcast: "live/film".to_owned(),
             told: false,
-        };
+        }
+    }
+
+    fn temporary(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("moqtail-{name}-{}", std::process::id()))
+    }
+
+    /// How many fragments are in the file, which is not needed any more.
+    fn fragments_in(path: &Path) -> usize {
+        let mut reader = Fmp4Reader::new();
+        reader.push(&std::fs::read(path).unwrap()).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let mut fragments = 0;
+        while let Some(event) = reader.next_event().unwrap() {
+            fragments += usize::from(matches!(event, Event::Fragment(_)));
+        }
+        fragments
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_no_media_costs_nothing_but_itself() {
+        let Silence { tracks, fragments } = Silence::new(6);
+        let count = fragments.len();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let send = async |received| sender.send(received).await.unwrap();
+        send(Received::Tracks(tracks)).await;
+        for (number, fragment) in fragments.into_iter().enumerate() {
+            if number == count / 2 {
+                let moof = u32::from_be_bytes(fragment[..4].try_into().unwrap());
+                let alone = fragment.slice(..moof as usize);
+                send(Received::Object(0, object(100, alone))).await;
+            }
+            send(Received::Object(0, object(number as u64, fragment))).await;
+        }
+        drop(sender);
+        let path = temporary("bad");
+        let mut recording = recording(&path).await;
         let mut limit = Limit::new(None, None);
         recording.write_all(receiver, &mut limit).await.unwrap();
         assert!(recording.told);
-        let mut reader = Fmp4Reader::new();
-        reader.push(&std::fs::read(&path).unwrap()).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let mut fragments = 0;
-        while let Some(event) = reader.next_event().unwrap() {
-            fragments += u64::from(matches!(event, Event::Fragment(_)));
-        }
-        assert_eq!(fragments, FRAGMENTS);
+        assert_eq!(fragments_in(&path), count);
+    }
+
+    /// Ctrl-C and `--timeout` end the viewing, not the file.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_received_before_the_end_is_written() {
+        let Silence { tracks, fragments } = Silence::new(20);
+        let count = fragments.len();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let viewing = async move {
+            sender.send(Received::Tracks(tracks)).await.unwrap();
+            for (number, fragment) in fragments.into_iter().enumerate() {
+                let object = object(number as u64, fragment);
+                sender.send(Received::Object(0, object)).await.unwrap();
+            }
+            std::future::pending().await
+        };
+        let path = temporary("stopped");
+        let mut recording = recording(&path).await;
+        let mut limit = Limit::new(None, None);
+        // Before the muxer gives the silent track up.
+        let viewing = until(tokio::time::sleep(Duration::from_millis(1)), viewing);
+        let written = recording.write_viewed(viewing, receiver, &mut limit);
+        written.await.unwrap();
+        assert_eq!(fragments_in(&path), count);
     }
 }

@@ -69,7 +69,9 @@ impl Viewer<'_> {
         let mut catalogs = match asker.subscribe(client, &name, options).await {
             Ok(subscription) => self.ordered(subscription, &name),
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
-            Err(NotSubscribed::Failed(error)) => return Err(error),
+            Err(NotSubscribed::RangePassed(error) | NotSubscribed::Failed(error)) => {
+                return Err(error);
+            }
         };
         let mut current = Catalog::default();
         loop {
@@ -135,7 +137,9 @@ impl Viewer<'_> {
         let mut objects = match asker.subscribe(client, &name, self.options.clone()).await {
             Ok(subscription) => self.ordered(subscription, &name),
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
-            Err(NotSubscribed::Failed(error)) => return Err(error),
+            Err(NotSubscribed::RangePassed(error) | NotSubscribed::Failed(error)) => {
+                return Err(error);
+            }
         };
         while let Some(object) = objects.next().await {
             if sender.send(Received::Object(index, object)).await.is_err() {

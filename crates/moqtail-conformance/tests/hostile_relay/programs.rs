@@ -1,11 +1,14 @@
 //! Our programs at a relay of bad will: one line that says whose fault it was, and bounded memory.
 
 use moqtail_conformance::{
-    Carrier, Failure, RawListener, RawPeer, codes, data, frame, messages, types,
+    Carrier, Failure, Message, RawListener, RawPeer, codes, data, frame, messages, types,
 };
 use moqtail_e2e::{Finished, Process};
 
 use crate::{over_both_carriers, vitals, world::ALIAS};
+
+/// A code of SUBSCRIBE_ERROR (draft-14 §9.9).
+const INVALID_RANGE: u64 = 0x5;
 
 /// Streams and datagrams of one flood.
 const FLOOD: u64 = 5000;
@@ -160,6 +163,30 @@ over_both_carriers! {
         assert_eq!(end.stdout_text(), "one\ntwo\ntwo\nanew\n");
         let told: Vec<_> = end.stderr.iter().filter(|line| line.contains("malformed")).collect();
         assert!(matches!(told[..], [line] if line.contains(CONTRADICTION)), "{:#?}", end.stderr);
+        Ok(())
+    }
+
+    /// The last object came, and the session broke before PUBLISH_DONE.
+    async fn a_range_that_passed_while_the_relay_was_away_is_no_failure(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = subscribe(&listener, &["--filter", "range 5,0 9", "--format", "lines"]);
+        let mut relay = serve(&listener).await?;
+        let header = data::subgroup_header(0x14, ALIAS, 9, Some(0));
+        relay.stream(&[header, data::object(0, b"last")].concat()).await?;
+        program.wait_lines("last", 1);
+        relay.close(codes::INTERNAL_ERROR as u32, "broken").await?;
+        let mut relay = listener.accept().await?;
+        relay.answer_setup(messages::server_setup_granting(messages::GENEROUS)).await?;
+        let asked = relay.expect(types::SUBSCRIBE).await?;
+        let passed = Message::new("SUBSCRIBE_ERROR", types::SUBSCRIBE_ERROR)
+            .id(asked.first_number().unwrap())
+            .number("Error Code", INVALID_RANGE)
+            .bytes("Error Reason", b"all of it has passed");
+        relay.send(passed).await?;
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        assert_eq!(end.stdout_text(), "last\n");
+        assert!(end.last_error().contains("came after {9, 0}"), "{:#?}", end.stderr);
         Ok(())
     }
 
