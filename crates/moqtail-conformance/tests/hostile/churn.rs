@@ -159,6 +159,7 @@ over_both_carriers! {
         while let Some(viewer) = viewers.join_next().await {
             let (found, asked) = viewer.unwrap()?;
             println!("{found} of {asked} lookups found a track");
+            assert!(found > 0, "no lookup met a publisher");
         }
         world.end().await;
         Ok(())

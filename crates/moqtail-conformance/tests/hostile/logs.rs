@@ -55,7 +55,8 @@ over_both_carriers! {
         peer.send(messages::subscribe_token(2, &["nobody"], "x", &token)).await?;
         peer.closed().await?;
         drop(peer);
-        let log = relay.stop().stderr.join("\n");
+        let end = relay.stop();
+        let log = [end.stdout_text(), end.stderr.join("\n")].concat();
         assert!(log.contains("SUBSCRIBE"), "nothing was logged: {log}");
         let as_numbers = format!("{:?}", SECRET.as_bytes());
         let as_hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();

@@ -125,6 +125,7 @@ over_both_carriers! {
             });
             all.extend(huge.map(|variant| (When::First, 0, variant)));
         }
+        assert!(all.len() > 100, "{} attempts", all.len());
         let wrong = attempts(&world.target, carrier, all).await;
         assert!(wrong.is_empty(), "{wrong:#?}");
         world.end().await;

@@ -242,6 +242,7 @@ over_both_carriers! {
         for id in 0..20 {
             let end = ((1 << 62) - 1, 0);
             peer.send(messages::fetch(2 * id, &[NAMESPACE], TRACK, (0, 0), end)).await?;
+            peer.expect(types::FETCH_ERROR).await?;
             peer.send(messages::fetch_cancel(2 * id)).await?;
         }
         assert_eq!(peer.reaction(40).await?, None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moqtail::client::{SubgroupOptions, SubscribeError, SubscribeOptions};
+use moqtail::client::{SubgroupOptions, SubscribeError, SubscribeOptions, SubscriptionUpdate};
 use moqtail::model::{Extensions, Filter, GroupOrder, Location, SubscribeErrorCode};
 
 use crate::over_every_carrier;
@@ -94,7 +94,7 @@ over_every_carrier! {
         let paused = client.subscribe("live#video".parse().unwrap(), options).await.unwrap();
         publish_group(&track, 1, 0..1);
         watcher.take(1).await;
-        let update = moqtail::client::SubscriptionUpdate { forward: Some(true), ..Default::default() };
+        let update = SubscriptionUpdate { forward: Some(true), ..Default::default() };
         paused.update(update).unwrap();
         // The update travels on its own stream: publish until it has arrived.
         let mut objects = paused.into_objects();
@@ -110,6 +110,38 @@ over_every_carrier! {
             assert!(group < 200, "the update never arrived");
         };
         assert!(first.group >= 2);
+    }
+
+    /// S9.10-02, S9.12-15: a range that is narrowed while it is served.
+    async fn an_update_narrows_what_comes_and_ends_it(world: World) {
+        let (broadcast, track) = live("video");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut watcher = world.viewer("video", Filter::LargestObject).await.objects();
+        publish_group(&track, 1, 0..1);
+        watcher.take(1).await;
+        let client = world.client().await;
+        let subscribed = client.subscribe("live#video".parse().unwrap(), SubscribeOptions::default());
+        let narrowed = soon("an answer", subscribed).await.unwrap();
+        let update = SubscriptionUpdate {
+            start: Some(Location::new(4, 0)),
+            end_group: Some(5),
+            ..Default::default()
+        };
+        narrowed.update(update).unwrap();
+        // What is asked for behind it is answered after it was read.
+        let nothing = client.subscribe("nobody#a".parse().unwrap(), SubscribeOptions::default());
+        assert!(soon("an answer", nothing).await.is_err());
+        for group in 2..8 {
+            publish_group(&track, group, 0..1);
+        }
+        watcher.take(6).await;
+        let mut objects = narrowed.into_objects();
+        let mut groups = Vec::new();
+        while let Some(object) = soon("the end of the range", objects.next()).await {
+            groups.push(object.unwrap().group);
+        }
+        groups.sort_unstable();
+        assert_eq!(groups, [4, 5]);
     }
 
     /// S7.1-06, S7.3-03: an order that is asked for is in force, and a priority that is not set is in the middle.
