@@ -5,7 +5,7 @@ use std::time::Duration;
 use moqtail::{
     model::{
         ControlMessage, Filter, KeyValuePair, Location, MAX_VARINT, MaxRequestId, Parameter,
-        Parameters, RequestId, SessionCode, SubscribeUpdate, TrackAlias,
+        Parameters, RequestId, SessionCode, SubscribeOk, SubscribeUpdate, TrackAlias,
     },
     session::{CallError, Event, RangeFault, StreamVerdict, SubscriptionUpdate},
 };
@@ -119,6 +119,62 @@ fn own_updates_cannot_widen() {
         CallError::Range(RangeFault::EndBeforeStart { .. })
     ));
     peer.assert_quiet();
+}
+
+/// S9.7-06, S9.7-07, S9.10-02: what follows the last object or group that a varint can name.
+#[test]
+fn a_subscription_after_the_last_location_of_all_can_be_updated() {
+    let (last, middle) = (Location::new(MAX_VARINT, MAX_VARINT), Location::new(7, 0));
+    let cases = [
+        (Filter::LargestObject, Location::new(6, MAX_VARINT), middle),
+        (Filter::NextGroupStart, Location::new(6, MAX_VARINT), middle),
+        (Filter::LargestObject, last, last),
+        (Filter::NextGroupStart, Location::new(MAX_VARINT, 3), last),
+    ];
+    for (filter, largest, start) in cases {
+        // An end that the answer raises to the start, too.
+        for end_group in [None, Some(5)] {
+            let (mut peer, handle) = Scripted::subscribing(filter);
+            let update = SubscriptionUpdate {
+                end_group,
+                forward: Some(false),
+                ..SubscriptionUpdate::default()
+            };
+            peer.endpoint
+                .call(|s, _| s.update_subscription(handle, update))
+                .unwrap();
+            peer.send(&ControlMessage::SubscribeOk(SubscribeOk {
+                largest: Some(largest),
+                ..subscribe_ok(0, 1)
+            }));
+            let sent = sent_update(&mut peer);
+            assert_eq!((sent.start, sent.forward), (start, false));
+            let raised = end_group.map(|_| start.group);
+            assert_eq!(sent.end_group, raised.filter(|end| *end < MAX_VARINT));
+        }
+    }
+}
+
+/// S9.10-04: SUBSCRIBE can name the last group of all as its end, SUBSCRIBE_UPDATE cannot.
+#[test]
+fn a_subscription_to_the_last_group_of_all_can_be_updated() {
+    for (group, end) in [(5, Some(MAX_VARINT - 1)), (MAX_VARINT, None)] {
+        let filter = Filter::AbsoluteRange {
+            start: Location::new(group, 0),
+            end_group: MAX_VARINT,
+        };
+        let (mut peer, handle) = Scripted::subscribed(filter);
+        for priority in 1..3 {
+            let update = SubscriptionUpdate {
+                priority: Some(priority),
+                ..SubscriptionUpdate::default()
+            };
+            peer.endpoint
+                .call(|s, _| s.update_subscription(handle, update))
+                .unwrap();
+            assert_eq!(sent_update(&mut peer).end_group, end);
+        }
+    }
 }
 
 /// Updates that wait, for the answer or for credit, are joined.

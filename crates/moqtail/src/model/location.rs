@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::MAX_VARINT;
+
 /// Position of an object in a track; ordered by group, then object (draft-14 §1.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
@@ -15,6 +17,27 @@ impl Location {
     /// The location `{group, object}`.
     pub const fn new(group: u64, object: u64) -> Self {
         Self { group, object }
+    }
+
+    /// The last one that can be said: nothing follows it.
+    pub(crate) const LAST: Self = Self::new(MAX_VARINT, MAX_VARINT);
+
+    /// The first location after this one: the next object, or the next group if there is none.
+    pub(crate) fn after(self) -> Self {
+        if self.object < MAX_VARINT {
+            Self::new(self.group, self.object + 1)
+        } else {
+            self.after_group()
+        }
+    }
+
+    /// The first location of the next group.
+    pub(crate) fn after_group(self) -> Self {
+        if self.group < MAX_VARINT {
+            Self::new(self.group + 1, 0)
+        } else {
+            Self::LAST
+        }
     }
 }
 
@@ -89,5 +112,17 @@ mod tests {
         assert!(Location::new(1, 9) < Location::new(2, 0));
         assert!(Location::new(1, 8) < Location::new(1, 9));
         assert_eq!(Location::new(1, 8), Location::new(1, 8));
+    }
+
+    #[test]
+    fn what_follows_a_location_can_be_said() {
+        let at = Location::new;
+        assert_eq!(at(4, 7).after(), at(4, 8));
+        assert_eq!(at(4, MAX_VARINT - 1).after(), at(4, MAX_VARINT));
+        assert_eq!(at(4, MAX_VARINT).after(), at(5, 0));
+        assert_eq!(at(4, MAX_VARINT).after_group(), at(5, 0));
+        assert_eq!(at(MAX_VARINT, 7).after(), at(MAX_VARINT, 8));
+        assert_eq!(at(MAX_VARINT, 7).after_group(), Location::LAST);
+        assert_eq!(Location::LAST.after(), Location::LAST);
     }
 }

@@ -53,12 +53,8 @@ impl Range {
     pub(super) fn resolve(self, filter: Filter, largest: Option<Location>) -> Self {
         // draft-14 §9.7
         let first = match (filter, largest) {
-            (Filter::NextGroupStart, Some(largest)) => {
-                Location::new(largest.group.saturating_add(1), 0)
-            }
-            (Filter::LargestObject, Some(largest)) => {
-                Location::new(largest.group, largest.object.saturating_add(1))
-            }
+            (Filter::NextGroupStart, Some(largest)) => largest.after_group(),
+            (Filter::LargestObject, Some(largest)) => largest.after(),
             (Filter::NextGroupStart | Filter::LargestObject, None) => Location::new(0, 0),
             (Filter::AbsoluteStart { start } | Filter::AbsoluteRange { start, .. }, _) => start,
         };
@@ -86,7 +82,7 @@ impl Range {
             });
         }
         if let Some(current) = self.end_group
-            && end_group.is_none_or(|end| end > current)
+            && end_group.unwrap_or(MAX_VARINT) > current
         {
             return Err(RangeFault::EndRaised { current });
         }
@@ -97,6 +93,16 @@ impl Range {
         };
         narrowed.check()?;
         Ok(narrowed)
+    }
+
+    /// This range as SUBSCRIBE_UPDATE can say it: the last group of all is too high for an end.
+    pub(super) fn sayable(self) -> Self {
+        let start = self.start.unwrap_or_default().group;
+        let end_group = match self.end_group {
+            Some(MAX_VARINT) => Some(HIGHEST_END).filter(|end| *end >= start),
+            end => end,
+        };
+        Self { end_group, ..self }
     }
 
     /// This range after a SUBSCRIBE_UPDATE of the peer, which must not widen it.
@@ -157,6 +163,38 @@ mod tests {
             Some(Location::new(0, 0))
         );
         assert_eq!(start(absolute, LARGEST), Some(Location::new(5, 1)));
+    }
+
+    /// S9.7-06, S9.7-07
+    #[test]
+    fn a_start_after_the_last_object_or_group_can_be_said() {
+        let start = |filter, group, object| {
+            let largest = Some(Location::new(group, object));
+            Range::of(filter).resolve(filter, largest).start.unwrap()
+        };
+        let (object, group) = (Filter::LargestObject, Filter::NextGroupStart);
+        assert_eq!(start(object, 7, MAX_VARINT), Location::new(8, 0));
+        assert_eq!(start(group, 7, MAX_VARINT), Location::new(8, 0));
+        assert_eq!(start(group, MAX_VARINT, 3), Location::LAST);
+        assert_eq!(start(object, MAX_VARINT, MAX_VARINT), Location::LAST);
+    }
+
+    /// S9.10-04
+    #[test]
+    fn an_end_at_the_last_group_is_said_as_the_one_before_or_as_none() {
+        let said = |start, end_group| {
+            let start = Location::new(start, 0);
+            let range = Range::of(Filter::AbsoluteRange { start, end_group });
+            range.sayable().end_group
+        };
+        assert_eq!(said(5, 9), Some(9));
+        assert_eq!(said(5, MAX_VARINT), Some(HIGHEST_END));
+        assert_eq!(said(MAX_VARINT, MAX_VARINT), None);
+        // Which does not raise it.
+        let start = Location::new(5, 0);
+        let end_group = MAX_VARINT;
+        let range = Range::of(Filter::AbsoluteRange { start, end_group });
+        assert!(range.narrow(start, None).is_ok());
     }
 
     /// S9.10-03, S9.10-04, S9.10-06

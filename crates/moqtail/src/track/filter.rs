@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AttachError, UpdateError};
-use crate::model::{Filter, GroupOrder, Location, TrackAlias};
+use crate::model::{Filter, GroupOrder, Location, MAX_VARINT, TrackAlias};
 
 /// A moment in the life of a track: between the arrival of two objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,11 +85,11 @@ impl Range {
                 end_group: None,
             },
             (Filter::NextGroupStart, Some(largest)) => Self {
-                start: Location::new(largest.group.saturating_add(1), 0),
+                start: largest.after_group(),
                 end_group: None,
             },
             (Filter::LargestObject, Some(largest)) => Self {
-                start: Location::new(largest.group, largest.object.saturating_add(1)),
+                start: largest.after(),
                 end_group: None,
             },
             (Filter::AbsoluteStart { start }, _) => Self {
@@ -127,8 +127,7 @@ impl Range {
         }
         let raised = match (self.end_group, end_group) {
             (None, _) => false,
-            (Some(_), None) => true,
-            (Some(old), Some(new)) => new > old,
+            (Some(old), new) => new.unwrap_or(MAX_VARINT) > old,
         };
         if raised {
             return Err(UpdateError::EndRaised);

@@ -72,7 +72,7 @@ impl Subscriptions {
             return Err(CallError::WrongState(handle));
         }
         token::check_sent(&update.parameters)?;
-        let range = narrowed(subscription.range, &update)?;
+        let range = narrowed(subscription.range, &update)?.sayable();
         let older = subscription.update.clone().unwrap_or_default();
         let parameters = parameters::updated(&older, update.parameters);
         check_encodable(&subscription.update_message(NO_ID, parameters.clone()))?;

@@ -125,11 +125,12 @@ impl Subscription {
 
     /// The next SUBSCRIBE_UPDATE.
     fn update_message(&self, id: RequestId, parameters: Parameters) -> ControlMessage {
+        let range = self.range.sayable();
         ControlMessage::SubscribeUpdate(SubscribeUpdate {
             request_id: id,
             subscription: self.id.unwrap_or(NO_ID),
-            start: self.range.start.unwrap_or_default(),
-            end_group: self.range.end_group,
+            start: range.start.unwrap_or_default(),
+            end_group: range.end_group,
             subscriber_priority: self.priority,
             forward: self.forward,
             parameters,
