@@ -177,6 +177,37 @@ fn a_subscription_to_the_last_group_of_all_can_be_updated() {
     }
 }
 
+/// What no varint holds is an error of the call, whether the update is sent at once or has to wait.
+#[test]
+fn an_update_that_cannot_be_written_is_refused_and_changes_nothing() {
+    let too_far = SubscriptionUpdate {
+        end_group: Some(MAX_VARINT + 1),
+        ..SubscriptionUpdate::default()
+    };
+    for answered in [false, true] {
+        let (mut peer, handle) = Scripted::subscribing(Filter::LargestObject);
+        if answered {
+            peer.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+        }
+        let refused = peer
+            .endpoint
+            .call(|s, _| s.update_subscription(handle, too_far.clone()));
+        assert!(matches!(refused, Err(CallError::Encode(_))), "{refused:?}");
+        assert_eq!(peer.received(), []);
+        let calm = SubscriptionUpdate {
+            priority: Some(200),
+            ..SubscriptionUpdate::default()
+        };
+        peer.endpoint
+            .call(|s, _| s.update_subscription(handle, calm))
+            .unwrap();
+        if !answered {
+            peer.send(&ControlMessage::SubscribeOk(subscribe_ok(0, 1)));
+        }
+        assert_eq!(sent_update(&mut peer).end_group, None);
+    }
+}
+
 /// Updates that wait, for the answer or for credit, are joined.
 #[test]
 fn updates_before_the_answer_are_sent_after_it_as_one() {

@@ -75,7 +75,7 @@ impl Subscriptions {
         let range = narrowed(subscription.range, &update)?.sayable();
         let older = subscription.update.clone().unwrap_or_default();
         let parameters = parameters::updated(&older, update.parameters);
-        check_encodable(&subscription.update_message(NO_ID, parameters.clone()))?;
+        check_encodable(&subscription.update_message(NO_ID, range, parameters.clone()))?;
 
         subscription.range = range;
         subscription.priority = update.priority.unwrap_or(subscription.priority);

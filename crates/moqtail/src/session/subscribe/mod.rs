@@ -123,9 +123,14 @@ impl Subscription {
         }
     }
 
-    /// The next SUBSCRIBE_UPDATE.
-    fn update_message(&self, id: RequestId, parameters: Parameters) -> ControlMessage {
-        let range = self.range.sayable();
+    /// A SUBSCRIBE_UPDATE that asks for `range`.
+    fn update_message(
+        &self,
+        id: RequestId,
+        range: Range,
+        parameters: Parameters,
+    ) -> ControlMessage {
+        let range = range.sayable();
         ControlMessage::SubscribeUpdate(SubscribeUpdate {
             request_id: id,
             subscription: self.id.unwrap_or(NO_ID),
@@ -177,7 +182,8 @@ impl Subscriptions {
         };
         if kind == RequestKind::SubscribeUpdate {
             let parameters = subscription.update.take().unwrap_or_default();
-            cx.out.send(&subscription.update_message(id, parameters))?;
+            let update = subscription.update_message(id, subscription.range, parameters);
+            cx.out.send(&update)?;
         } else if let Some(mut request) = subscription.request.take() {
             request.request_id = id;
             cx.out.send(&ControlMessage::Subscribe(*request))?;
