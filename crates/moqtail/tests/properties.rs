@@ -120,6 +120,12 @@ proptest! {
         fuzzing::session_operations(&data);
     }
 
+    /// S5.1-01, S5.1-03, S6.2-04, S9.5-02: a peer that keeps draft 14 is never closed, and all is answered and told of once.
+    #[test]
+    fn sessions_stay_with_a_peer_that_is_right(data in vec(any::<u8>(), 0..1200)) {
+        fuzzing::session_legal(&data);
+    }
+
     /// S5.1-01, S6.2-04: every request at a relay is answered once, no publisher is asked twice for one track, and nothing
     /// is left of who is gone.
     #[test]

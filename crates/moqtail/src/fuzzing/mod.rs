@@ -10,7 +10,7 @@ mod session;
 mod track;
 
 pub use relay::relay_operations;
-pub use session::{session_messages, session_operations};
+pub use session::{session_legal, session_messages, session_operations};
 pub use track::track_operations;
 
 use std::fmt::Debug;
@@ -27,14 +27,22 @@ use crate::model::{
     ControlMessage, DecodeError, EncodeError, Location, ObjectHeader, StreamHeader, SubgroupHeader,
 };
 
-/// Bytes from a peer on the control stream: the same messages and the same error for every split, and each message
-/// survives encoding.
+/// Bytes from a peer on the control stream: the same messages and the same error for every split, each message survives
+/// encoding, and whoever tolerates deviations reads all that draft 14 allows, and nothing else of it.
 pub fn control_message(data: &[u8]) {
-    let whole = decode_control(data, &mut [data].into_iter());
-    let singles = decode_control(data, &mut data.chunks(1));
+    let whole = decode_control(data, &mut [data].into_iter(), STRICT);
+    let singles = decode_control(data, &mut data.chunks(1), STRICT);
     assert_eq!(whole, singles, "the split changed the messages");
-    let thirds = decode_control(data, &mut data.chunks(data.len() / 3 + 1));
+    let thirds = decode_control(data, &mut data.chunks(data.len() / 3 + 1), STRICT);
     assert_eq!(whole, thirds, "the split changed the messages");
+    let (tolerated, error) = decode_control(data, &mut [data].into_iter(), TOLERANT);
+    assert!(tolerated.starts_with(&whole.0), "a tolerance changed them");
+    let ends_alike = tolerated.len() == whole.0.len() && error == whole.1;
+    let deviation = whole.1.as_ref().and_then(DecodeError::tolerance);
+    assert!(
+        ends_alike || deviation.is_some(),
+        "more than what is tolerated: {error:?}"
+    );
     for message in whole.0 {
         control_round_trip(&message);
     }
@@ -58,16 +66,26 @@ pub fn control_value(data: &[u8]) {
 
 fn control_round_trip(message: &ControlMessage) {
     let bytes = written(message, encode_control);
-    let (messages, error) = decode_control(&bytes, &mut [&bytes[..]].into_iter());
+    let (messages, error) = decode_control(&bytes, &mut [&bytes[..]].into_iter(), STRICT);
     assert_eq!(error, None, "{message:?}");
     assert_eq!(messages, std::slice::from_ref(message));
 }
 
+const STRICT: DecodeOptions = DecodeOptions {
+    allow_empty_namespace_prefix: false,
+};
+
+/// All tolerances.
+const TOLERANT: DecodeOptions = DecodeOptions {
+    allow_empty_namespace_prefix: true,
+};
+
 fn decode_control(
     data: &[u8],
     pieces: &mut dyn Iterator<Item = &[u8]>,
+    options: DecodeOptions,
 ) -> (Vec<ControlMessage>, Option<DecodeError>) {
-    let mut decoder = ControlDecoder::new(DecodeOptions::default());
+    let mut decoder = ControlDecoder::new(options);
     let mut messages = Vec::new();
     for piece in pieces {
         decoder.push(piece);
