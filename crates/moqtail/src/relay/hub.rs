@@ -26,7 +26,7 @@ use std::{
 };
 
 use super::{
-    Action, DownstreamRequest, LargestSource, RelayLimits, SessionId, TrackId, UpstreamId,
+    Action, DownstreamRequest, LargestSource, RelayLimits, SessionId, TrackId, UpstreamId, limits,
     routes::Routes,
     state::{Announced, Downstream, Linger, Member, Place, Takeover, Track, TrackEnd, Upstream},
 };
@@ -195,13 +195,20 @@ impl Hub {
             self.serve(id, subscriber, request);
             return;
         }
-        let publishers = self.publishers_of(name.namespace());
-        let asked = known
-            .and_then(|id| self.tracks.get(&id))
-            .is_some_and(|t| !t.upstreams.is_empty());
-        if publishers.is_empty() && !asked {
-            let reason = "track not found: no publisher announced its namespace";
-            return self.reject(subscriber, SubscribeErrorCode::TRACK_DOES_NOT_EXIST, reason);
+        if let Some(track) = known.and_then(|id| self.tracks.get_mut(&id)) {
+            track.question(now);
+        }
+        let track = known.and_then(|id| self.tracks.get(&id));
+        let publishers = self.publishers_of(name.namespace(), track);
+        if publishers.is_empty() && track.is_none_or(|track| track.upstreams.is_empty()) {
+            let (code, reason) = if self.routes.matching(name.namespace()).next().is_none() {
+                let reason = "track not found: no publisher announced its namespace";
+                (SubscribeErrorCode::TRACK_DOES_NOT_EXIST, reason)
+            } else {
+                let reason = "the publishers serve as many tracks as they may";
+                (SubscribeErrorCode::INTERNAL_ERROR, reason)
+            };
+            return self.reject(subscriber, code, reason);
         }
         if !may_wait {
             let reason = "too many subscriptions of the session wait for a publisher";
@@ -215,22 +222,33 @@ impl Hub {
             }
             None => self.create_track(name),
         };
+        if known.is_none()
+            && let Some(track) = self.tracks.get_mut(&id)
+        {
+            track.question(now);
+        }
         let until = now.checked_add(self.limits.upstream_timeout);
         self.wait(id, subscriber, request, until);
         for publisher in publishers {
             self.ask(id, publisher);
         }
-        if self.tracks.get(&id).is_some_and(|t| t.upstreams.is_empty()) {
-            let reason = "the publishers serve as many tracks as they may";
-            self.refuse_waiting(id, SubscribeErrorCode::INTERNAL_ERROR, reason);
-            self.release(id);
-        }
     }
 
-    /// Publishers that are to be asked for a track of this namespace.
-    fn publishers_of(&self, namespace: &TrackNamespace) -> Vec<SessionId> {
-        let max = self.limits.max_publishers_per_track;
-        self.routes.matching(namespace, max)
+    /// Publishers that are to be asked for a track of this namespace. Those that refused it, or serve as many tracks as they
+    /// may, stand in no other one's way.
+    fn publishers_of(&self, namespace: &TrackNamespace, track: Option<&Track>) -> Vec<SessionId> {
+        let has_room = |session: &SessionId| {
+            let member = self.sessions.get(session);
+            member.is_some_and(|m| m.upstreams.len() < self.limits.max_upstreams_per_session)
+        };
+        // draft-14 §8.4: each publisher of the namespace is asked, not only the newest ones.
+        self.routes
+            .matching(namespace)
+            .take(limits::PUBLISHERS_TO_TRY)
+            .filter(|session| track.is_none_or(|track| track.may_ask(*session)))
+            .filter(has_room)
+            .take(self.limits.max_publishers_per_track)
+            .collect()
     }
 
     fn reject(

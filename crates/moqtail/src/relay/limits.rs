@@ -23,7 +23,7 @@ pub struct RelayLimits {
     /// Subscribers that wanted what has left are treated as too slow. What is on its way to subscribers is not part of
     /// it, see [`DeliveryLimits::in_flight_bytes`](crate::track::DeliveryLimits::in_flight_bytes). Default 512 MiB.
     pub max_log_bytes: usize,
-    /// Publishers of one track at once; further ones are not asked. Default 4.
+    /// Publishers of one track at once; further ones are asked when one of them refuses. Default 4.
     pub max_publishers_per_track: usize,
     /// Namespaces that one session may have announced at once; over it PUBLISH_NAMESPACE is answered INTERNAL_ERROR.
     /// Default 512.
@@ -92,6 +92,15 @@ impl Default for RelayLimits {
 /// Requests that a publisher has to allow still before it is told to stop sending: it takes one to tell it, one to let it
 /// begin again, and its other tracks may need some meanwhile.
 pub(super) const REQUESTS_TO_STOP: u64 = 16;
+
+/// Publishers of a namespace, the newest first, among which those that may be asked for a track are looked for, and refusals
+/// after which no further one is asked: what a name costs that nobody has does not grow with the number of publishers. One
+/// after the other, `max_publishers_per_track` at a time, no more of them answer within `upstream_timeout` anyway.
+pub(super) const PUBLISHERS_TO_TRY: usize = 64;
+
+/// Least time between two rounds of asking all publishers for the same track because somebody else asks for it, while one
+/// of them does not answer.
+pub(super) const QUESTION_REST: Duration = Duration::from_secs(1);
 
 /// Least time between two rounds of asking publishers for a track because those that served it are gone.
 pub(super) const REVIVAL_REST: Duration = Duration::from_secs(1);

@@ -52,9 +52,8 @@ impl Routes {
         self.root.publishers.is_empty() && self.root.children.is_empty()
     }
 
-    /// Sessions that published `namespace` or a prefix of it: the longest match first, then the newest; each once, and
-    /// not more than `max`.
-    pub(crate) fn matching(&self, namespace: &TrackNamespace, max: usize) -> Vec<SessionId> {
+    /// Sessions that published `namespace` or a prefix of it: the longest match first, then the newest; each once.
+    pub(crate) fn matching(&self, namespace: &TrackNamespace) -> impl Iterator<Item = SessionId> {
         let mut path = vec![&self.root];
         let mut node = &self.root;
         for field in namespace.fields() {
@@ -65,13 +64,11 @@ impl Routes {
             node = child;
         }
         let mut found = BTreeSet::new();
-        path.iter()
+        path.into_iter()
             .rev()
             .flat_map(|node| node.publishers.values().rev())
             .copied()
-            .filter(|session| found.insert(*session))
-            .take(max)
-            .collect()
+            .filter(move |session| found.insert(*session))
     }
 }
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    DownstreamRequest, SessionId, TrackId, UpstreamId, allowance::Allowance, routes::Announcement,
+    DownstreamRequest, SessionId, TrackId, UpstreamId, allowance::Allowance, limits,
+    routes::Announcement,
 };
 use crate::{
     model::{FullTrackName, PublishDoneCode, SubscribeErrorCode, TrackNamespace},
@@ -77,6 +78,10 @@ pub(super) struct Track {
     pub(super) armed: Option<Instant>,
     /// Why the last asked publisher refused.
     pub(super) refusal: Option<SubscribeErrorCode>,
+    /// Who refused since the question was put; each is asked once.
+    refused_by: BTreeSet<SessionId>,
+    /// When it was put for who waits.
+    asked_since: Option<Instant>,
     /// When publishers that refused are asked again.
     pub(super) ask_at: Option<Instant>,
     /// How often publishers refused beside one that serves the track.
@@ -102,6 +107,8 @@ impl Track {
             linger: None,
             armed: None,
             refusal: None,
+            refused_by: BTreeSet::new(),
+            asked_since: None,
             ask_at: None,
             refusals: 0,
             kept_until: None,
@@ -194,10 +201,41 @@ impl Track {
         self.served.keys().map(|(session, _)| *session)
     }
 
+    /// The question is put anew, to those who refused as well.
+    pub(super) fn forget_refusals(&mut self) {
+        self.refused_by.clear();
+    }
+
+    /// The same for somebody who comes to wait, if nobody is asked any more or was not for some time.
+    pub(super) fn question(&mut self, now: Instant) {
+        let rests = |at: Instant| now.saturating_duration_since(at) < limits::QUESTION_REST;
+        if self.upstreams.is_empty() || !self.asked_since.is_some_and(rests) {
+            self.refused_by.clear();
+            self.asked_since = Some(now);
+        }
+    }
+
+    pub(super) fn refused(&mut self, session: SessionId, code: SubscribeErrorCode) {
+        self.refusal = Some(code);
+        if self.refused_by.len() < limits::PUBLISHERS_TO_TRY {
+            self.refused_by.insert(session);
+        }
+    }
+
+    /// Whether the session may still be asked before the question is put anew.
+    pub(super) fn may_ask(&self, session: SessionId) -> bool {
+        self.refused_by.len() < limits::PUBLISHERS_TO_TRY && !self.refused_by.contains(&session)
+    }
+
     /// How the track ends, if it has been without a publisher for long enough.
     pub(super) fn take_end(&mut self, now: Instant) -> Option<TrackEnd> {
         let over = |linger: &mut Linger| linger.until.is_some_and(|until| until <= now);
         self.linger.take_if(over).map(|linger| linger.end)
+    }
+
+    /// Nobody else is asked, for the track has ended unless one that is asked goes on with it.
+    pub(super) fn waits_for_asked(&self) -> bool {
+        self.linger.as_ref().is_some_and(|linger| linger.asked_only)
     }
 
     /// How the track ends, if nobody is left whose answer it waited for.

@@ -30,9 +30,9 @@ impl Hub {
         let Some(upstream) = self.upstreams.get(&id) else {
             return;
         };
-        let id_of_track = upstream.track;
+        let (id_of_track, session) = (upstream.track, upstream.session);
         if let Some(track) = self.tracks.get_mut(&id_of_track) {
-            track.refusal = Some(code);
+            track.refused(session, code);
         }
         self.upstream_lost(id, now);
         self.ask_later(id_of_track, now);
@@ -299,16 +299,30 @@ impl Hub {
         if track.has_served() && track.linger.is_none() && !track.ended {
             let reason = "the publisher is gone and did not come back".to_owned();
             self.linger(id, (PublishDoneCode::INTERNAL_ERROR, reason), now);
-        } else if track.upstreams.is_empty() {
-            if let Some((status, reason)) = track.take_end_without_answer() {
-                return self.end_track(id, status, &reason);
+        } else {
+            // There may be a publisher that found no place beside the one that is gone.
+            if !track.is_unwanted() && !track.waits_for_asked() {
+                self.ask_all(id);
             }
-            let code = track
-                .refusal
-                .unwrap_or(SubscribeErrorCode::TRACK_DOES_NOT_EXIST);
-            self.refuse_waiting(id, code, "track not found: no publisher has it");
+            self.refuse_if_nobody_is_asked(id);
         }
         self.release(id);
+    }
+
+    fn refuse_if_nobody_is_asked(&mut self, id: TrackId) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if !track.upstreams.is_empty() {
+            return;
+        }
+        if let Some((status, reason)) = track.take_end_without_answer() {
+            return self.end_track(id, status, &reason);
+        }
+        let code = track
+            .refusal
+            .unwrap_or(SubscribeErrorCode::TRACK_DOES_NOT_EXIST);
+        self.refuse_waiting(id, code, "track not found: no publisher has it");
     }
 
     /// Nobody serves the track: its subscribers stay for a while, and publishers are asked.
@@ -322,6 +336,7 @@ impl Hub {
             asked_only: false,
         });
         track.ask_at = None;
+        track.forget_refusals();
         // One that ends each subscription at once is not asked as often as that.
         let is_early = |at: Instant| now.saturating_duration_since(at) < limits::REVIVAL_REST;
         if track.revived.is_some_and(is_early) {
@@ -334,12 +349,12 @@ impl Hub {
         }
     }
 
-    /// Sends SUBSCRIBE for the track to all publishers that announced it and are not yet asked.
+    /// Sends SUBSCRIBE for the track to the publishers that announced it and are not yet asked, as many as find a place.
     pub(super) fn ask_all(&mut self, id: TrackId) {
-        let Some(name) = self.tracks.get(&id).map(|track| track.name.clone()) else {
+        let Some(track) = self.tracks.get(&id) else {
             return;
         };
-        for publisher in self.publishers_of(name.namespace()) {
+        for publisher in self.publishers_of(track.name.namespace(), Some(track)) {
             self.ask(id, publisher);
         }
     }
@@ -352,7 +367,7 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        let waits = track.linger.as_ref().is_some_and(|l| l.asked_only);
+        let waits = track.waits_for_asked();
         if !track.has_served() || track.ended || waits || track.ask_at.is_some() || retry.is_zero()
         {
             return;

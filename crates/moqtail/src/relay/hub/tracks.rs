@@ -39,6 +39,10 @@ impl Hub {
             && track.ask_at.take_if(|at| *at <= now).is_some()
         {
             track.revived = Some(now);
+            // While all that find a place are silent, those that were not asked yet come first.
+            if track.upstreams.len() < self.limits.max_publishers_per_track {
+                track.forget_refusals();
+            }
             self.arm(id);
             self.ask_all(id);
         }
@@ -118,6 +122,7 @@ impl Hub {
         }
         track.linger = None;
         track.refusal = None;
+        track.forget_refusals();
         track.ended_by_one = None;
         for (subscriber, request) in track.take_waiting() {
             track.serve(subscriber, request.forward);
@@ -145,6 +150,7 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        track.forget_refusals();
         let waiting = track.take_waiting().into_iter();
         let waiting = waiting.map(|(subscriber, _)| subscriber).collect();
         self.refuse(id, waiting, code, reason);

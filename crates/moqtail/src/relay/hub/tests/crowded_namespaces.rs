@@ -1,0 +1,130 @@
+//! More publishers of one namespace than a track may have: one of them has what is asked for.
+
+use super::*;
+
+const UNKNOWN: SubscribeErrorCode = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+
+/// A hub where sessions 100, 101, … announced `room`, one after the other.
+fn room(publishers: u64, change: impl FnOnce(&mut RelayLimits)) -> Relay {
+    let base = Relay::new();
+    let mut limits = RelayLimits::default();
+    change(&mut limits);
+    let mut relay = Relay::with_limits(limits, base.now);
+    for number in 0..publishers {
+        assert!(relay.hub.session_opened(SessionId(100 + number)));
+        relay.announce(SessionId(100 + number), "room");
+    }
+    relay
+}
+
+impl Relay {
+    fn refuse(&mut self, upstream: u64) -> Vec<Action> {
+        self.hub
+            .upstream_rejected(UpstreamId(upstream), UNKNOWN, self.now);
+        self.actions()
+    }
+}
+
+fn sessions<const N: usize>(numbers: [u64; N]) -> [SessionId; N] {
+    numbers.map(SessionId)
+}
+
+/// S8.4-05: each publisher of the namespace is asked.
+#[test]
+fn a_track_of_the_oldest_of_five_publishers_is_found() {
+    let mut relay = room(5, |_| {});
+    let newest = asked(&relay.subscribe(VIEWER, handle(5), "room#x"));
+    assert_eq!(newest, sessions([104, 103, 102, 101]));
+    assert_eq!(asked(&relay.refuse(0)), sessions([100]));
+    for upstream in 1..4 {
+        assert_eq!(relay.refuse(upstream), []);
+    }
+    relay.hub.upstream_accepted(UpstreamId(4), LARGEST);
+    let largest = LargestSource::Upstream(LARGEST);
+    assert_eq!(accepted(&relay.actions()), [(VIEWER, largest)]);
+}
+
+#[test]
+fn a_name_that_no_publisher_has_is_refused_once() {
+    let mut relay = room(5, |_| {});
+    relay.subscribe(VIEWER, handle(5), "room#x");
+    for upstream in 0..4 {
+        assert!(rejected(&relay.refuse(upstream)).is_empty());
+    }
+    assert_eq!(rejected(&relay.refuse(4)), [(VIEWER, UNKNOWN)]);
+    assert!(relay.hub.tracks.is_empty() && relay.hub.upstreams.is_empty());
+    let again = asked(&relay.subscribe(VIEWER, handle(7), "room#x"));
+    assert_eq!(again, sessions([104, 103, 102, 101]), "a new question");
+}
+
+/// S8.2-03: what a name costs that nobody has does not grow with the number of publishers.
+#[test]
+fn not_all_of_very_many_publishers_are_asked_for_one_name() {
+    let mut relay = room(200, |_| {});
+    relay.subscribe(VIEWER, handle(5), "room#x");
+    let mut refusals = 0;
+    let told = loop {
+        let told = rejected(&relay.refuse(refusals));
+        refusals += 1;
+        if !told.is_empty() {
+            break told;
+        }
+    };
+    assert_eq!(told, [(VIEWER, UNKNOWN)]);
+    assert_eq!(refusals, limits::PUBLISHERS_TO_TRY as u64);
+}
+
+/// The one that had the track is gone, and it is the oldest one that goes on with it.
+#[test]
+fn viewers_of_a_lost_publisher_are_taken_to_whichever_has_the_track() {
+    let mut relay = room(5, |limits| limits.max_publishers_per_track = 2);
+    relay.subscribe(VIEWER, handle(5), "room#x");
+    relay.refuse(0);
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay.actions();
+    relay.pass(Duration::from_secs(10));
+    relay.refuse(2);
+    relay.hub.session_closed(SessionId(103), relay.now);
+    let mut asked_now = asked(&relay.actions());
+    let mut upstream = relay.hub.next_upstream - asked_now.len() as u64;
+    let mut tried = Vec::new();
+    while let Some(session) = asked_now.pop() {
+        tried.push(session);
+        if session == SessionId(100) {
+            break;
+        }
+        asked_now.extend(asked(&relay.refuse(upstream)));
+        upstream += 1;
+    }
+    assert!(tried.contains(&SessionId(100)), "{tried:?}");
+}
+
+/// While one of them is silent the others are asked again for who asks later, but not for each.
+#[test]
+fn a_crowd_at_a_silent_publisher_does_not_have_the_others_asked_for_each_viewer() {
+    let mut relay = room(2, |_| {});
+    relay.subscribe(VIEWER, handle(0), "room#x");
+    relay.refuse(0);
+    for number in 1..100 {
+        let actions = relay.subscribe(VIEWER, handle(number), "room#x");
+        assert!(asked(&actions).is_empty());
+    }
+    relay.pass(limits::QUESTION_REST);
+    let later = asked(&relay.subscribe(VIEWER, handle(100), "room#x"));
+    assert_eq!(later, sessions([101]));
+}
+
+/// `max_upstreams_per_session`.
+#[test]
+fn a_publisher_that_serves_as_much_as_it_may_stands_in_no_others_way() {
+    let mut relay = room(2, |limits| {
+        limits.max_publishers_per_track = 1;
+        limits.max_upstreams_per_session = 1;
+    });
+    let first = asked(&relay.subscribe(VIEWER, handle(5), "room#x"));
+    assert_eq!(first, sessions([101]));
+    let second = asked(&relay.subscribe(VIEWER, handle(6), "room#y"));
+    assert_eq!(second, sessions([100]));
+    let third = rejected(&relay.subscribe(VIEWER, handle(7), "room#z"));
+    assert_eq!(third, [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)]);
+}
