@@ -52,6 +52,14 @@ struct Asked {
     track: TrackId,
     published: bool,
     answered: bool,
+    /// PUBLISH_DONE came.
+    ends: Option<PublishDoneCode>,
+}
+
+impl Asked {
+    fn gave_up(&self) -> bool {
+        self.ends == Some(PublishDoneCode::GOING_AWAY)
+    }
 }
 
 #[derive(Default)]
@@ -214,11 +222,15 @@ impl World {
                 if let Some(id) = pick(told.upstreams.keys(), a).copied()
                     && told.upstreams.get(&id).is_some_and(|asked| asked.answered)
                 {
+                    let ends = told.upstreams.get(&id).and_then(|asked| asked.ends);
                     if b & 0x1c == 0 {
                         hub.upstream_malformed(id, "broken");
-                    } else {
+                    } else if b & 0x20 == 0 || ends.is_some() {
                         told.upstreams.remove(&id);
-                        hub.upstream_done(id, done, "over", now);
+                        hub.upstream_done(id, ends.unwrap_or(done), "over", now);
+                    } else if let Some(asked) = told.upstreams.get_mut(&id) {
+                        asked.ends = Some(done);
+                        hub.upstream_ends(id, done, now);
                     }
                 }
             }
@@ -298,9 +310,17 @@ impl Told {
     }
 
     fn feeds(&self, session: SessionId, name: &FullTrackName) -> bool {
-        self.upstreams
-            .values()
-            .any(|asked| asked.session == session && self.tracks.get(&asked.track) == Some(name))
+        self.upstreams.values().any(|asked| {
+            asked.session == session
+                && asked.ends.is_none()
+                && self.tracks.get(&asked.track) == Some(name)
+        })
+    }
+
+    /// All that is left of the track is on its way.
+    fn ends(&self, track: TrackId) -> bool {
+        let mut of_track = self.upstreams.values().filter(|asked| asked.track == track);
+        of_track.all(|asked| asked.ends == Some(PublishDoneCode::TRACK_ENDED))
     }
 
     /// One order of the hub, against what it was asked and what it said before.
@@ -309,8 +329,8 @@ impl Told {
             Action::CreateTrack { track, name, alias } => {
                 assert_eq!(alias.0, track.0);
                 assert!(self.ever.insert(*track), "a track comes twice");
-                let twin = self.tracks.iter().find(|(_, known)| *known == name);
-                assert!(twin.is_none_or(|(twin, _)| self.ended.contains(twin)));
+                let mut twins = self.tracks.iter().filter(|(_, known)| *known == name);
+                assert!(twins.all(|(twin, _)| self.ended.contains(twin) || self.ends(*twin)));
                 self.tracks.insert(*track, name.clone());
                 assert!(self.tracks.len() <= limits().max_tracks);
             }
@@ -411,16 +431,23 @@ impl Told {
 
     fn add(&mut self, id: UpstreamId, session: SessionId, track: TrackId, published: bool) {
         let of_track = self.upstreams.values().filter(|asked| asked.track == track);
+        let places = of_track.clone().filter(|asked| !asked.gave_up());
+        let (own, others): (Vec<_>, Vec<_>) = places.partition(|asked| asked.session == session);
+        // Who ended its subscription may offer the track anew.
         assert!(
-            of_track.clone().all(|asked| asked.session != session),
+            own.iter().all(|own| published && own.ends.is_some()),
             "a publisher is asked twice"
         );
-        assert!(of_track.count() < limits().max_publishers_per_track);
+        let max = limits().max_publishers_per_track;
+        assert!(others.len() < max);
+        let others = of_track.filter(|asked| asked.session != session).count();
+        assert!(others < 2 * max);
         let asked = Asked {
             session,
             track,
             published,
             answered: published,
+            ends: None,
         };
         assert!(self.upstreams.insert(id, asked).is_none());
     }

@@ -57,6 +57,22 @@ pub(super) struct Upstream {
     pub(super) forward: bool,
 }
 
+impl Upstream {
+    /// The publisher gave the subscription up, and may go on with the track in another one.
+    pub(super) fn gave_up(&self) -> bool {
+        self.ends.is_some_and(may_go_on)
+    }
+}
+
+/// Whether PUBLISH_DONE speaks of the one subscription and not of the track, so that the publisher, or another one, may go
+/// on with it when it is asked again (draft-14 §9.12).
+pub(super) fn may_go_on(status: PublishDoneCode) -> bool {
+    matches!(
+        status,
+        PublishDoneCode::TOO_FAR_BEHIND | PublishDoneCode::GOING_AWAY
+    )
+}
+
 /// A track with everybody who sends or wants it.
 #[derive(Debug)]
 pub(super) struct Track {

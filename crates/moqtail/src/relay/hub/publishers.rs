@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Action, Hub, Linger, SessionId, Track, TrackEnd, TrackId, Upstream, UpstreamId};
-use crate::relay::limits;
+use crate::relay::{limits, state::may_go_on};
 use crate::{
     model::{FullTrackName, Location, PublishDoneCode, PublishErrorCode, SubscribeErrorCode},
     session::RequestHandle,
@@ -59,14 +59,45 @@ impl Hub {
     }
 
     /// PUBLISH_DONE came, and streams of the subscription may still be on their way. Who subscribes from now on is not
-    /// served by it: without another publisher the name stands for a new track (draft-14 §8.4).
-    pub(crate) fn upstream_ends(&mut self, id: UpstreamId, status: PublishDoneCode) {
+    /// served by it: without another publisher the name stands for a new track (draft-14 §8.4). One that gave up only the
+    /// subscription is asked to go on with the track at once, for its last streams may be waited for in vain.
+    pub(crate) fn upstream_ends(&mut self, id: UpstreamId, status: PublishDoneCode, now: Instant) {
         let Some(upstream) = self.upstreams.get_mut(&id) else {
             return;
         };
         upstream.ends = Some(status);
         let id = upstream.track;
         self.leave_name(id);
+        if !may_go_on(status) {
+            return;
+        }
+        if let Some(track) = self.tracks.get_mut(&id) {
+            track.ended_by_one = None;
+        }
+        if self.is_given_up(id) {
+            self.revive(id, now);
+        }
+    }
+
+    /// Somebody watches, and all that serve the track gave their subscriptions up.
+    fn is_given_up(&self, id: TrackId) -> bool {
+        self.tracks.get(&id).is_some_and(|track| {
+            let mut serving = self.upstreams_of(track).filter(|u| u.active).peekable();
+            track.has_served() && serving.peek().is_some() && serving.all(Upstream::gave_up)
+        })
+    }
+
+    fn upstreams_of(&self, track: &Track) -> impl Iterator<Item = &Upstream> {
+        track.upstreams.iter().filter_map(|u| self.upstreams.get(u))
+    }
+
+    /// Those among them that take up a place: all but those that gave up.
+    pub(super) fn places_of(&self, track: &Track) -> impl Iterator<Item = &Upstream> {
+        self.upstreams_of(track).filter(|u| !u.gave_up())
+    }
+
+    fn is_asked(&self, track: &Track, session: SessionId) -> bool {
+        self.places_of(track).any(|u| u.session == session)
     }
 
     /// Takes the track out of the directory if all that is left of it is on its way.
@@ -98,8 +129,11 @@ impl Hub {
         };
         if !self.is_live(id) {
             let end = (status, reason.to_owned());
+            let ended = self.tracks.get_mut(&id).and_then(|t| t.ended_by_one.take());
             if !may_go_on(status) {
                 self.end_unless_answered(id, end, now);
+            } else if let Some(reason) = ended {
+                self.end_unless_answered(id, (PublishDoneCode::TRACK_ENDED, reason), now);
             } else if self.tracks.get(&id).is_some_and(Track::has_served) {
                 self.linger(id, end, now);
             } else {
@@ -108,7 +142,10 @@ impl Hub {
             return;
         }
         if may_go_on(status) {
-            self.ask_later(id, now);
+            let goes_on = |track| self.is_asked(track, session);
+            if !self.tracks.get(&id).is_some_and(goes_on) {
+                self.ask_later(id, now);
+            }
         } else if status == PublishDoneCode::TRACK_ENDED
             && self.outlives_all(session, id)
             && let Some(track) = self.tracks.get_mut(&id)
@@ -135,11 +172,10 @@ impl Hub {
     }
 
     /// Whether `session` came after all that serve the track, so that each of them may be what it was before it died
-    /// unnoticed and started again.
+    /// unnoticed and started again. Those that gave up say nothing of the track any more.
     fn outlives_all(&self, session: SessionId, id: TrackId) -> bool {
         self.tracks.get(&id).is_some_and(|track| {
-            let upstreams = track.upstreams.iter().filter_map(|u| self.upstreams.get(u));
-            upstreams
+            self.places_of(track)
                 .filter(|upstream| upstream.active)
                 .all(|upstream| upstream.session < session)
         })
@@ -166,12 +202,17 @@ impl Hub {
         };
         let known = self.names.get(&name).copied();
         // Its own SUBSCRIBE is over, or there would be no offer (draft-14 §5.1); the end of it is told next.
-        let others = |track: &Track| {
-            let of = |u: &&UpstreamId| self.upstreams.get(u).is_some_and(|u| u.session != session);
-            track.upstreams.iter().filter(of).count()
+        let others = |upstream: &&Upstream| upstream.session != session;
+        let no_place = |track: &Track| {
+            self.has_no_place(
+                self.places_of(track).filter(others).count(),
+                self.upstreams_of(track).filter(others).count(),
+            )
         };
-        let publishers = known.and_then(|id| self.tracks.get(&id)).map_or(0, others);
-        let full = if publishers >= self.limits.max_publishers_per_track {
+        let full = if known
+            .and_then(|id| self.tracks.get(&id))
+            .is_some_and(no_place)
+        {
             let reason = "the track has as many publishers as it may";
             Some((PublishErrorCode::UNINTERESTED, reason))
         } else if member.published >= self.limits.max_published_per_session {
@@ -212,14 +253,10 @@ impl Hub {
         else {
             return;
         };
-        let asked = track
-            .upstreams
-            .iter()
-            .any(|u| self.upstreams.get(u).is_some_and(|u| u.session == session));
         // Not for what only waits to be read out: its name may stand for another track.
-        if asked
+        if self.is_asked(track, session)
             || self.names.get(&track.name) != Some(&id)
-            || track.upstreams.len() >= self.limits.max_publishers_per_track
+            || self.has_no_place(self.places_of(track).count(), track.upstreams.len())
             || member.upstreams.len() >= self.limits.max_upstreams_per_session
         {
             return;
@@ -233,6 +270,13 @@ impl Hub {
             track: id,
             name,
         });
+    }
+
+    /// Whether a track has as many publishers as it may. As many again may have given up while their last streams are on
+    /// their way.
+    fn has_no_place(&self, publishers: usize, with_those_that_gave_up: usize) -> bool {
+        let max = self.limits.max_publishers_per_track;
+        publishers >= max || with_those_that_gave_up >= max.saturating_mul(2)
     }
 
     fn add_upstream(
@@ -286,7 +330,11 @@ impl Hub {
             return;
         };
         if self.is_live(id) {
-            return self.leave_name(id);
+            self.leave_name(id);
+            if self.is_given_up(id) {
+                self.ask_all(id);
+            }
+            return;
         }
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
@@ -335,6 +383,14 @@ impl Hub {
             end,
             asked_only: false,
         });
+        self.revive(id, now);
+    }
+
+    /// Asks publishers to go on with a track that nobody serves any more.
+    fn revive(&mut self, id: TrackId, now: Instant) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
         track.ask_at = None;
         track.forget_refusals();
         // One that ends each subscription at once is not asked as often as that.
@@ -363,7 +419,7 @@ impl Hub {
     /// and less often beside another publisher.
     fn ask_later(&mut self, id: TrackId, now: Instant) {
         let retry = self.limits.publisher_retry;
-        let live = self.is_live(id);
+        let served = self.is_live(id) && !self.is_given_up(id);
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
@@ -372,7 +428,7 @@ impl Hub {
         {
             return;
         }
-        let wait = if live {
+        let wait = if served {
             let doubled = track.refusals.min(limits::MAX_DOUBLINGS);
             track.refusals = doubled + 1;
             retry.saturating_mul(1 << doubled)
@@ -424,13 +480,4 @@ impl Hub {
             }
         }
     }
-}
-
-/// Whether PUBLISH_DONE speaks of the one subscription and not of the track, so that the publisher, or another one, may go
-/// on with it when it is asked again (draft-14 §9.12).
-fn may_go_on(status: PublishDoneCode) -> bool {
-    matches!(
-        status,
-        PublishDoneCode::TOO_FAR_BEHIND | PublishDoneCode::GOING_AWAY
-    )
 }

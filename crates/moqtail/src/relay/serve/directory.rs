@@ -228,7 +228,7 @@ impl Directory {
             upstream.id
         });
         if let Some(upstream) = upstream {
-            self.hub.upstream_ends(upstream, status);
+            self.hub.upstream_ends(upstream, status, now());
             self.run();
         }
     }

@@ -170,7 +170,7 @@ fn a_publisher_that_moves_takes_its_viewers_along_whichever_path_is_faster() {
     let mut relay = Relay::live();
     assert_eq!(asked(&relay.announce(BACKUP, "live/cam")), [BACKUP]);
     let ended = PublishDoneCode::TRACK_ENDED;
-    relay.hub.upstream_ends(UpstreamId(0), ended);
+    relay.hub.upstream_ends(UpstreamId(0), ended, relay.now);
     relay
         .hub
         .upstream_done(UpstreamId(0), ended, "over", relay.now);
@@ -211,7 +211,7 @@ fn a_track_that_ended_waits_no_longer_than_for_an_answer() {
 fn viewers_outlive_a_publisher_that_gives_up_one_subscription() {
     for status in [PublishDoneCode::TOO_FAR_BEHIND, PublishDoneCode::GOING_AWAY] {
         let mut relay = Relay::live();
-        relay.hub.upstream_ends(UpstreamId(0), status);
+        relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
         relay
             .hub
             .upstream_done(UpstreamId(0), status, "", relay.now);
@@ -260,12 +260,101 @@ fn a_publisher_that_gives_up_at_once_is_not_asked_at_once() {
     }
 }
 
+/// The session waits for streams that PUBLISH_DONE counted, and some of them may never come.
+#[test]
+fn viewers_do_not_wait_for_the_last_streams_of_a_publisher_that_gave_up() {
+    for status in [PublishDoneCode::TOO_FAR_BEHIND, PublishDoneCode::GOING_AWAY] {
+        let mut relay = Relay::live_with(RelayLimits {
+            max_publishers_per_track: 1,
+            ..RelayLimits::default()
+        });
+        relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
+        assert_eq!(asked(&relay.actions()), [PUBLISHER]);
+        relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+        assert_eq!(relay.actions(), []);
+        relay
+            .hub
+            .upstream_done(UpstreamId(0), status, "", relay.now);
+        assert_eq!(relay.actions(), []);
+        assert_eq!(relay.hub.deadline(), None);
+    }
+}
+
+/// The one that gave up refuses, and another one has the track.
+#[test]
+fn all_publishers_are_asked_while_the_last_streams_of_one_that_gave_up_are_on_their_way() {
+    let mut relay = Relay::live_with(RelayLimits {
+        max_publishers_per_track: 1,
+        ..RelayLimits::default()
+    });
+    relay.announce(BACKUP, "live");
+    let status = PublishDoneCode::GOING_AWAY;
+    relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
+    assert_eq!(asked(&relay.actions()), [BACKUP]);
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    for (upstream, next) in [(1, PUBLISHER), (3, PUBLISHER)] {
+        relay
+            .hub
+            .upstream_rejected(UpstreamId(upstream), code, relay.now);
+        assert_eq!(asked(&relay.actions()), [next]);
+        relay
+            .hub
+            .upstream_rejected(UpstreamId(upstream + 1), code, relay.now);
+        assert_eq!(relay.actions(), []);
+        let second = RelayLimits::default().publisher_retry;
+        assert_eq!(asked(&relay.pass(second)), [BACKUP]);
+    }
+}
+
+/// What is on its way of so many subscriptions has a bound.
+#[test]
+fn a_publisher_that_gives_up_again_and_again_is_not_asked_without_end() {
+    let mut relay = Relay::live();
+    let status = PublishDoneCode::TOO_FAR_BEHIND;
+    let mut upstream = 0;
+    loop {
+        relay
+            .hub
+            .upstream_ends(UpstreamId(upstream), status, relay.now);
+        let mut again = asked(&relay.actions());
+        again.extend(asked(&relay.pass(Duration::from_secs(1))));
+        if again.is_empty() {
+            break;
+        }
+        assert_eq!(again, [PUBLISHER]);
+        upstream += 1;
+        relay.hub.upstream_accepted(UpstreamId(upstream), LARGEST);
+        relay.actions();
+    }
+    let max = RelayLimits::default().max_publishers_per_track;
+    assert_eq!(relay.hub.upstreams.len(), 2 * max);
+}
+
+/// It gave up one subscription, went on, and ended the broadcast before the last streams of the first one were in.
+#[test]
+fn a_track_that_ends_while_what_was_given_up_is_on_its_way_ends_with_it() {
+    let mut relay = Relay::live();
+    let status = PublishDoneCode::TOO_FAR_BEHIND;
+    relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
+    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    let ended = PublishDoneCode::TRACK_ENDED;
+    relay.hub.upstream_ends(UpstreamId(1), ended, relay.now);
+    relay
+        .hub
+        .upstream_done(UpstreamId(1), ended, "over", relay.now);
+    assert_eq!(ends(&relay.actions()), []);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), status, "", relay.now);
+    assert_eq!(ends(&relay.actions()), [ended]);
+}
+
 /// S8.4-10: streams of the old track are on their way for some time after PUBLISH_DONE.
 #[test]
 fn who_subscribes_after_publish_done_is_not_served_by_what_has_ended() {
     let mut relay = Relay::live();
     let ended = PublishDoneCode::TRACK_ENDED;
-    relay.hub.upstream_ends(UpstreamId(0), ended);
+    relay.hub.upstream_ends(UpstreamId(0), ended, relay.now);
     assert_eq!(relay.actions(), []);
     let again = relay.subscribe(OTHER, handle(6), "live/cam#video");
     assert_eq!(asked(&again), [PUBLISHER]);
@@ -291,7 +380,7 @@ fn nobody_is_asked_for_what_only_waits_to_be_read_out() {
     let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
     relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
     let ended = PublishDoneCode::TRACK_ENDED;
-    relay.hub.upstream_ends(UpstreamId(0), ended);
+    relay.hub.upstream_ends(UpstreamId(0), ended, relay.now);
     assert_eq!(relay.pass(RelayLimits::default().publisher_retry), []);
     let again = relay.subscribe(OTHER, handle(6), "live/cam#video");
     assert_eq!(asked(&again), [BACKUP, PUBLISHER]);
@@ -310,7 +399,7 @@ fn who_subscribes_when_only_the_end_is_left_begins_anew() {
     for goes in ways {
         let mut relay = Relay::live();
         relay.announce(BACKUP, "live");
-        relay.hub.upstream_ends(UpstreamId(0), ended);
+        relay.hub.upstream_ends(UpstreamId(0), ended, relay.now);
         goes(&mut relay);
         relay.actions();
         let again = relay.subscribe(OTHER, handle(6), "live/cam#video");
@@ -329,7 +418,7 @@ fn a_publisher_that_leaves_makes_nobody_asked_for_what_nobody_watches() {
         .publish_requested(PUBLISHER, handle(1), name, LARGEST);
     relay.actions();
     let status = PublishDoneCode::GOING_AWAY;
-    relay.hub.upstream_ends(UpstreamId(0), status);
+    relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
     relay
         .hub
         .upstream_done(UpstreamId(0), status, "", relay.now);
