@@ -253,8 +253,13 @@ impl World {
         told.subscribing.retain(|request, _| request.0 != session);
         told.served.retain(|request, _| request.0 != session);
         told.announced.retain(|request, _| request.0 != session);
+        let done = |(id, asked): (&UpstreamId, &Asked)| {
+            let ends = asked.ends.filter(|_| asked.session == session);
+            ends.map(|status| (*id, (status, String::new())))
+        };
+        let done = told.upstreams.iter().filter_map(done).collect();
         told.upstreams.retain(|_, asked| asked.session != session);
-        self.hub.session_closed(session, self.now);
+        self.hub.session_closed(session, done, self.now);
         self.drain(0);
     }
 

@@ -96,8 +96,14 @@ impl Hub {
         true
     }
 
-    /// Removes everything that the session published, subscribed to or waited for. Nothing more is asked of it.
-    pub(crate) fn session_closed(&mut self, session: SessionId, now: Instant) {
+    /// Removes everything that the session published, subscribed to or waited for. Nothing more is asked of it. `done` are
+    /// its upstreams that had ended with PUBLISH_DONE, whose last streams do not come any more.
+    pub(crate) fn session_closed(
+        &mut self,
+        session: SessionId,
+        done: Vec<(UpstreamId, TrackEnd)>,
+        now: Instant,
+    ) {
         let Some(member) = self.sessions.remove(&session) else {
             return;
         };
@@ -113,6 +119,9 @@ impl Hub {
             .collect();
         for (owner, handle) in left {
             self.downstream_ended(owner, handle);
+        }
+        for (upstream, (status, reason)) in done {
+            self.upstream_done(upstream, status, &reason, now);
         }
         for upstream in member.upstreams {
             self.upstream_vanished(upstream, now);

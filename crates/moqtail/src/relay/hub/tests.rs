@@ -229,7 +229,7 @@ fn the_last_viewer_that_leaves_releases_upstream() {
             .iter()
             .any(|a| matches!(a, Action::UnsubscribeUpstream { .. }))
     );
-    relay.hub.session_closed(OTHER, relay.now);
+    relay.hub.session_closed(OTHER, Vec::new(), relay.now);
     let actions = relay.actions();
     assert!(
         actions
@@ -301,7 +301,7 @@ fn forward_of_a_published_track_follows_its_subscribers() {
     relay.hub.downstream_left(VIEWER, handle(5));
     assert_eq!(forward(relay.actions()), Some(false));
     assert_eq!(relay.hub.tracks.len(), 1, "the publisher still offers it");
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert!(relay.hub.tracks.is_empty());
 }
 
@@ -438,7 +438,7 @@ fn a_deadline_goes_with_the_last_who_waits() {
     relay.hub.downstream_left(VIEWER, handle(5));
     let second = relay.hub.deadline().unwrap();
     assert_eq!(second - first, Duration::from_millis(300));
-    relay.hub.session_closed(OTHER, relay.now);
+    relay.hub.session_closed(OTHER, Vec::new(), relay.now);
     assert_eq!(relay.hub.deadline(), None);
     assert!(relay.hub.deadlines.is_empty());
 }
@@ -472,7 +472,7 @@ fn nothing_is_left_of_a_session_that_ends() {
         .hub
         .publish_requested(OTHER, handle(3), "other#x".parse().unwrap(), None);
     for session in [PUBLISHER, BACKUP, VIEWER, OTHER] {
-        relay.hub.session_closed(session, relay.now);
+        relay.hub.session_closed(session, Vec::new(), relay.now);
     }
     assert!(relay.hub.tracks.is_empty() && relay.hub.names.is_empty());
     assert!(relay.hub.upstreams.is_empty() && relay.hub.downstreams.is_empty());

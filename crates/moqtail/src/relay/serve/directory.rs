@@ -119,17 +119,15 @@ impl Directory {
     }
 
     pub(super) fn close(&mut self, session: SessionId) {
+        let mut done = Vec::new();
         if let Some(entry) = self.sessions.remove(&session) {
             let upstreams = std::mem::take(&mut *lock(&entry.upstreams));
             for mut upstream in upstreams.into_values() {
                 self.requests.remove(&upstream.id);
-                // No stream comes any more, so a PUBLISH_DONE that counted more of them need not wait.
-                if let Some((status, reason)) = upstream.done.take() {
-                    self.hub.upstream_done(upstream.id, status, &reason, now());
-                }
+                done.extend(upstream.done.take().map(|end| (upstream.id, end)));
             }
         }
-        self.hub.session_closed(session, now());
+        self.hub.session_closed(session, done, now());
         self.run();
     }
 

@@ -219,7 +219,7 @@ fn an_announcement_takes_running_tracks_over_bit_by_bit() {
     }
     assert_eq!(taken, TRACKS as usize);
 
-    relay.hub.session_closed(BACKUP, relay.now);
+    relay.hub.session_closed(BACKUP, Vec::new(), relay.now);
     relay.hub.session_opened(BACKUP);
     relay.announce(BACKUP, "live");
     relay.hub.namespace_done(BACKUP, handle(0));
@@ -262,7 +262,7 @@ fn what_one_session_makes_the_relay_look_at_in_a_second_is_capped() {
 
     relay.pass(second / 2);
     assert_eq!(asked(&relay.announce(BACKUP, "live")).len(), 0, "asked");
-    relay.hub.session_closed(OTHER, relay.now);
+    relay.hub.session_closed(OTHER, Vec::new(), relay.now);
     relay.actions();
     assert_eq!(relay.hub.deadline(), Some(relay.now + second));
     let later = relay.pass(second);
@@ -295,7 +295,7 @@ fn times_without_end_are_never_over() {
     let mut relay = Relay::live_with(limits);
     relay.subscribe(VIEWER, handle(7), "live/cam#audio");
     assert_eq!(relay.hub.deadline(), None);
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     relay.actions();
     assert_eq!(relay.hub.deadline(), None);
     assert!(relay.pass(Duration::from_secs(1 << 30)).is_empty());

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn subscribers_outlive_a_publisher_that_restarts() {
     let mut relay = Relay::live();
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert!(relay.actions().is_empty());
     assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
     relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
@@ -17,7 +17,7 @@ fn subscribers_outlive_a_publisher_that_restarts() {
 #[test]
 fn subscribers_are_told_when_the_publisher_does_not_come_back() {
     let mut relay = Relay::live();
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert!(relay.pass(Duration::from_secs(9)).is_empty());
     let actions = relay.pass(Duration::from_secs(1));
     assert!(actions.iter().any(|a| matches!(
@@ -33,7 +33,7 @@ fn subscribers_are_told_when_the_publisher_does_not_come_back() {
 #[test]
 fn a_publisher_that_comes_back_and_is_not_ready_is_asked_again() {
     let mut relay = Relay::live();
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
     let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
     let second = Duration::from_secs(1);
@@ -62,7 +62,7 @@ fn a_publisher_that_always_refuses_does_not_hold_its_viewers() {
     relay.announce(BACKUP, "live/cam");
     let code = SubscribeErrorCode::UNAUTHORIZED;
     relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert_eq!(asked(&relay.actions()), [BACKUP]);
     for upstream in 2..=4 {
         relay
@@ -88,7 +88,7 @@ fn without_a_time_to_ask_again_nobody_is_asked_twice() {
             publisher_retry,
             ..RelayLimits::default()
         });
-        relay.hub.session_closed(PUBLISHER, relay.now);
+        relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
         relay.announce(BACKUP, "live");
         let code = SubscribeErrorCode::INTERNAL_ERROR;
         relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
@@ -109,7 +109,7 @@ fn a_track_that_one_publisher_ended_ends_when_the_other_vanishes() {
         relay.now,
     );
     assert!(relay.actions().is_empty());
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert!(relay.actions().iter().any(|a| matches!(
         a,
         Action::EndTrack {
@@ -131,8 +131,8 @@ fn a_publisher_that_a_stopped_one_left_alone_is_waited_for() {
         "over",
         relay.now,
     );
-    relay.hub.session_closed(PUBLISHER, relay.now);
-    relay.hub.session_closed(BACKUP, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
+    relay.hub.session_closed(BACKUP, Vec::new(), relay.now);
     assert_eq!(relay.actions(), []);
     let linger = RelayLimits::default().publisher_linger;
     assert_eq!(relay.hub.deadline(), Some(relay.now + linger));
@@ -146,7 +146,7 @@ fn a_second_publisher_takes_over_without_a_gap_in_service() {
     let mut relay = Relay::live();
     assert_eq!(asked(&relay.announce(BACKUP, "live/cam")), [BACKUP]);
     relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     relay
         .hub
         .upstream_done(UpstreamId(0), PublishDoneCode::TRACK_ENDED, "", relay.now);
@@ -390,7 +390,7 @@ fn nobody_is_asked_for_what_only_waits_to_be_read_out() {
 #[test]
 fn who_subscribes_when_only_the_end_is_left_begins_anew() {
     let ended = PublishDoneCode::TRACK_ENDED;
-    let gone_first = |relay: &mut Relay| relay.hub.session_closed(BACKUP, relay.now);
+    let gone_first = |relay: &mut Relay| relay.hub.session_closed(BACKUP, Vec::new(), relay.now);
     let refuses = |relay: &mut Relay| {
         let code = SubscribeErrorCode::INTERNAL_ERROR;
         relay.hub.upstream_rejected(UpstreamId(1), code, relay.now);
@@ -467,6 +467,28 @@ fn a_publisher_that_accepts_and_gives_up_is_asked_more_rarely() {
     }
 }
 
+/// It said why it goes before its session ended: nothing is asked of it any more, and it takes up no place.
+#[test]
+fn viewers_of_a_publisher_whose_session_ends_are_taken_to_the_one_that_stays() {
+    let mut relay = Relay::with_limits(
+        RelayLimits {
+            max_publishers_per_track: 1,
+            ..RelayLimits::default()
+        },
+        Relay::new().now,
+    );
+    relay.announce(BACKUP, "live");
+    relay.announce(PUBLISHER, "live");
+    let first = asked(&relay.subscribe(VIEWER, handle(5), "live/cam#video"));
+    assert_eq!(first, [PUBLISHER]);
+    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    relay.actions();
+    let end = (PublishDoneCode::GOING_AWAY, String::new());
+    let done = vec![(UpstreamId(0), end)];
+    relay.hub.session_closed(PUBLISHER, done, relay.now);
+    assert_eq!(asked(&relay.actions()), [BACKUP]);
+}
+
 /// One that came back takes up two places until its old session is missed.
 #[test]
 fn a_publisher_without_a_place_gets_the_one_that_is_left() {
@@ -477,7 +499,7 @@ fn a_publisher_without_a_place_gets_the_one_that_is_left() {
     relay.announce(BACKUP, "live");
     relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
     assert_eq!(asked(&relay.announce(OTHER, "live")), []);
-    relay.hub.session_closed(PUBLISHER, relay.now);
+    relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert_eq!(asked(&relay.actions()), [OTHER]);
 }
 

@@ -84,7 +84,9 @@ fn viewers_of_a_lost_publisher_are_taken_to_whichever_has_the_track() {
     relay.actions();
     relay.pass(Duration::from_secs(10));
     relay.refuse(2);
-    relay.hub.session_closed(SessionId(103), relay.now);
+    relay
+        .hub
+        .session_closed(SessionId(103), Vec::new(), relay.now);
     let mut asked_now = asked(&relay.actions());
     let mut upstream = relay.hub.next_upstream - asked_now.len() as u64;
     let mut tried = Vec::new();

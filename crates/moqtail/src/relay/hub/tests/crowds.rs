@@ -69,7 +69,7 @@ fn visits(relay: &mut Relay) -> Duration {
             relay
                 .hub
                 .publish_requested(session, handle(1), name, LARGEST);
-            relay.hub.session_closed(session, relay.now);
+            relay.hub.session_closed(session, Vec::new(), relay.now);
             relay.actions();
         }
     })
