@@ -201,7 +201,7 @@ impl World {
                     self.requests += 1;
                     let handle = RequestHandle(self.requests);
                     told.publishing.insert((session, handle), name);
-                    hub.publish_requested(session, handle, full, largest);
+                    hub.publish_requested(session, handle, full, largest, now);
                 }
             }
             (9 | 10, _) => {
@@ -211,7 +211,7 @@ impl World {
                 {
                     if b & 4 == 0 {
                         asked.answered = true;
-                        hub.upstream_accepted(id, largest);
+                        hub.upstream_accepted(id, largest, now);
                     } else {
                         told.upstreams.remove(&id);
                         hub.upstream_rejected(id, SubscribeErrorCode::UNAUTHORIZED, now);

@@ -89,6 +89,10 @@ impl Default for RelayLimits {
     }
 }
 
+/// Subscribers that one answer of a publisher, or one turn of the relay's clock, has accepted: all other control messages wait
+/// meanwhile, and there may be tens of thousands who asked for the same track. The rest has its turns right after.
+pub(super) const ANSWERS: usize = 256;
+
 /// Requests that a publisher has to allow still before it is told to stop sending: it takes one to tell it, one to let it
 /// begin again, and its other tracks may need some meanwhile.
 pub(super) const REQUESTS_TO_STOP: u64 = 16;

@@ -82,6 +82,8 @@ pub(super) struct Track {
     waiting: BTreeMap<Downstream, Waiting>,
     /// Until when each of them gets one.
     answer_by: BTreeSet<(Instant, Downstream)>,
+    /// A publisher answered, and not all of them were told: since when the next ones have their turn.
+    pub(super) answer_at: Option<Instant>,
     /// Accepted subscribers with their Forward State.
     served: BTreeMap<Downstream, bool>,
     /// How many of both have Forward State 1.
@@ -117,6 +119,7 @@ impl Track {
             upstreams: Vec::new(),
             waiting: BTreeMap::new(),
             answer_by: BTreeSet::new(),
+            answer_at: None,
             served: BTreeMap::new(),
             forwarding: 0,
             ended: false,
@@ -150,16 +153,23 @@ impl Track {
         self.served.insert(subscriber, forward);
     }
 
-    /// Takes out everybody who waits.
-    pub(super) fn take_waiting(&mut self) -> Vec<(Downstream, DownstreamRequest)> {
-        self.answer_by.clear();
-        let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let waiting: Vec<_> = waiting.map(|(who, of)| (who, of.request)).collect();
-        self.forwarding -= waiting
-            .iter()
-            .filter(|(_, request)| request.forward)
-            .count();
-        waiting
+    /// Takes out those who wait, no more than `max` of them.
+    pub(super) fn take_waiting(&mut self, max: usize) -> Vec<(Downstream, DownstreamRequest)> {
+        let mut taken = Vec::new();
+        while taken.len() < max
+            && let Some((subscriber, of)) = self.waiting.pop_first()
+        {
+            if let Some(until) = of.until {
+                self.answer_by.remove(&(until, subscriber));
+            }
+            self.forwarding -= usize::from(of.request.forward);
+            taken.push((subscriber, of.request));
+        }
+        taken
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Takes out everybody who has waited long enough.
@@ -264,7 +274,13 @@ impl Track {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let answer_by = self.answer_by.first().map(|(until, _)| *until);
         let linger = self.linger.as_ref().and_then(|linger| linger.until);
-        let times = [answer_by, linger, self.ask_at, self.kept_until];
+        let times = [
+            self.answer_at,
+            answer_by,
+            linger,
+            self.ask_at,
+            self.kept_until,
+        ];
         times.into_iter().flatten().min()
     }
 }

@@ -11,13 +11,18 @@ use crate::{
 
 impl Hub {
     /// A publisher answered SUBSCRIBE_OK.
-    pub(crate) fn upstream_accepted(&mut self, id: UpstreamId, largest: Option<Location>) {
+    pub(crate) fn upstream_accepted(
+        &mut self,
+        id: UpstreamId,
+        largest: Option<Location>,
+        now: Instant,
+    ) {
         let Some(upstream) = self.upstreams.get_mut(&id) else {
             return;
         };
         upstream.active = true;
         let track = upstream.track;
-        self.go_live(track, largest);
+        self.go_live(track, largest, now);
     }
 
     /// A publisher answered SUBSCRIBE_ERROR, or could not be asked.
@@ -196,6 +201,7 @@ impl Hub {
         handle: RequestHandle,
         name: FullTrackName,
         largest: Option<Location>,
+        now: Instant,
     ) {
         let Some(member) = self.sessions.get(&session) else {
             return;
@@ -244,7 +250,7 @@ impl Hub {
             track,
             forward,
         });
-        self.go_live(track, largest);
+        self.go_live(track, largest, now);
     }
 
     /// Sends SUBSCRIBE for the track to a publisher that is not yet asked.

@@ -7,6 +7,7 @@ mod caps;
 mod comebacks;
 mod crowded_namespaces;
 mod crowds;
+mod turns;
 
 const PUBLISHER: SessionId = SessionId(1);
 const BACKUP: SessionId = SessionId(2);
@@ -61,7 +62,9 @@ impl Relay {
         let mut relay = Self::with_limits(limits, base.now);
         relay.announce(PUBLISHER, "live");
         relay.subscribe(VIEWER, handle(5), "live/cam#video");
-        relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+        relay
+            .hub
+            .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
         relay.actions();
         relay
     }
@@ -155,7 +158,9 @@ fn many_waiting_subscribers_cost_one_upstream_subscription() {
     let actions = relay.subscribe(OTHER, handle(6), "live/cam#video");
     assert!(asked(&actions).is_empty() && accepted(&actions).is_empty());
 
-    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
     let told = LargestSource::Upstream(LARGEST);
     assert_eq!(accepted(&relay.actions()), [(VIEWER, told), (OTHER, told)]);
 
@@ -277,7 +282,7 @@ fn forward_of_a_published_track_follows_its_subscribers() {
     let name: FullTrackName = "live/cam#video".parse().unwrap();
     relay
         .hub
-        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST, relay.now);
     assert!(
         relay
             .actions()
@@ -331,7 +336,7 @@ fn an_offer_serves_those_who_wait_for_the_track() {
     let name = "live/cam#video".parse().unwrap();
     relay
         .hub
-        .publish_requested(BACKUP, handle(1), name, LARGEST);
+        .publish_requested(BACKUP, handle(1), name, LARGEST, relay.now);
     let actions = relay.actions();
     assert!(actions.iter().any(|a| matches!(
         a,
@@ -361,7 +366,7 @@ fn an_offer_in_place_of_the_own_subscribe_serves_those_who_wait() {
     let name = "live/cam#video".parse().unwrap();
     relay
         .hub
-        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST, relay.now);
     let served = accepted(&relay.actions());
     assert_eq!(served, [(VIEWER, LargestSource::Upstream(LARGEST))]);
     let code = SubscribeErrorCode::INTERNAL_ERROR;
@@ -393,9 +398,13 @@ fn sessions_tracks_and_publishers_are_capped() {
         rejected(&actions),
         [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)]
     );
-    relay
-        .hub
-        .publish_requested(PUBLISHER, handle(1), "live#a".parse().unwrap(), None);
+    relay.hub.publish_requested(
+        PUBLISHER,
+        handle(1),
+        "live#a".parse().unwrap(),
+        None,
+        relay.now,
+    );
     let actions = relay.actions();
     assert!(actions.iter().any(|a| matches!(
         a,
@@ -459,7 +468,9 @@ fn everybody_waits_for_a_publisher_as_long_as_the_first() {
     // It may wait again, beside the one that does.
     relay.subscribe(VIEWER, handle(7), "live#a");
     assert_eq!(rejected(&relay.pass(part)), [(OTHER, timeout)]);
-    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
     let served = accepted(&relay.actions());
     assert_eq!(served, [(VIEWER, LargestSource::Upstream(LARGEST))]);
     assert_eq!(relay.hub.deadline(), None);
@@ -468,9 +479,13 @@ fn everybody_waits_for_a_publisher_as_long_as_the_first() {
 #[test]
 fn nothing_is_left_of_a_session_that_ends() {
     let mut relay = Relay::live();
-    relay
-        .hub
-        .publish_requested(OTHER, handle(3), "other#x".parse().unwrap(), None);
+    relay.hub.publish_requested(
+        OTHER,
+        handle(3),
+        "other#x".parse().unwrap(),
+        None,
+        relay.now,
+    );
     for session in [PUBLISHER, BACKUP, VIEWER, OTHER] {
         relay.hub.session_closed(session, Vec::new(), relay.now);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Downstream, Hub, LargestSource, Track, TrackId};
+use super::{Action, Downstream, Hub, LargestSource, Track, TrackId, limits};
 use crate::model::{FullTrackName, Location, PublishDoneCode, SubscribeErrorCode, TrackAlias};
 
 impl Hub {
@@ -13,12 +13,19 @@ impl Hub {
             && at <= now
         {
             self.deadlines.remove(&(at, id));
+            let live = self.is_live(id);
             let Some(track) = self.tracks.get_mut(&id) else {
                 continue;
             };
             track.armed = None;
+            let answers = track.answer_at.take().is_some();
             if let Some((status, reason)) = track.take_end(now) {
                 self.end_track(id, status, &reason);
+            } else if answers && live {
+                self.answer_waiting(id, LargestSource::Log, now);
+                self.ask_again(id, now);
+                // Others have their turn before the next ones.
+                return;
             } else {
                 track.kept_until.take_if(|until| *until <= now);
                 let overdue = track.take_overdue(now);
@@ -114,7 +121,7 @@ impl Hub {
     }
 
     /// A publisher serves the track: waiting subscribers are accepted (draft-14 §8.3).
-    pub(super) fn go_live(&mut self, id: TrackId, largest: Option<Location>) {
+    pub(super) fn go_live(&mut self, id: TrackId, largest: Option<Location>, now: Instant) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
@@ -126,7 +133,15 @@ impl Hub {
         track.refusal = None;
         track.forget_refusals();
         track.ended_by_one = None;
-        for (subscriber, request) in track.take_waiting() {
+        self.answer_waiting(id, LargestSource::Upstream(largest), now);
+    }
+
+    /// Accepts as many as have their turn. Later ones begin where the log is then, which knows what the publisher told.
+    fn answer_waiting(&mut self, id: TrackId, largest: LargestSource, now: Instant) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        for (subscriber, request) in track.take_waiting(limits::ANSWERS) {
             track.serve(subscriber, request.forward);
             let (session, handle) = subscriber;
             if let Some(member) = self.sessions.get_mut(&session) {
@@ -137,9 +152,10 @@ impl Hub {
                 handle,
                 track: id,
                 request,
-                largest: LargestSource::Upstream(largest),
+                largest,
             });
         }
+        track.answer_at = track.has_waiting().then_some(now);
         self.arm(id);
     }
 
@@ -153,7 +169,7 @@ impl Hub {
             return;
         };
         track.forget_refusals();
-        let waiting = track.take_waiting().into_iter();
+        let waiting = track.take_waiting(usize::MAX).into_iter();
         let waiting = waiting.map(|(subscriber, _)| subscriber).collect();
         self.refuse(id, waiting, code, reason);
     }
@@ -236,6 +252,7 @@ impl Hub {
         track.upstreams = kept;
         // Nobody is left to linger for.
         track.linger = None;
+        track.answer_at = None;
         track.ask_at = None;
         track.kept_until = None;
         let gone = track.upstreams.is_empty();

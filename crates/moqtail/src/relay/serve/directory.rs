@@ -161,7 +161,7 @@ impl Directory {
         let parameters = &accepted.parameters;
         self.subscription_says(session, accepted.handle, parameters, accepted.largest);
         self.publisher_says(id, track, accepted.group_order, parameters);
-        self.hub.upstream_accepted(id, accepted.largest);
+        self.hub.upstream_accepted(id, accepted.largest, now());
         self.run();
     }
 
@@ -169,7 +169,7 @@ impl Directory {
     pub(super) fn publish_requested(&mut self, session: SessionId, request: &PublishRequest) {
         let (handle, track) = (request.handle, request.track.clone());
         self.hub
-            .publish_requested(session, handle, track, request.largest);
+            .publish_requested(session, handle, track, request.largest, now());
         // What PUBLISH says of the track must be known before it and its subscribers are answered.
         while let Some(action) = self.hub.poll_action() {
             if let Action::AcceptPublish {

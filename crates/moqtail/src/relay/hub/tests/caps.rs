@@ -56,7 +56,7 @@ fn tracks_offered_by_one_session_are_capped() {
         let name = name.parse().unwrap();
         relay
             .hub
-            .publish_requested(session, handle(number), name, None);
+            .publish_requested(session, handle(number), name, None, relay.now);
         relay.actions().into_iter().find_map(|action| match action {
             Action::RejectPublish { code, .. } => Some(code),
             _ => None,
@@ -73,7 +73,7 @@ fn tracks_offered_by_one_session_are_capped() {
     let name = "live#c".parse().unwrap();
     relay
         .hub
-        .publish_requested(PUBLISHER, handle(3), name, None);
+        .publish_requested(PUBLISHER, handle(3), name, None, relay.now);
     assert!(
         relay
             .actions()
@@ -87,7 +87,9 @@ fn subscriptions_of_one_session_are_capped() {
     let mut relay = capped(|limits| limits.max_subscriptions_per_session = 1);
     relay.announce(PUBLISHER, "live");
     relay.subscribe(VIEWER, handle(5), "live#a");
-    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
     relay.actions();
     let refused = [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)];
     assert_eq!(
@@ -131,7 +133,7 @@ fn a_flood_of_unknown_names_below_a_namespace_waits_in_small_numbers() {
     relay
         .hub
         .upstream_rejected(UpstreamId(0), unknown, relay.now);
-    relay.hub.upstream_accepted(UpstreamId(1), None);
+    relay.hub.upstream_accepted(UpstreamId(1), None, relay.now);
     relay.actions();
     for number in 8..10 {
         let track = format!("live#{number}");
@@ -208,7 +210,7 @@ fn an_announcement_takes_running_tracks_over_bit_by_bit() {
         let name = format!("live/{number}#x").parse().unwrap();
         let publisher = [PUBLISHER, OTHER][(number % 2) as usize];
         let hub = &mut relay.hub;
-        hub.publish_requested(publisher, handle(number), name, None);
+        hub.publish_requested(publisher, handle(number), name, None, relay.now);
         relay.subscribe(VIEWER, handle(number), &format!("live/{number}#x"));
     }
     let first = asked(&relay.announce(BACKUP, "live")).len();
@@ -238,7 +240,7 @@ fn what_one_session_makes_the_relay_look_at_in_a_second_is_capped() {
         let name = format!("live/{number}#x").parse().unwrap();
         relay
             .hub
-            .publish_requested(PUBLISHER, handle(number), name, None);
+            .publish_requested(PUBLISHER, handle(number), name, None, relay.now);
         relay.subscribe(VIEWER, handle(number), &format!("live/{number}#x"));
     }
     // One for the announcement.

@@ -9,7 +9,9 @@ fn subscribers_outlive_a_publisher_that_restarts() {
     relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert!(relay.actions().is_empty());
     assert_eq!(asked(&relay.announce(BACKUP, "live")), [BACKUP]);
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     assert!(relay.pass(Duration::from_secs(60)).is_empty());
     assert_eq!(relay.hub.deadline(), None);
 }
@@ -46,7 +48,9 @@ fn a_publisher_that_comes_back_and_is_not_ready_is_asked_again() {
         assert_eq!(asked(&relay.pass(second)), [BACKUP]);
     }
     assert!(relay.pass(second).is_empty(), "it has not answered yet");
-    relay.hub.upstream_accepted(UpstreamId(3), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(3), LARGEST, relay.now);
     assert!(relay.pass(Duration::from_secs(60)).is_empty());
     assert_eq!(relay.hub.deadline(), None);
 }
@@ -101,7 +105,9 @@ fn without_a_time_to_ask_again_nobody_is_asked_twice() {
 fn a_track_that_one_publisher_ended_ends_when_the_other_vanishes() {
     let mut relay = Relay::live();
     relay.announce(BACKUP, "live/cam");
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     relay.hub.upstream_done(
         UpstreamId(1),
         PublishDoneCode::TRACK_ENDED,
@@ -124,7 +130,9 @@ fn a_track_that_one_publisher_ended_ends_when_the_other_vanishes() {
 fn a_publisher_that_a_stopped_one_left_alone_is_waited_for() {
     let mut relay = Relay::live();
     relay.announce(BACKUP, "live/cam");
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     relay.hub.upstream_done(
         UpstreamId(0),
         PublishDoneCode::TRACK_ENDED,
@@ -137,7 +145,9 @@ fn a_publisher_that_a_stopped_one_left_alone_is_waited_for() {
     let linger = RelayLimits::default().publisher_linger;
     assert_eq!(relay.hub.deadline(), Some(relay.now + linger));
     assert_eq!(asked(&relay.announce(OTHER, "live")), [OTHER]);
-    relay.hub.upstream_accepted(UpstreamId(2), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(2), LARGEST, relay.now);
     assert!(relay.pass(linger).is_empty());
 }
 
@@ -145,7 +155,9 @@ fn a_publisher_that_a_stopped_one_left_alone_is_waited_for() {
 fn a_second_publisher_takes_over_without_a_gap_in_service() {
     let mut relay = Relay::live();
     assert_eq!(asked(&relay.announce(BACKUP, "live/cam")), [BACKUP]);
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     relay
         .hub
@@ -175,7 +187,9 @@ fn a_publisher_that_moves_takes_its_viewers_along_whichever_path_is_faster() {
         .hub
         .upstream_done(UpstreamId(0), ended, "over", relay.now);
     assert_eq!(relay.actions(), []);
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     assert!(relay.pass(Duration::from_secs(60)).is_empty());
     assert_eq!(relay.hub.deadline(), None);
 }
@@ -216,7 +230,9 @@ fn viewers_outlive_a_publisher_that_gives_up_one_subscription() {
             .hub
             .upstream_done(UpstreamId(0), status, "", relay.now);
         assert_eq!(asked(&relay.actions()), [PUBLISHER]);
-        relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+        relay
+            .hub
+            .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
         assert!(relay.pass(Duration::from_secs(60)).is_empty());
         assert_eq!(relay.hub.deadline(), None);
     }
@@ -248,7 +264,9 @@ fn a_publisher_that_gives_up_at_once_is_not_asked_at_once() {
     assert_eq!(asked(&relay.actions()), [PUBLISHER]);
     for upstream in 1..4 {
         // An answer is no reason to be asked sooner.
-        relay.hub.upstream_accepted(UpstreamId(upstream), LARGEST);
+        relay
+            .hub
+            .upstream_accepted(UpstreamId(upstream), LARGEST, relay.now);
         relay
             .hub
             .upstream_done(UpstreamId(upstream), status, "", relay.now);
@@ -270,7 +288,9 @@ fn viewers_do_not_wait_for_the_last_streams_of_a_publisher_that_gave_up() {
         });
         relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
         assert_eq!(asked(&relay.actions()), [PUBLISHER]);
-        relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+        relay
+            .hub
+            .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
         assert_eq!(relay.actions(), []);
         relay
             .hub
@@ -323,7 +343,9 @@ fn a_publisher_that_gives_up_again_and_again_is_not_asked_without_end() {
         }
         assert_eq!(again, [PUBLISHER]);
         upstream += 1;
-        relay.hub.upstream_accepted(UpstreamId(upstream), LARGEST);
+        relay
+            .hub
+            .upstream_accepted(UpstreamId(upstream), LARGEST, relay.now);
         relay.actions();
     }
     let max = RelayLimits::default().max_publishers_per_track;
@@ -336,7 +358,9 @@ fn a_track_that_ends_while_what_was_given_up_is_on_its_way_ends_with_it() {
     let mut relay = Relay::live();
     let status = PublishDoneCode::TOO_FAR_BEHIND;
     relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     let ended = PublishDoneCode::TRACK_ENDED;
     relay.hub.upstream_ends(UpstreamId(1), ended, relay.now);
     relay
@@ -358,7 +382,9 @@ fn who_subscribes_after_publish_done_is_not_served_by_what_has_ended() {
     assert_eq!(relay.actions(), []);
     let again = relay.subscribe(OTHER, handle(6), "live/cam#video");
     assert_eq!(asked(&again), [PUBLISHER]);
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     let largest = LargestSource::Upstream(LARGEST);
     assert_eq!(accepted(&relay.actions()), [(OTHER, largest)]);
 
@@ -415,7 +441,7 @@ fn a_publisher_that_leaves_makes_nobody_asked_for_what_nobody_watches() {
     let name: FullTrackName = "live/cam#video".parse().unwrap();
     relay
         .hub
-        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST, relay.now);
     relay.actions();
     let status = PublishDoneCode::GOING_AWAY;
     relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
@@ -442,7 +468,9 @@ fn a_publisher_that_was_not_ready_is_asked_again_beside_the_one_that_serves() {
         assert_eq!(relay.pass(before), []);
         assert_eq!(asked(&relay.pass(Duration::from_millis(1))), [BACKUP]);
     }
-    relay.hub.upstream_accepted(UpstreamId(9), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(9), LARGEST, relay.now);
     assert_eq!(relay.hub.deadline(), None);
     // Nobody is asked for what nobody watches.
     relay.hub.downstream_left(VIEWER, handle(5));
@@ -457,7 +485,9 @@ fn a_publisher_that_accepts_and_gives_up_is_asked_more_rarely() {
     relay.announce(BACKUP, "live/cam");
     let status = PublishDoneCode::TOO_FAR_BEHIND;
     for (upstream, seconds) in [(1, 1), (2, 2), (3, 4)] {
-        relay.hub.upstream_accepted(UpstreamId(upstream), LARGEST);
+        relay
+            .hub
+            .upstream_accepted(UpstreamId(upstream), LARGEST, relay.now);
         relay
             .hub
             .upstream_done(UpstreamId(upstream), status, "", relay.now);
@@ -481,7 +511,9 @@ fn viewers_of_a_publisher_whose_session_ends_are_taken_to_the_one_that_stays() {
     relay.announce(PUBLISHER, "live");
     let first = asked(&relay.subscribe(VIEWER, handle(5), "live/cam#video"));
     assert_eq!(first, [PUBLISHER]);
-    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
     relay.actions();
     let end = (PublishDoneCode::GOING_AWAY, String::new());
     let done = vec![(UpstreamId(0), end)];
@@ -497,7 +529,9 @@ fn a_publisher_without_a_place_gets_the_one_that_is_left() {
         ..RelayLimits::default()
     });
     relay.announce(BACKUP, "live");
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     assert_eq!(asked(&relay.announce(OTHER, "live")), []);
     relay.hub.session_closed(PUBLISHER, Vec::new(), relay.now);
     assert_eq!(asked(&relay.actions()), [OTHER]);
@@ -514,7 +548,9 @@ fn a_slow_publisher_serves_the_viewer_that_asks_again() {
     assert_eq!(actions.len(), 1, "it may still answer");
 
     relay.pass(Duration::from_secs(1));
-    relay.hub.upstream_accepted(UpstreamId(0), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
     let again = relay.subscribe(VIEWER, handle(7), "live/cam#video");
     assert_eq!(accepted(&again).len(), 1);
     relay.pass(Duration::from_secs(60));
@@ -534,7 +570,7 @@ fn viewers_wait_for_the_offer_of_a_publisher_that_could_not_be_asked() {
     let name = "live/cam#video".parse().unwrap();
     relay
         .hub
-        .publish_requested(PUBLISHER, handle(1), name, LARGEST);
+        .publish_requested(PUBLISHER, handle(1), name, LARGEST, relay.now);
     let actions = relay.actions();
     let largest = LargestSource::Upstream(LARGEST);
     assert_eq!(accepted(&actions), [(VIEWER, largest)]);

@@ -39,7 +39,9 @@ fn a_track_of_the_oldest_of_five_publishers_is_found() {
     for upstream in 1..4 {
         assert_eq!(relay.refuse(upstream), []);
     }
-    relay.hub.upstream_accepted(UpstreamId(4), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(4), LARGEST, relay.now);
     let largest = LargestSource::Upstream(LARGEST);
     assert_eq!(accepted(&relay.actions()), [(VIEWER, largest)]);
 }
@@ -80,7 +82,9 @@ fn viewers_of_a_lost_publisher_are_taken_to_whichever_has_the_track() {
     let mut relay = room(5, |limits| limits.max_publishers_per_track = 2);
     relay.subscribe(VIEWER, handle(5), "room#x");
     relay.refuse(0);
-    relay.hub.upstream_accepted(UpstreamId(1), LARGEST);
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
     relay.actions();
     relay.pass(Duration::from_secs(10));
     relay.refuse(2);

@@ -27,7 +27,7 @@ fn crowd(publishers: u64) -> Relay {
         let name = format!("crowd/{number}#offered").parse().unwrap();
         relay
             .hub
-            .publish_requested(session, handle(1), name, LARGEST);
+            .publish_requested(session, handle(1), name, LARGEST, relay.now);
         relay.subscribe(OTHER, handle(number), &format!("crowd/{number}#offered"));
     }
     relay
@@ -68,7 +68,7 @@ fn visits(relay: &mut Relay) -> Duration {
             let name = "visit#x".parse().unwrap();
             relay
                 .hub
-                .publish_requested(session, handle(1), name, LARGEST);
+                .publish_requested(session, handle(1), name, LARGEST, relay.now);
             relay.hub.session_closed(session, Vec::new(), relay.now);
             relay.actions();
         }
