@@ -54,8 +54,8 @@ pub struct RelayLimits {
     /// How long a SUBSCRIBE waits for a publisher's answer before SUBSCRIBE_ERROR TIMEOUT. Default 1 s.
     pub upstream_timeout: Duration,
     /// How long after that a publisher may still answer for whoever asks next: one that starts its encoder for the first
-    /// viewer, or is far away, may need longer than a viewer waits. Such subscriptions take up no more than half of
-    /// `max_upstreams_per_session`. Zero: it may not. Default 5 s.
+    /// viewer, or is far away, may need longer than a viewer waits. There are no more than 64 such subscriptions at a publisher,
+    /// and none while it has more than half of `max_upstreams_per_session`. Zero: it may not. Default 5 s.
     pub answer_grace: Duration,
     /// How long subscriptions outlive a publisher that vanished without PUBLISH_DONE, or gave up the relay's subscription
     /// with TOO_FAR_BEHIND or GOING_AWAY, waiting for it or another one to come back. Default 10 s.
@@ -92,6 +92,10 @@ impl Default for RelayLimits {
 /// Subscribers that one answer of a publisher, or one turn of the relay's clock, has accepted: all other control messages wait
 /// meanwhile, and there may be tens of thousands who asked for the same track. The rest has its turns right after.
 pub(super) const ANSWERS: usize = 256;
+
+/// Tracks that a publisher may still answer for although nobody waits any more: names that it never answers for hold its
+/// Request IDs for `answer_grace`, and those who ask for what it has need some, too.
+pub(super) const KEPT_TRACKS: usize = 64;
 
 /// Requests that a publisher has to allow still before it is told to stop sending: it takes one to tell it, one to let it
 /// begin again, and its other tracks may need some meanwhile.

@@ -37,6 +37,8 @@ pub(super) struct Member {
     pub(super) upstreams: BTreeSet<UpstreamId>,
     /// Those among them that it offered by PUBLISH.
     pub(super) published: usize,
+    /// Those among them that it may answer although nobody waits.
+    pub(super) kept: usize,
     pub(super) subscriptions: usize,
     /// Those among them that wait for a publisher.
     pub(super) waiting: usize,
@@ -52,6 +54,8 @@ pub(super) struct Upstream {
     /// It came by PUBLISH, so its Forward State follows the subscribers'.
     pub(super) published: bool,
     pub(super) active: bool,
+    /// It may be answered although nobody waits.
+    pub(super) kept: bool,
     /// PUBLISH_DONE came; streams may still be on their way.
     pub(super) ends: Option<PublishDoneCode>,
     pub(super) forward: bool,

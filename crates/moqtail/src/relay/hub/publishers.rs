@@ -92,7 +92,7 @@ impl Hub {
         })
     }
 
-    fn upstreams_of(&self, track: &Track) -> impl Iterator<Item = &Upstream> {
+    pub(super) fn upstreams_of(&self, track: &Track) -> impl Iterator<Item = &Upstream> {
         track.upstreams.iter().filter_map(|u| self.upstreams.get(u))
     }
 
@@ -299,6 +299,7 @@ impl Hub {
             track,
             published,
             active: published,
+            kept: false,
             ends: None,
             forward,
         };
@@ -326,6 +327,7 @@ impl Hub {
         if let Some(member) = self.sessions.get_mut(&upstream.session) {
             member.upstreams.remove(&id);
             member.published -= usize::from(upstream.published);
+            member.kept -= usize::from(upstream.kept);
         }
         Some(upstream)
     }

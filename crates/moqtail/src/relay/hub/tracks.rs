@@ -27,8 +27,10 @@ impl Hub {
                 // Others have their turn before the next ones.
                 return;
             } else {
-                track.kept_until.take_if(|until| *until <= now);
                 let overdue = track.take_overdue(now);
+                if track.kept_until.take_if(|until| *until <= now).is_some() {
+                    self.set_kept(id, false);
+                }
                 self.keep_asking(id, &overdue, now);
                 let reason = "no publisher answered in time";
                 self.refuse(id, overdue, SubscribeErrorCode::TIMEOUT, reason);
@@ -63,10 +65,11 @@ impl Hub {
             return;
         };
         // Half of what a publisher takes stays free for those who wait.
-        let room = track.upstreams.iter().all(|upstream| {
-            let session = self.upstreams.get(upstream).map(|u| u.session);
-            let member = session.and_then(|session| self.sessions.get(&session));
-            member.is_some_and(|m| m.upstreams.len() <= self.limits.max_upstreams_per_session / 2)
+        let room = self.upstreams_of(track).all(|upstream| {
+            self.sessions.get(&upstream.session).is_some_and(|member| {
+                let free = member.upstreams.len() <= self.limits.max_upstreams_per_session / 2;
+                free && (upstream.kept || member.kept < limits::KEPT_TRACKS)
+            })
         });
         let grace = self.limits.answer_grace;
         if !overdue.is_empty()
@@ -76,6 +79,21 @@ impl Hub {
             && let Some(track) = self.tracks.get_mut(&id)
         {
             track.kept_until = now.checked_add(grace);
+            self.set_kept(id, true);
+        }
+    }
+
+    /// Counts the track among those that its publishers may answer for although nobody waits.
+    fn set_kept(&mut self, id: TrackId, kept: bool) {
+        for upstream in self.tracks.get(&id).map_or(&[][..], |t| &t.upstreams) {
+            let Some(upstream) = self.upstreams.get_mut(upstream) else {
+                continue;
+            };
+            let before = std::mem::replace(&mut upstream.kept, kept);
+            if let Some(member) = self.sessions.get_mut(&upstream.session) {
+                member.kept += usize::from(kept);
+                member.kept -= usize::from(before);
+            }
         }
     }
 

@@ -188,6 +188,34 @@ fn slow_answers_are_waited_for_with_half_of_what_a_publisher_takes() {
     assert!(relay.hub.tracks.is_empty());
 }
 
+/// Its Request IDs are for those who ask for what it has.
+#[test]
+fn slow_answers_are_waited_for_with_few_requests_of_a_publisher() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    let kept = limits::KEPT_TRACKS;
+    for number in 0..=kept as u64 {
+        relay.subscribe(VIEWER, handle(number), &format!("live#{number}"));
+    }
+    relay.pass(Duration::from_secs(1));
+    assert_eq!(relay.hub.upstreams.len(), kept);
+    // Somebody waits for one of them when it is answered.
+    relay.pass(Duration::from_secs(1));
+    relay.subscribe(VIEWER, handle(100), "live#0");
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
+    relay.pass(RelayLimits::default().answer_grace);
+    assert_eq!(relay.hub.upstreams.len(), 1);
+    for number in 200..=200 + kept as u64 {
+        relay.subscribe(VIEWER, handle(number), &format!("live#{number}"));
+    }
+    relay.pass(Duration::from_secs(1));
+    assert_eq!(relay.hub.upstreams.len(), 1 + kept);
+    relay.pass(RelayLimits::default().answer_grace);
+    assert_eq!(relay.hub.upstreams.len(), 1);
+}
+
 #[test]
 fn publishers_of_one_namespace_are_found_newest_first_and_each_once() {
     let mut routes = Routes::default();
