@@ -3,12 +3,12 @@
 //! Sessions are numbers, objects are not seen here. Methods take what happened; [`Hub::poll_action`] tells what to do.
 //!
 //! A track is in the directory from the first SUBSCRIBE or PUBLISH that needs it. It is *live* while a publisher serves
-//! it. Before that its subscribers wait for an answer, bounded by `upstream_timeout`; a later answer serves who asks next,
-//! for `answer_grace`. When all its publishers vanish without PUBLISH_DONE, or give up only the relay's subscription,
-//! subscribers that were being served stay for `publisher_linger`, and publishers that refuse meanwhile are asked again
-//! every `publisher_retry`. The last PUBLISH_DONE takes it out of the directory. When its streams are in, or that time is
-//! over, it *ends*, unless a publisher that was asked goes on with it: its log is sealed, and it goes with the last
-//! subscriber that reads it out.
+//! it. Before that its subscribers wait for an answer, bounded by `upstream_timeout`; a publisher that refuses leaves
+//! its place to the next one, and a later answer serves who asks next, for `answer_grace`. When all its publishers
+//! vanish without PUBLISH_DONE, or give up only the relay's subscription, subscribers that were being served stay for
+//! `publisher_linger`, and publishers that refuse meanwhile are asked again every `publisher_retry`. The last
+//! PUBLISH_DONE takes it out of the directory. When its streams are in, or that time is over, it *ends*, unless a
+//! publisher that was asked goes on with it: its log is sealed, and it goes with the last subscriber that reads it out.
 //!
 //! What one message costs does not grow with the number of sessions, tracks or subscribers it is not about: a session
 //! knows what it has here, deadlines are sorted, and PUBLISH_NAMESPACE goes through the tracks under it bit by bit.

@@ -23,7 +23,7 @@ pub struct RelayLimits {
     /// Subscribers that wanted what has left are treated as too slow. What is on its way to subscribers is not part of
     /// it, see [`DeliveryLimits::in_flight_bytes`](crate::track::DeliveryLimits::in_flight_bytes). Default 512 MiB.
     pub max_log_bytes: usize,
-    /// Publishers of one track at once; further ones are asked when one of them refuses. Default 4.
+    /// Publishers of one track at once; further ones are asked when one of them refuses, up to 64. Default 4.
     pub max_publishers_per_track: usize,
     /// Namespaces that one session may have announced at once; over it PUBLISH_NAMESPACE is answered INTERNAL_ERROR.
     /// Default 512.

@@ -44,18 +44,21 @@ impl Hub {
 
     /// Asks publishers that refused, if it is time.
     fn ask_again(&mut self, id: TrackId, now: Instant) {
-        let places = |track| self.places_of(track).count();
-        let places = self.tracks.get(&id).map_or(0, places);
         if let Some(track) = self.tracks.get_mut(&id)
             && track.ask_at.take_if(|at| *at <= now).is_some()
         {
             track.revived = Some(now);
-            // While all that find a place are silent, those that were not asked yet come first.
-            if places < self.limits.max_publishers_per_track {
-                track.forget_refusals();
-            }
             self.arm(id);
+            // Those that found no place yet come first.
             self.ask_all(id);
+            let places = |track| self.places_of(track).count();
+            let places = self.tracks.get(&id).map_or(0, places);
+            if places < self.limits.max_publishers_per_track
+                && let Some(track) = self.tracks.get_mut(&id)
+            {
+                track.forget_refusals();
+                self.ask_all(id);
+            }
         }
     }
 

@@ -134,3 +134,21 @@ fn a_publisher_that_serves_as_much_as_it_may_stands_in_no_others_way() {
     let third = rejected(&relay.subscribe(VIEWER, handle(7), "room#z"));
     assert_eq!(third, [(VIEWER, SubscribeErrorCode::INTERNAL_ERROR)]);
 }
+
+/// One of them may be there to take over, and the newest ones refuse.
+#[test]
+fn beside_one_that_serves_a_track_each_publisher_has_its_turn() {
+    let mut relay = room(5, |limits| limits.max_publishers_per_track = 2);
+    let first = asked(&relay.subscribe(VIEWER, handle(5), "room#x"));
+    assert_eq!(first, sessions([104, 103]));
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(0), LARGEST, relay.now);
+    relay.actions();
+    let mut tried = Vec::new();
+    for upstream in 1..9 {
+        assert_eq!(relay.refuse(upstream), []);
+        tried.extend(asked(&relay.pass(Duration::from_secs(64))));
+    }
+    assert_eq!(tried, sessions([102, 101, 100, 103, 102, 101, 100, 103]));
+}
