@@ -135,11 +135,6 @@ fn buffer_line(asked: usize, granted: usize) -> String {
     )
 }
 
-/// Whether `localhost` is a name of this listener's address.
-fn is_here(address: SocketAddr) -> bool {
-    address.ip().is_loopback() || address.ip().is_unspecified()
-}
-
 /// Commands to paste into another terminal.
 pub(crate) struct Commands {
     program: String,
@@ -152,7 +147,7 @@ impl Commands {
     pub(crate) fn new(address: SocketAddr, to_pin: Option<Fingerprint>) -> Self {
         Self {
             program: program::name(),
-            authority: match is_here(address) {
+            authority: match server::is_here(address) {
                 true => format!("localhost:{}", address.port()),
                 false => address.to_string(),
             },

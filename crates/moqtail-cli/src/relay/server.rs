@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
 use super::{
     certificate::{CertificateSource, Stamp},
-    is_here, validity,
+    validity,
 };
 use crate::{
     errors::{CliError, plain},
@@ -215,6 +215,11 @@ impl RelayServer {
         }
         ended
     }
+}
+
+/// Whether `localhost` is a name of this listener's address.
+pub(super) fn is_here(address: SocketAddr) -> bool {
+    address.ip().is_loopback() || address.ip().is_unspecified()
 }
 
 /// `renewed_at`: when the fingerprint is no longer that of the relay.
