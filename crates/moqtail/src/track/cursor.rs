@@ -52,12 +52,14 @@ pub(super) struct Cursor {
     head_len: usize,
     /// How the run ended.
     over: Option<RunState>,
-    /// Where the first object begins in the run.
+    /// The first object, and where it begins in the run.
+    first_object: u64,
     origin: u64,
     /// The same, after what stands in the head instead.
     first: u64,
     /// Arrival of the newest object of the run, and where it begins.
     newest: (u64, u64),
+    newest_id: u64,
     /// When that object was received.
     pub(super) newest_received: Instant,
     /// Everything is handed over; until then the reset waits.
@@ -103,9 +105,11 @@ impl Cursor {
             staged_len: 0,
             head_len: 0,
             over: None,
+            first_object: first.id,
             origin: first.start,
             first: first.start,
             newest: (first.arrival, first.start),
+            newest_id: first.id,
             newest_received: first.received,
             lingers: None,
         };
@@ -129,6 +133,7 @@ impl Cursor {
         self.complete &= run.gap.is_none_or(|gap| gap < self.least);
         if let Some(last) = run.last {
             self.newest = (last.arrival, last.start);
+            self.newest_id = last.id;
             self.newest_received = last.received;
         }
         let to = run.deliverable();
@@ -165,6 +170,29 @@ impl Cursor {
         let object = run.entry_at(self.unsent())?;
         let waiting = object.end.saturating_sub(self.unsent());
         Some((object.arrival, waiting.min(self.behind())))
+    }
+
+    /// Whether it would go on with an object below `least`, as far as that is known: the object may have left the log.
+    pub(super) fn is_below(&self, least: u64, run: Option<&Run>) -> bool {
+        let unsent = self.unsent();
+        if self.first_object >= least || unsent <= self.first {
+            return self.first_object < least;
+        }
+        if unsent >= self.end {
+            return self.newest_id < least;
+        }
+        let here = run.and_then(|run| run.entry_at(unsent));
+        here.is_none_or(|entry| entry.start > unsent || entry.id < least)
+    }
+
+    /// When the last object was received that is not below `least`, has left the log and was not handed over.
+    pub(super) fn missed_from(&self, least: u64, run: Option<&Run>) -> Option<Instant> {
+        let Some(run) = run else {
+            let missed = self.newest_id >= least && self.behind() > 0;
+            return missed.then_some(self.newest_received);
+        };
+        let gone = run.forgotten.filter(|gone| gone.id >= least);
+        Some(gone.filter(|gone| gone.end > self.unsent())?.received)
     }
 
     /// Offset in the run of the first byte that is not handed over.
@@ -209,7 +237,9 @@ impl Cursor {
 
     /// Puts it into the schedule if there is something to do for it.
     pub(super) fn queue(&mut self, subscription: SubscriptionId, schedule: &mut Schedule) {
-        if self.lane.is_some() || self.blocked || !self.is_ready() {
+        // An end needs no room.
+        let waits = self.blocked && self.done().is_none();
+        if self.lane.is_some() || waits || !self.is_ready() {
             return;
         }
         let lane = match self.stream {

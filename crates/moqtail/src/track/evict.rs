@@ -255,8 +255,8 @@ impl TrackLog {
         let Some(freed) = run.trim_front() else {
             return false;
         };
-        if let Some((arrival, received)) = run.forgotten {
-            self.left.note(run.group(), arrival, received);
+        if let Some(gone) = run.forgotten {
+            self.left.note(run.group(), gone.arrival, gone.received);
         }
         self.uncharge(freed);
         true

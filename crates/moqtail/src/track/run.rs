@@ -70,8 +70,8 @@ pub(super) struct Run {
     pub(super) change: u64,
     /// The last object that was begun.
     pub(super) last: Option<ObjectEntry>,
-    /// Arrival and receipt of the last object whose index entry is gone.
-    pub(super) forgotten: Option<(u64, Instant)>,
+    /// The last object whose index entry is gone.
+    pub(super) forgotten: Option<ObjectEntry>,
     /// Where an object began that was never completed.
     cut: Option<u64>,
     entries: VecDeque<ObjectEntry>,
@@ -200,7 +200,7 @@ impl Run {
             .front()
             .filter(|entry| entry.end <= self.chunks.base())
         {
-            self.forgotten = Some((entry.arrival, entry.received));
+            self.forgotten = Some(*entry);
             self.entries.pop_front();
             cost += ENTRY_COST;
         }

@@ -228,14 +228,14 @@ impl Subscription {
                 self.range.start = Location::default();
             }
         }
+        let mut lost = Vec::new();
         if std::mem::take(&mut self.is_narrowed) {
-            out.resets.extend(self.drop_excluded(log, shared));
+            lost = self.drop_excluded(log, shared, now, &mut out.resets);
         }
         let cache = std::mem::replace(&mut self.cache, log.cache_duration());
         if std::mem::take(&mut self.is_retimed) || self.cache != cache {
             self.update_deadlines(log, shared);
         }
-        let mut lost = Vec::new();
         let mut missed = false;
         let evicted = std::mem::replace(&mut self.evictions, log.evictions()) != log.evictions();
         self.is_unsure |= evicted;
@@ -360,7 +360,7 @@ impl Subscription {
             Some(entry) => entry.arrival >= self.first_frontier && entry.id >= least,
             None => run
                 .forgotten
-                .is_some_and(|(arrival, _)| arrival >= self.first_frontier),
+                .is_some_and(|gone| gone.arrival >= self.first_frontier),
         };
         let rank = Rank::new(
             run.header.publisher_priority,

@@ -1,8 +1,11 @@
 //! What SUBSCRIBE_UPDATE changes in a subscription that runs (draft-14 §9.10).
 
+use std::time::Instant;
+
 use super::{
     TrackLog, UpdateError,
     filter::Range,
+    ids::RunId,
     subscription::{Resets, Shared, Subscription},
 };
 use crate::model::{Location, StreamCode};
@@ -28,32 +31,38 @@ impl Subscription {
         self.is_narrowed |= std::mem::replace(&mut self.range, range) != range;
     }
 
-    /// Drops what a narrower range excludes; what is left of a run is looked at anew. Looks at each cursor: those that wait
-    /// are bounded by `max_waiting_runs`, the others by the streams that publishers have open.
-    pub(super) fn drop_excluded(&mut self, log: &TrackLog, shared: &mut Shared) -> Resets {
+    /// Drops what a narrower range excludes; what is left of a run is looked at anew. Returns the runs of which something
+    /// that the range has left the log meanwhile. Looks at each cursor: those that wait are bounded by `max_waiting_runs`,
+    /// the others by the streams that publishers have open.
+    pub(super) fn drop_excluded(
+        &mut self,
+        log: &TrackLog,
+        shared: &mut Shared,
+        now: Instant,
+        resets: &mut Resets,
+    ) -> Vec<RunId> {
         let range = self.range;
-        let mut resets = Resets::new();
         let excluded: Vec<_> = self
             .cursors
             .iter()
-            .filter(|(id, cursor)| {
-                let least = range.first_object(cursor.group);
-                let next = log.run(**id).and_then(|run| {
-                    let here = run.entry_at(cursor.unsent()).map(|entry| entry.id);
-                    here.or(run.last.map(|last| last.id + 1))
-                });
-                !range.has_group(cursor.group) || next.is_some_and(|next| next < least)
+            .filter_map(|(id, cursor)| {
+                let (run, least) = (log.run(*id), range.first_object(cursor.group));
+                if !range.has_group(cursor.group) {
+                    return Some((*id, false));
+                }
+                let missed = cursor.missed_from(least, run);
+                let missed = missed.is_some_and(|received| !self.is_aged(received, now));
+                cursor.is_below(least, run).then_some((*id, missed))
             })
-            .map(|(id, _)| *id)
             .collect();
-        for id in excluded {
+        let mut lost = Vec::new();
+        for (id, mut missed) in excluded {
             // draft-14 §10.4.3: the rest of the subgroup is not delivered on this stream
-            self.drop_cursor(id, StreamCode::CANCELLED, shared, &mut resets);
-            if let Some(run) = log.run(id).filter(|_| self.forward)
-                && self.note(run, shared).is_err()
-            {
-                self.done.insert(id);
+            self.drop_cursor(id, StreamCode::CANCELLED, shared, resets);
+            if let Some(run) = log.run(id).filter(|_| self.forward) {
+                missed |= self.note(run, shared).is_err();
             }
+            lost.extend(missed.then_some(id));
         }
         let outside: Vec<_> = self
             .datagrams
@@ -67,7 +76,7 @@ impl Subscription {
         for arrival in outside {
             self.drop_datagram(arrival, shared);
         }
-        resets
+        lost
     }
 
     /// Changes the Forward State (draft-14 §5.1).

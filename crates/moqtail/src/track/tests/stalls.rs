@@ -240,3 +240,18 @@ fn the_largest_ids_pass() {
     );
     assert!(nothing.is_ok());
 }
+
+/// A reset needs no window: what is never completed does not wait until the peer takes more of it.
+#[test]
+fn a_blocked_stream_is_reset_when_its_object_breaks_off() {
+    let mut world = World::subscribed();
+    world.wire.window = 20;
+    let mut upstream = world.publish(header(0, 0));
+    upstream.begin(0, &[7; 100], 50);
+    world.run();
+    assert_eq!(world.stream(0).state, State::Open);
+    let code = StreamCode(9);
+    upstream.reset(code);
+    world.run();
+    assert_eq!(world.stream(0).state, State::Reset(code));
+}

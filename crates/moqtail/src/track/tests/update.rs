@@ -1,10 +1,10 @@
 //! SUBSCRIBE_UPDATE while objects flow.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::support::*;
 use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
-use crate::track::{SubscriptionId, UpdateError, UpdateParams};
+use crate::track::{Spared, SubscriptionId, UpdateError, UpdateParams};
 
 const A: SubscriptionId = SubscriptionId(10);
 const B: SubscriptionId = SubscriptionId(20);
@@ -294,4 +294,76 @@ fn priorities_reach_the_transport_once_a_turn() {
     world.run();
     assert_eq!(world.wire.prioritized, 10);
     assert!(lookups(&world) - before <= 100);
+}
+
+/// A stream that waits for credit while its objects are taken out of the log and leave it.
+fn waiting_for_what_left(objects: &[Object]) -> (World, Upstream) {
+    let mut world = World::subscribed();
+    world.wire.credit = 0;
+    let mut upstream = world.publish(header(0, 0));
+    upstream.objects(objects).unwrap();
+    world.run();
+    (world, upstream)
+}
+
+fn from_object(id: u64) -> UpdateParams {
+    UpdateParams {
+        start: Location::new(0, id),
+        ..open_update()
+    }
+}
+
+/// What was taken out of the log for a stream that is not open yet, and has left it, is left out with the rest.
+#[test]
+fn an_update_excludes_what_has_left_the_log() {
+    let (mut world, mut upstream) = waiting_for_what_left(&[object(0, b"x")]);
+    world
+        .log
+        .borrow_mut()
+        .evict_before(u64::MAX, Spared::Nothing);
+    world.update(SUB, from_object(1)).unwrap();
+    world.give_credit(1);
+    upstream.object(1, b"y");
+    world.run();
+    assert_eq!(world.received().keys().min(), Some(&Location::new(0, 1)));
+}
+
+/// The same with a run of which nothing is left in the log, not even its name.
+#[test]
+fn an_update_excludes_a_run_that_has_left_the_log() {
+    let (mut world, upstream) = waiting_for_what_left(&[object(0, b"x")]);
+    upstream.finish().unwrap();
+    world.run();
+    world
+        .log
+        .borrow_mut()
+        .evict_before(u64::MAX, Spared::Nothing);
+    world.update(SUB, from_object(1)).unwrap();
+    world.give_credit(1);
+    assert_eq!(world.received(), BTreeMap::new());
+    assert_eq!(world.ended(), None);
+}
+
+/// An object that the new range has was to go on the stream of one that it has not, and is in the log no more.
+#[test]
+fn who_missed_something_by_an_update_is_told() {
+    for finished in [false, true] {
+        let (mut world, upstream) = waiting_for_what_left(&[object(0, b"x"), object(1, b"y")]);
+        let mut upstream = Some(upstream);
+        if finished {
+            upstream.take().unwrap().finish().unwrap();
+            world.run();
+        }
+        world
+            .log
+            .borrow_mut()
+            .evict_before(u64::MAX, Spared::Nothing);
+        world.update(SUB, from_object(1)).unwrap();
+        world.give_credit(1);
+        assert_eq!(world.received(), BTreeMap::new());
+        assert_eq!(
+            world.ended().map(|(code, _)| code),
+            Some(PublishDoneCode::TOO_FAR_BEHIND),
+        );
+    }
 }
