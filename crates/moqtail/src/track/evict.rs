@@ -272,10 +272,14 @@ impl TrackLog {
             return false;
         };
         let (key, cost) = ((run.group(), run.subgroup), run.cost());
+        let (first, last) = (run.first, run.last_id());
         self.runs.remove(&id);
         self.uncharge(cost);
         if let Some(known) = self.subgroups.get_mut(&key) {
             known.runs.retain(|run| *run != id);
+            if let Some(last) = last {
+                known.note_gone(first, last);
+            }
             if known.is_spent() {
                 self.subgroups.remove(&key);
             }

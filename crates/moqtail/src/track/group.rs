@@ -45,6 +45,8 @@ const KNOWN_COST: usize = size_of::<Group>() + 96;
 pub(super) struct Subgroup {
     /// Oldest first.
     pub(super) runs: Vec<RunId>,
+    /// The first and the last object of the runs that have left.
+    pub(super) gone: Option<(u64, u64)>,
     /// The last object before a FIN.
     pub(super) last: Option<u64>,
     /// Streams that brought objects and are open.
@@ -75,6 +77,18 @@ pub(super) struct Held {
 pub(super) const HELD_COST: usize = 2 * size_of::<Held>();
 
 impl Subgroup {
+    /// A run leaves that had objects from `first` to `last`.
+    pub(super) fn note_gone(&mut self, first: u64, last: u64) {
+        let (from, to) = self.gone.unwrap_or((first, last));
+        self.gone = Some((from.min(first), to.max(last)));
+    }
+
+    /// Whether an object after `previous` and before `next` may have been in a run that has left.
+    pub(super) fn may_have_had_between(&self, previous: u64, next: u64) -> bool {
+        self.gone
+            .is_some_and(|(first, last)| first < next && previous < last)
+    }
+
     /// Whether nothing of it is left.
     pub(super) fn is_spent(&self) -> bool {
         self.runs.is_empty() && self.streams == 0 && self.held.is_empty()

@@ -248,6 +248,12 @@ impl Run {
         self.forgotten.is_some() && self.first < next && kept > previous.saturating_add(1)
     }
 
+    /// The last object that is in it, or was before it left.
+    pub(super) fn last_id(&self) -> Option<u64> {
+        let ids = [self.last, self.forgotten].map(|object| object.map(|object| object.id));
+        ids.into_iter().max().flatten()
+    }
+
     /// The object that holds the byte at `offset`.
     pub(super) fn entry_at(&self, offset: u64) -> Option<&ObjectEntry> {
         let at = self.entries.partition_point(|entry| entry.end <= offset);

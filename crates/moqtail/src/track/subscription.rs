@@ -220,7 +220,6 @@ impl Subscription {
         if self.epoch != log.epoch() {
             // What was on its way is of a life of the track that is over; nobody is to blame.
             self.epoch = log.epoch();
-            self.evictions = log.evictions();
             out.resets = self.drop_all(StreamCode::CANCELLED, shared);
             self.done.clear();
             if self.anchor.is_some() {

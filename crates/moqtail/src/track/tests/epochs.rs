@@ -6,7 +6,8 @@ use crate::model::{
     StreamCode, TrackAlias,
 };
 use crate::track::{
-    PublisherId, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits, UpdateParams,
+    PublisherId, Spared, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits,
+    UpdateParams,
 };
 
 const CANCELLED: State = State::Reset(StreamCode::CANCELLED);
@@ -243,4 +244,25 @@ fn what_publishers_told_goes_with_them() {
     world.run();
     assert_eq!(world.log.borrow().malformed(), None);
     assert_eq!(world.wire.streams.len(), 1);
+}
+
+/// What leaves the log in a new life of the track before the reader looks at it again was missed as in any other.
+#[test]
+fn who_missed_the_beginning_of_a_new_life_is_told() {
+    for evicts in [false, true] {
+        let mut world = World::subscribed();
+        world.send(header(4, 0), &objects(0..3));
+        world.run();
+        replace_publisher(&mut world);
+        world.send(header(0, 0), &[object(0, b"new life")]);
+        if evicts {
+            world
+                .log
+                .borrow_mut()
+                .evict_before(u64::MAX, Spared::Nothing);
+        }
+        world.run();
+        let expected = evicts.then_some(PublishDoneCode::TOO_FAR_BEHIND);
+        assert_eq!(world.ended().map(|(code, _)| code), expected);
+    }
 }
