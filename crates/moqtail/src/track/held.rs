@@ -5,7 +5,7 @@ use super::{
     batch::ObjectMark,
     claim::Properties,
     group::{HELD_COST, Held, HeldKey, Subgroup},
-    ids::{RunId, StreamId},
+    ids::{RunId, StreamId, SubgroupKey},
     log::TrackLog,
     merge::{Turn, can_join},
     run::{RunState, header_bytes},
@@ -44,6 +44,14 @@ impl TrackLog {
         held.chunks.extend(turn.batch.bytes(false, from, to));
         self.held_bytes += (to - from) as usize;
         known.overflow |= self.held_bytes > self.limits.max_held_bytes;
+    }
+
+    /// Whether an object waits that is itself an end, which is learned when it is taken.
+    pub(super) fn holds_end(&self, subgroup: SubgroupKey, key: HeldKey) -> bool {
+        let known = self.subgroups.get(&subgroup);
+        known
+            .and_then(|known| known.held.get(&key))
+            .is_some_and(|held| held.mark.claim(subgroup.0).is_end())
     }
 
     /// Lets the object go that a lost stream was in.

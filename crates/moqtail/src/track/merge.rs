@@ -452,6 +452,7 @@ impl TrackLog {
         let id = state.header.group;
         // draft-14 §10.4.2: the last object before a FIN is the last of the group
         if state.header.end_of_group
+            && !self.holds_end((id, subgroup), (last, stream))
             && let Some(group) = self.groups.get_mut(&id)
         {
             group.facts.set_last(last);
@@ -495,7 +496,7 @@ impl TrackLog {
         let in_runs = runs.filter_map(|id| Some(self.runs.get(id)?.last?.id));
         let held = known.held.keys().map(|(object, _)| *object);
         check_finish(key, known.last, in_runs.chain(held).max(), last)?;
-        match state.header.end_of_group {
+        match state.header.end_of_group && !self.holds_end(key, (last, stream)) {
             true => group.facts.check_last(key.0, last),
             false => Ok(()),
         }

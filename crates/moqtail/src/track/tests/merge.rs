@@ -596,3 +596,30 @@ fn no_stream_goes_on_after_an_object_that_was_on_one_that_left() {
     let ids: Vec<_> = streams.map(|at| world.stream(at).ids()).collect();
     assert_eq!(ids, [vec![1], vec![0], vec![2]]);
 }
+
+/// An End of Group that waits for the leader of its subgroup is the end, not an object before it, also on a stream that
+/// says to end with the last object.
+#[test]
+fn an_end_that_waits_contradicts_no_copy_of_it() {
+    let mut world = World::subscribed();
+    let header = SubgroupHeader {
+        end_of_group: true,
+        ..header(0, 0)
+    };
+    let mut leader = world.publish(header);
+    leader.object(0, b"a");
+    let rest = leader.begin(1, b"bb", 1);
+    let end = || [object(1, b"bb"), status(2, ObjectStatus::EndOfGroup)];
+    for _ in 0..2 {
+        let mut follower = world.publish_as(world.second_publisher(), header);
+        follower.object(0, b"a");
+        follower.objects(&end()).unwrap();
+        follower.finish().unwrap();
+    }
+    leader.bytes(&rest).unwrap();
+    leader.objects(&end()[1..]).unwrap();
+    leader.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(0).ids(), [0, 1, 2]);
+    assert_eq!(world.stream(0).state, State::Finished);
+}
