@@ -3,4 +3,4 @@
 #![no_main]
 
 // Four times the most that was seen: its limits bound what it holds, not its input.
-moqtail_fuzz::stateful!(256 << 10, moqtail::fuzzing::session_legal);
+moqtail_fuzz::stateful!(512 << 10, moqtail::fuzzing::session_legal);
