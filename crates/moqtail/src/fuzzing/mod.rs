@@ -31,18 +31,12 @@ use crate::model::{
 /// encoding, and whoever tolerates deviations reads all that draft 14 allows, and nothing else of it.
 pub fn control_message(data: &[u8]) {
     let whole = decode_control(data, &mut [data].into_iter(), STRICT);
-    let singles = decode_control(data, &mut data.chunks(1), STRICT);
-    assert_eq!(whole, singles, "the split changed the messages");
-    let thirds = decode_control(data, &mut data.chunks(data.len() / 3 + 1), STRICT);
-    assert_eq!(whole, thirds, "the split changed the messages");
-    let (tolerated, error) = decode_control(data, &mut [data].into_iter(), TOLERANT);
-    assert!(tolerated.starts_with(&whole.0), "a tolerance changed them");
-    let ends_alike = tolerated.len() == whole.0.len() && error == whole.1;
-    let deviation = whole.1.as_ref().and_then(DecodeError::tolerance);
-    assert!(
-        ends_alike || deviation.is_some(),
-        "more than what is tolerated: {error:?}"
-    );
+    // One after the other, so that little is held at a time.
+    for size in [1, data.len() / 3 + 1] {
+        let split = decode_control(data, &mut data.chunks(size), STRICT);
+        assert_eq!(whole, split, "the split changed the messages");
+    }
+    tolerated(data, &whole);
     for message in whole.0 {
         control_round_trip(&message);
     }
@@ -62,6 +56,21 @@ pub fn control_value(data: &[u8]) {
     let mut source = Source::new(data);
     let kind = source.below(arbitrary::CONTROL_KINDS);
     control_round_trip(&source.control_message(kind));
+}
+
+/// What is read of `data` with all tolerances, beside what `strict` says.
+fn tolerated(data: &[u8], strict: &(Vec<ControlMessage>, Option<DecodeError>)) {
+    let (messages, error) = decode_control(data, &mut [data].into_iter(), TOLERANT);
+    assert!(
+        messages.starts_with(&strict.0),
+        "a tolerance changed a message"
+    );
+    let ends_alike = messages.len() == strict.0.len() && error == strict.1;
+    let deviation = strict.1.as_ref().and_then(DecodeError::tolerance);
+    assert!(
+        ends_alike || deviation.is_some(),
+        "more than what is tolerated: {error:?}"
+    );
 }
 
 fn control_round_trip(message: &ControlMessage) {
