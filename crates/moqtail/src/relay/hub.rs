@@ -202,9 +202,13 @@ impl Hub {
         let known = self.names.get(&name).copied();
         if let Some(id) = known.filter(|id| self.is_live(*id)) {
             self.serve(id, subscriber, request);
+            self.go_on_for(id, now);
             return;
         }
-        if let Some(track) = known.and_then(|id| self.tracks.get_mut(&id)) {
+        if let Some(id) = known
+            && !self.has_untried(id)
+            && let Some(track) = self.tracks.get_mut(&id)
+        {
             track.question(now);
         }
         let track = known.and_then(|id| self.tracks.get(&id));
@@ -243,9 +247,29 @@ impl Hub {
         }
     }
 
-    /// Publishers that are to be asked for a track of this namespace. Those that refused it, or serve as many tracks as they
-    /// may, stand in no other one's way.
+    /// Whether there is a publisher that was not asked since the question was put.
+    fn has_untried(&self, id: TrackId) -> bool {
+        self.tracks.get(&id).is_some_and(|track| {
+            let mut candidates = self.candidates(track.name.namespace(), Some(track));
+            candidates.any(|session| !self.is_asked(track, session))
+        })
+    }
+
+    /// Publishers that are to be asked for a track of this namespace.
     fn publishers_of(&self, namespace: &TrackNamespace, track: Option<&Track>) -> Vec<SessionId> {
+        let candidates = self.candidates(namespace, track);
+        candidates
+            .take(self.limits.max_publishers_per_track)
+            .collect()
+    }
+
+    /// Publishers that can be asked, or are. Those that refused, or serve as many tracks as they may, stand in no other
+    /// one's way.
+    fn candidates(
+        &self,
+        namespace: &TrackNamespace,
+        track: Option<&Track>,
+    ) -> impl Iterator<Item = SessionId> {
         let has_room = |session: &SessionId| {
             let member = self.sessions.get(session);
             member.is_some_and(|m| m.upstreams.len() < self.limits.max_upstreams_per_session)
@@ -254,10 +278,8 @@ impl Hub {
         self.routes
             .matching(namespace)
             .take(limits::PUBLISHERS_TO_TRY)
-            .filter(|session| track.is_none_or(|track| track.may_ask(*session)))
+            .filter(move |session| track.is_none_or(|track| track.may_ask(*session)))
             .filter(has_room)
-            .take(self.limits.max_publishers_per_track)
-            .collect()
     }
 
     fn reject(

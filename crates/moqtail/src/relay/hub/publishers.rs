@@ -49,8 +49,10 @@ impl Hub {
             return;
         };
         self.upstream_lost(id, now);
-        // There may be a publisher that found no place.
-        if self.is_live(track) && self.tracks.get(&track).is_some_and(Track::has_served) {
+        if self.is_given_up(track) {
+            self.revive(track, now);
+        } else if self.is_live(track) && self.tracks.get(&track).is_some_and(Track::has_served) {
+            // There may be a publisher that found no place.
             self.ask_all(track);
         }
     }
@@ -92,6 +94,16 @@ impl Hub {
         })
     }
 
+    /// Somebody came to a track that was given up while nobody watched.
+    pub(super) fn go_on_for(&mut self, id: TrackId, now: Instant) {
+        let is_asked = |track: &Track| {
+            track.ask_at.is_some() || self.upstreams_of(track).any(|upstream| !upstream.active)
+        };
+        if self.is_given_up(id) && !self.tracks.get(&id).is_some_and(is_asked) {
+            self.revive(id, now);
+        }
+    }
+
     pub(super) fn upstreams_of(&self, track: &Track) -> impl Iterator<Item = &Upstream> {
         track.upstreams.iter().filter_map(|u| self.upstreams.get(u))
     }
@@ -101,7 +113,7 @@ impl Hub {
         self.upstreams_of(track).filter(|u| !u.gave_up())
     }
 
-    fn is_asked(&self, track: &Track, session: SessionId) -> bool {
+    pub(super) fn is_asked(&self, track: &Track, session: SessionId) -> bool {
         self.places_of(track).any(|u| u.session == session)
     }
 
@@ -156,6 +168,8 @@ impl Hub {
             && let Some(track) = self.tracks.get_mut(&id)
         {
             track.ended_by_one = Some(reason.to_owned());
+        } else if self.is_given_up(id) {
+            self.revive(id, now);
         }
         self.leave_name(id);
     }
@@ -177,11 +191,12 @@ impl Hub {
     }
 
     /// Whether `session` came after all that serve the track, so that each of them may be what it was before it died
-    /// unnoticed and started again. Those that gave up say nothing of the track any more.
+    /// unnoticed and started again. What it gave up itself is no other one.
     fn outlives_all(&self, session: SessionId, id: TrackId) -> bool {
         self.tracks.get(&id).is_some_and(|track| {
-            self.places_of(track)
+            self.upstreams_of(track)
                 .filter(|upstream| upstream.active)
+                .filter(|upstream| !(upstream.gave_up() && upstream.session == session))
                 .all(|upstream| upstream.session < session)
         })
     }
@@ -357,8 +372,12 @@ impl Hub {
             self.linger(id, (PublishDoneCode::INTERNAL_ERROR, reason), now);
         } else {
             // There may be a publisher that found no place beside the one that is gone.
-            if !track.is_unwanted() && !track.waits_for_asked() {
+            let kept = track.kept_until.is_some();
+            if (kept || !track.is_unwanted()) && !track.waits_for_asked() {
                 self.ask_all(id);
+                if kept {
+                    self.set_kept(id, true);
+                }
             }
             self.refuse_if_nobody_is_asked(id);
         }

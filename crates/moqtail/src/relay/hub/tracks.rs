@@ -87,7 +87,7 @@ impl Hub {
     }
 
     /// Counts the track among those that its publishers may answer for although nobody waits.
-    fn set_kept(&mut self, id: TrackId, kept: bool) {
+    pub(super) fn set_kept(&mut self, id: TrackId, kept: bool) {
         for upstream in self.tracks.get(&id).map_or(&[][..], |t| &t.upstreams) {
             let Some(upstream) = self.upstreams.get_mut(upstream) else {
                 continue;

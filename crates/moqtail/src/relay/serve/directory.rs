@@ -274,6 +274,18 @@ impl Directory {
         upstreams.get_mut(&handle).map(f)
     }
 
+    /// Whether a publisher is there and has not said PUBLISH_DONE.
+    fn is_serving(&self, upstream: UpstreamId) -> bool {
+        let Some((session, handle)) = self.requests.get(&upstream) else {
+            return false;
+        };
+        let entry = self.sessions.get(session);
+        entry.is_some_and(|entry| {
+            let upstreams = lock(&entry.upstreams);
+            upstreams.get(handle).is_some_and(|it| it.done.is_none())
+        })
+    }
+
     /// Notes what a publisher says of a track; it holds for new subscribers as long as that publisher serves the track,
     /// whatever others say beside it.
     fn publisher_says(
@@ -283,15 +295,13 @@ impl Directory {
         group_order: GroupOrder,
         parameters: &Parameters,
     ) {
+        let told_by = self.tracks.get(&track).and_then(|entry| entry.told_by);
+        if told_by.is_some_and(|by| self.is_serving(by)) {
+            return;
+        }
         let Some(entry) = self.tracks.get_mut(&track) else {
             return;
         };
-        if entry
-            .told_by
-            .is_some_and(|by| self.requests.contains_key(&by))
-        {
-            return;
-        }
         entry.told_by = Some(upstream);
         entry.group_order = group_order;
         entry.delivery_timeout = parameters.delivery_timeout();

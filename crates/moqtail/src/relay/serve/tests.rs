@@ -295,12 +295,16 @@ async fn a_subscriber_is_served_as_the_publisher_says() {
     assert_eq!(told, Some((GroupOrder::Descending, timeout)));
 }
 
-/// A second publisher could make the first one's subscribers lose objects.
-#[tokio::test]
-async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said() {
+/// What a viewer is told who comes when a second publisher has offered the track with 1 ms, ascending.
+fn told_beside_a_second_publisher(first_gives_up: bool) -> (Option<Duration>, GroupOrder) {
     let mut fixture = Fixture::new();
     let first = fixture.upstream();
     fixture.accepts(first, 900);
+    if first_gives_up {
+        let status = PublishDoneCode::GOING_AWAY;
+        let directory = &mut fixture.directory;
+        directory.upstream_ends(SESSION, first, status, String::new());
+    }
     let other = SessionId(1);
     let peer = established();
     let viewer = subscribe(&peer);
@@ -324,8 +328,21 @@ async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said()
     hub.subscribe_requested(other, viewer, name, wants_objects(), now());
     fixture.directory.run();
     let last = *lock(&fixture.delivery.0).last().unwrap();
-    assert_eq!(last.publisher_timeout, Some(Duration::from_millis(900)));
-    assert_eq!(last.group_order, GroupOrder::Descending);
+    (last.publisher_timeout, last.group_order)
+}
+
+/// A second publisher could make the first one's subscribers lose objects.
+#[tokio::test]
+async fn what_a_second_publisher_says_does_not_replace_what_the_first_one_said() {
+    let first = (Some(Duration::from_millis(900)), GroupOrder::Descending);
+    assert_eq!(told_beside_a_second_publisher(false), first);
+}
+
+/// The last streams of the first one may take long to come.
+#[tokio::test]
+async fn what_a_publisher_said_that_gave_up_gives_way_to_the_next_one() {
+    let second = (Some(Duration::from_millis(1)), GroupOrder::Ascending);
+    assert_eq!(told_beside_a_second_publisher(true), second);
 }
 
 /// S7.1-06, S9.14-01, S9.7-17: the order in PUBLISH_OK replaces that of PUBLISH, and is what subscribers are told.

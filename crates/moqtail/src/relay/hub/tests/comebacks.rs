@@ -587,3 +587,68 @@ fn viewers_do_not_wait_for_an_offer_for_ever() {
     assert_eq!(refused, [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
     assert_eq!(relay.hub.deadline(), None);
 }
+
+/// It was offered and given up before anybody came.
+#[test]
+fn a_track_that_was_given_up_unwatched_is_asked_for_when_somebody_comes() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    let name = "live/cam#video".parse().unwrap();
+    relay
+        .hub
+        .publish_requested(PUBLISHER, handle(3), name, LARGEST, relay.now);
+    relay.actions();
+    let status = PublishDoneCode::GOING_AWAY;
+    relay.hub.upstream_ends(UpstreamId(0), status, relay.now);
+    assert_eq!(asked(&relay.actions()), []);
+    let came = relay.subscribe(VIEWER, handle(5), "live/cam#video");
+    assert_eq!(asked(&came), [PUBLISHER]);
+    assert_eq!(
+        asked(&relay.subscribe(OTHER, handle(6), "live/cam#video")),
+        []
+    );
+}
+
+/// One refused long ago, one gave up, and the one that served dies.
+#[test]
+fn who_refused_is_asked_when_the_last_one_that_serves_is_lost() {
+    const THIRD: SessionId = OTHER;
+    let mut relay = Relay::live();
+    relay.announce(THIRD, "live");
+    relay.announce(BACKUP, "live");
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    relay.hub.upstream_rejected(UpstreamId(2), code, relay.now);
+    let gives_up = PublishDoneCode::TOO_FAR_BEHIND;
+    relay.hub.upstream_ends(UpstreamId(0), gives_up, relay.now);
+    relay.actions();
+    relay.now += 2 * limits::REVIVAL_REST;
+    relay.hub.session_closed(THIRD, Vec::new(), relay.now);
+    let asked = asked(&relay.actions());
+    assert!(asked.contains(&BACKUP), "{asked:?}");
+}
+
+/// An older one that says it is over may be what died unnoticed; the newer one only gave a subscription up.
+#[test]
+fn a_newer_publisher_that_gave_up_outlives_the_end_of_an_older_one() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live");
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
+    let (gives_up, ended) = (
+        PublishDoneCode::TOO_FAR_BEHIND,
+        PublishDoneCode::TRACK_ENDED,
+    );
+    relay.hub.upstream_ends(UpstreamId(1), gives_up, relay.now);
+    assert_eq!(asked(&relay.actions()), []);
+    relay.hub.upstream_ends(UpstreamId(0), ended, relay.now);
+    relay
+        .hub
+        .upstream_done(UpstreamId(0), ended, "over", relay.now);
+    let actions = relay.actions();
+    assert_eq!(ends(&actions), []);
+    assert!(asked(&actions).contains(&BACKUP), "{actions:?}");
+}

@@ -152,3 +152,31 @@ fn beside_one_that_serves_a_track_each_publisher_has_its_turn() {
     }
     assert_eq!(tried, sessions([102, 101, 100, 103, 102, 101, 100, 103]));
 }
+
+/// Publishers far away refuse four at a time, so the time of one viewer is not enough for all of them.
+#[test]
+fn the_oldest_of_many_slow_publishers_is_asked_in_the_end() {
+    for crowd in [false, true] {
+        let mut relay = room(45, |_| {});
+        let mut pending = asked(&relay.subscribe(VIEWER, handle(0), "room#x")).len() as u64;
+        let (mut first, mut tried) = (0, Vec::new());
+        for turn in 1..=20 {
+            let mut actions = relay.pass(Duration::from_millis(100));
+            let (from, to) = (first, first + pending);
+            for upstream in from..to {
+                actions.extend(relay.refuse(upstream));
+            }
+            first = to;
+            if crowd {
+                actions.extend(relay.subscribe(OTHER, handle(turn), "room#x"));
+            }
+            pending = asked(&actions).len() as u64;
+            tried.extend(asked(&actions));
+            if tried.contains(&SessionId(100)) {
+                break;
+            }
+        }
+        assert!(tried.contains(&SessionId(100)), "crowd: {crowd}, {tried:?}");
+        assert!(tried.len() < 45, "crowd: {crowd}, {tried:?}");
+    }
+}
