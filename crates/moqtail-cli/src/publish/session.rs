@@ -92,8 +92,10 @@ async fn publish_in(
             Err(error) if is_final(&error) => return Err(refused(link, broadcast, &error)),
             Err(error) => {
                 tracing::info!(%error, "not published yet");
-                backoff.wait().await;
-                return Ok(());
+                tokio::select! {
+                    () = backoff.wait() => continue,
+                    over = &mut over => return over,
+                }
             }
         };
         tracing::info!(broadcast = %broadcast.namespace(), "published");

@@ -111,9 +111,11 @@ pub(crate) async fn run(
         (received, is_time_over)
     };
     link.leave(Duration::ZERO).await;
-    match is_time_over {
-        true => received.and_then(|()| limit.verdict()),
-        false => received,
+    match received {
+        received if is_time_over => received.and_then(|()| limit.verdict()),
+        // The signal was for the reader of the output, too.
+        Err(CliError::ClosedPipe { .. }) => Ok(()),
+        received => received,
     }
 }
 

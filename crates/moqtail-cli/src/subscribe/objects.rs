@@ -81,8 +81,9 @@ impl Objects<'_> {
             let Some(bytes) = render(&object, self.format) else {
                 continue;
             };
+            let enough = limit.reached();
             output.write(bytes).await?;
-            if limit.reached() {
+            if enough {
                 return Ok(Turn::Ended);
             }
         }

@@ -49,6 +49,28 @@ over_both_carriers! {
         Ok(())
     }
 
+    /// Those that it serves still would be cut with the session.
+    async fn a_cancelled_broadcast_that_is_refused_at_first_stays_in_its_session(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = publisher(&listener);
+        let mut relay = announced(&listener).await?;
+        relay.send(messages::subscribe(1, &["own"], "t")).await?;
+        relay.expect(types::SUBSCRIBE_OK).await?;
+        relay.send(cancel(INTERNAL_ERROR)).await?;
+        let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
+        let (name, kind) = ("PUBLISH_NAMESPACE_ERROR", types::PUBLISH_NAMESPACE_ERROR);
+        let refusal = Message::new(name, kind)
+            .id(asked.first_number().unwrap())
+            .number("Error Code", INTERNAL_ERROR)
+            .bytes("Error Reason", b"not yet");
+        relay.send(refusal).await?;
+        assert_eq!(accept(&mut relay).await?, 4);
+        relay.send(messages::unsubscribe(1)).await?;
+        program.terminate();
+        assert_eq!(finished(program).await.code, Some(0));
+        Ok(())
+    }
+
     async fn a_broadcast_that_is_cancelled_for_good_ends_its_publisher(carrier: Carrier) {
         let listener = RawListener::bind(carrier)?;
         let program = publisher(&listener);
