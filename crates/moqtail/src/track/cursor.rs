@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     SubscriptionId,
+    left::Gone,
     outlet::StreamKey,
     run::{ObjectEntry, Run, RunState},
     schedule::{Lane, Rank, Schedule},
@@ -60,6 +61,8 @@ pub(super) struct Cursor {
     /// Arrival of the newest object of the run, and where it begins.
     newest: (u64, u64),
     newest_id: u64,
+    /// All of it has come.
+    newest_is_whole: bool,
     /// When that object was received.
     pub(super) newest_received: Instant,
     /// Everything is handed over; until then the reset waits.
@@ -110,6 +113,7 @@ impl Cursor {
             first: first.start,
             newest: (first.arrival, first.start),
             newest_id: first.id,
+            newest_is_whole: false,
             newest_received: first.received,
             lingers: None,
         };
@@ -134,6 +138,7 @@ impl Cursor {
         if let Some(last) = run.last {
             self.newest = (last.arrival, last.start);
             self.newest_id = last.id;
+            self.newest_is_whole = run.is_between_objects();
             self.newest_received = last.received;
         }
         let to = run.deliverable();
@@ -141,6 +146,16 @@ impl Cursor {
         // What was handed over of an object that is never completed cannot be taken back.
         self.end = to.max(self.next);
         back
+    }
+
+    /// Learns how a run ended that has left. False: it knew that, or what left is more than it knew of.
+    pub(super) fn ends_with(&mut self, gone: &Gone) -> bool {
+        if self.over.is_some() || self.end != gone.end {
+            return false;
+        }
+        self.over = Some(gone.state);
+        self.complete &= gone.gap.is_none_or(|gap| gap < self.least);
+        true
     }
 
     /// Whether the run ended before there was an object to deliver.
@@ -179,20 +194,25 @@ impl Cursor {
             return self.first_object < least;
         }
         if unsent >= self.end {
-            return self.newest_id < least;
+            // It goes on with what comes after that.
+            return self.newest_id.saturating_add(self.newest_is_whole.into()) < least;
         }
         let here = run.and_then(|run| run.entry_at(unsent));
         here.is_none_or(|entry| entry.start > unsent || entry.id < least)
     }
 
-    /// When the last object was received that is not below `least`, has left the log and was not handed over.
+    /// When the last object was received that is not below `least`, has begun to leave the log and was not handed over.
     pub(super) fn missed_from(&self, least: u64, run: Option<&Run>) -> Option<Instant> {
         let Some(run) = run else {
             let missed = self.newest_id >= least && self.behind() > 0;
             return missed.then_some(self.newest_received);
         };
-        let gone = run.forgotten.filter(|gone| gone.id >= least);
-        Some(gone.filter(|gone| gone.end > self.unsent())?.received)
+        let cut = run.entry_at(run.base()).filter(|at| at.start < run.base());
+        let begun_to_leave = [run.forgotten, cut.copied()].into_iter().flatten();
+        begun_to_leave
+            .filter(|object| object.id >= least && object.end > self.unsent())
+            .map(|object| object.received)
+            .max()
     }
 
     /// Offset in the run of the first byte that is not handed over.

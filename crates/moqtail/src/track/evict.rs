@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{group::GROUP_COST, ids::RunId, log::TrackLog, run::Run};
+use super::{group::GROUP_COST, ids::RunId, left::Gone, log::TrackLog, run::Run};
 
 /// What eviction leaves alone however old it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +273,12 @@ impl TrackLog {
         };
         let (key, cost) = ((run.group(), run.subgroup), run.cost());
         let (first, last) = (run.first, run.last_id());
+        self.left.note_run(Gone {
+            run: id,
+            end: run.deliverable(),
+            state: run.state,
+            gap: run.gap,
+        });
         self.runs.remove(&id);
         self.uncharge(cost);
         if let Some(known) = self.subgroups.get_mut(&key) {

@@ -2,8 +2,13 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+use super::{ids::RunId, run::RunState};
+
 /// Groups that are told apart; of what left before them only the time is known.
 const GROUPS: usize = 64;
+
+/// Runs whose ends are remembered.
+const RUNS: usize = 64;
 
 /// The latest object of a group that left.
 #[derive(Clone, Copy, Debug)]
@@ -13,15 +18,39 @@ struct Departure {
     received: Instant,
 }
 
+/// How a run ended that left with all of its objects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    pub(super) run: RunId,
+    /// Offset of the end of what could be delivered of it.
+    pub(super) end: u64,
+    pub(super) state: RunState,
+    /// As [`Run::gap`](super::run::Run::gap).
+    pub(super) gap: Option<u64>,
+}
+
 /// Objects that left, by group, in the order of their leaving.
 #[derive(Debug, Default)]
 pub(super) struct Left {
+    runs: VecDeque<Gone>,
     groups: VecDeque<Departure>,
     /// Arrival of the latest object that left before those.
     before: Option<u64>,
 }
 
 impl Left {
+    pub(super) fn note_run(&mut self, gone: Gone) {
+        if self.runs.len() >= RUNS {
+            self.runs.pop_front();
+        }
+        self.runs.push_back(gone);
+    }
+
+    /// The runs that left last.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Gone> {
+        self.runs.iter()
+    }
+
     pub(super) fn note(&mut self, group: u64, arrival: u64, received: Instant) {
         let departure = Departure {
             group,

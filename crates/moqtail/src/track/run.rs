@@ -243,7 +243,7 @@ impl Run {
         }
         let kept = match self.entries.front() {
             Some(front) => front.id,
-            None => self.last.map_or(0, |last| last.id.saturating_add(1)),
+            None => self.last_id().map_or(0, |last| last.saturating_add(1)),
         };
         self.forgotten.is_some() && self.first < next && kept > previous.saturating_add(1)
     }

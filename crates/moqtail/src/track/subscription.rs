@@ -242,6 +242,7 @@ impl Subscription {
         if std::mem::take(&mut self.suspect) || (self.is_unsure && self.looks.allow(all)) {
             self.is_unsure = false;
             self.done.retain(|run| log.run(*run).is_some());
+            self.learn_ends(log, shared);
             let cursors = self.cursors.iter();
             lost.extend(
                 cursors
@@ -276,6 +277,27 @@ impl Subscription {
             out.drained = Some((end.code, end.reason.clone()));
         }
         out
+    }
+
+    /// Learns how runs ended that left before anybody looked: who was handed all of one has missed nothing.
+    fn learn_ends(&mut self, log: &TrackLog, shared: &mut Shared) {
+        for gone in log.left().runs() {
+            let Some(cursor) = self.cursors.get_mut(&gone.run) else {
+                continue;
+            };
+            if !cursor.ends_with(gone) {
+                continue;
+            }
+            if cursor.is_void() {
+                self.remove_cursor(gone.run, shared);
+                continue;
+            }
+            if cursor.behind() == 0 {
+                let deadline = cursor.deadline.take();
+                shared.set_deadline(Expiry::Run(self.id, gone.run), deadline, None);
+            }
+            cursor.queue(self.id, &mut shared.schedule);
+        }
     }
 
     /// Sets the time of the next look at all cursors, if one is due.

@@ -52,6 +52,10 @@ impl Subscription {
                 }
                 let missed = cursor.missed_from(least, run);
                 let missed = missed.is_some_and(|received| !self.is_aged(received, now));
+                // What is taken out already is better delivered with what is too much of it (draft-14 §9.10).
+                if missed && !cursor.is_lost(run) {
+                    return None;
+                }
                 cursor.is_below(least, run).then_some((*id, missed))
             })
             .collect();

@@ -311,7 +311,7 @@ fn a_reader_does_not_wait_for_a_run_that_left_with_its_end() {
     let end = PublishDoneCode::TRACK_ENDED;
     world.log.borrow_mut().end(end, "over");
     world.run();
-    assert!(world.ended().is_some());
+    assert_eq!(world.ended(), Some((end, 2)));
 }
 
 /// Who has missed something does not take the end of the track for the end of what it has read.

@@ -575,26 +575,33 @@ fn no_stream_joins_another_after_an_object_that_is_on_a_third() {
 /// The same where it came by a stream that has left the log.
 #[test]
 fn no_stream_goes_on_after_an_object_that_was_on_one_that_left() {
-    let mut world = World::subscribed();
-    let other = world.second_publisher();
-    let mut late = world.publish(header(0, 0));
-    late.object(1, b"b");
-    let mut early = world.publish_as(other, header(0, 0));
-    early.object(0, b"a");
-    late.begin(2, b"cc", 1);
-    late.reset(RESET);
-    world.run();
-    world
-        .log
-        .borrow_mut()
-        .evict_before(u64::MAX, Spared::Nothing);
-    early.object(1, b"b");
-    early.object(2, b"cc");
-    early.finish().unwrap();
-    world.run();
-    let streams = 0..world.wire.streams.len();
-    let ids: Vec<_> = streams.map(|at| world.stream(at).ids()).collect();
-    assert_eq!(ids, [vec![1], vec![0], vec![2]]);
+    for leaves_first in [false, true] {
+        let mut world = World::subscribed();
+        let other = world.second_publisher();
+        let mut late = world.publish(header(0, 0));
+        late.object(1, b"b");
+        let mut early = world.publish_as(other, header(0, 0));
+        early.object(0, b"a");
+        world.run();
+        late.begin(2, b"cc", 1);
+        let log = world.log.clone();
+        let leave = || log.borrow_mut().evict_before(u64::MAX, Spared::Nothing);
+        if leaves_first {
+            leave();
+        }
+        late.reset(RESET);
+        world.run();
+        if !leaves_first {
+            leave();
+        }
+        early.object(1, b"b");
+        early.object(2, b"cc");
+        early.finish().unwrap();
+        world.run();
+        let streams = 0..world.wire.streams.len();
+        let ids: Vec<_> = streams.map(|at| world.stream(at).ids()).collect();
+        assert_eq!(ids, [vec![1], vec![0], vec![2]], "{leaves_first}");
+    }
 }
 
 /// An End of Group that waits for the leader of its subgroup is the end, not an object before it, also on a stream that

@@ -97,6 +97,27 @@ fn cached(ms: u64) -> World {
     world
 }
 
+/// S9.2.1.3-02: a stream stays open until the next group begins, by which time all of its group is too old.
+#[test]
+fn a_reader_that_has_a_whole_run_is_not_slow_when_its_end_and_the_next_group_come_at_once() {
+    let mut world = cached(1000);
+    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut upstream = world.publish(header(0, 0));
+    upstream.object(0, b"x");
+    world.run();
+    for _ in 0..5 {
+        world.pass(Duration::from_secs(1));
+    }
+    upstream.finish().unwrap();
+    world.send(header(1, 0), &[object(0, b"y")]);
+    world.run();
+    assert_eq!(world.ended(), None);
+    for stream in 0..2 {
+        assert_eq!(world.stream(stream).ids(), [0]);
+        assert_eq!(world.stream(stream).state, State::Finished);
+    }
+}
+
 /// S9.2.1.3-02: a reader that first looks when the beginning of an object has left because of its age is not slow.
 #[test]
 fn an_object_that_has_begun_to_leave_by_its_age_is_left_out() {
