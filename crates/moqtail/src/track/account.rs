@@ -36,6 +36,7 @@ impl TrackLog {
             + self.waiting_bytes
             + self.facts.cost()
             + self.runs.cost()
+            + self.left.cost()
             + self.streams.len() * STREAM_COST
     }
 

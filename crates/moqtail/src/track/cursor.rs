@@ -141,21 +141,26 @@ impl Cursor {
             self.newest_is_whole = run.is_between_objects();
             self.newest_received = last.received;
         }
-        let to = run.deliverable();
+        self.end_at(run.deliverable())
+    }
+
+    /// What can be delivered of the run goes on to here; returns how many staged bytes it gave back.
+    fn end_at(&mut self, to: u64) -> usize {
         let back = if self.next > to { self.unstage() } else { 0 };
         // What was handed over of an object that is never completed cannot be taken back.
         self.end = to.max(self.next);
         back
     }
 
-    /// Learns how a run ended that has left. False: it knew that, or what left is more than it knew of.
-    pub(super) fn ends_with(&mut self, gone: &Gone) -> bool {
-        if self.over.is_some() || self.end != gone.end {
-            return false;
+    /// Learns how a run ended that has left; returns how many staged bytes it gave back. `None`: it knew that, or what left
+    /// is more than it knew of.
+    pub(super) fn ends_with(&mut self, gone: &Gone) -> Option<usize> {
+        if self.over.is_some() || gone.end > self.end {
+            return None;
         }
         self.over = Some(gone.state);
         self.complete &= gone.gap.is_none_or(|gap| gap < self.least);
-        true
+        Some(self.end_at(gone.end))
     }
 
     /// Whether the run ended before there was an object to deliver.

@@ -278,6 +278,7 @@ impl TrackLog {
             end: run.deliverable(),
             state: run.state,
             gap: run.gap,
+            change: run.change,
         });
         self.runs.remove(&id);
         self.uncharge(cost);

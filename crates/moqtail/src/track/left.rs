@@ -8,7 +8,7 @@ use super::{ids::RunId, run::RunState};
 const GROUPS: usize = 64;
 
 /// Runs whose ends are remembered.
-const RUNS: usize = 64;
+const RUNS: usize = 16;
 
 /// The latest object of a group that left.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +27,14 @@ pub(super) struct Gone {
     pub(super) state: RunState,
     /// As [`Run::gap`](super::run::Run::gap).
     pub(super) gap: Option<u64>,
+    /// When the run changed last, in the order of changes.
+    pub(super) change: u64,
 }
 
 /// Objects that left, by group, in the order of their leaving.
 #[derive(Debug, Default)]
 pub(super) struct Left {
-    runs: VecDeque<Gone>,
+    runs: Vec<Gone>,
     groups: VecDeque<Departure>,
     /// Arrival of the latest object that left before those.
     before: Option<u64>,
@@ -40,13 +42,22 @@ pub(super) struct Left {
 
 impl Left {
     pub(super) fn note_run(&mut self, gone: Gone) {
-        if self.runs.len() >= RUNS {
-            self.runs.pop_front();
+        if self.runs.len() < RUNS {
+            return self.runs.push(gone);
         }
-        self.runs.push_back(gone);
+        // Readers have seen the end of the one that ended first, if any.
+        let first = self.runs.iter_mut().min_by_key(|known| known.change);
+        if let Some(first) = first.filter(|first| first.change < gone.change) {
+            *first = gone;
+        }
     }
 
-    /// The runs that left last.
+    /// Memory of what is remembered.
+    pub(super) fn cost(&self) -> usize {
+        self.runs.capacity() * size_of::<Gone>() + self.groups.capacity() * size_of::<Departure>()
+    }
+
+    /// Runs that left.
     pub(super) fn runs(&self) -> impl Iterator<Item = &Gone> {
         self.runs.iter()
     }
@@ -79,5 +90,29 @@ impl Left {
                 .groups
                 .iter()
                 .any(|left| left.arrival >= arrival && wants(left.group, left.received))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_that_came_last_are_remembered_whenever_their_runs_left() {
+        let mut left = Left::default();
+        for change in (0..100).rev() {
+            left.note_run(Gone {
+                run: RunId(change),
+                end: 0,
+                state: RunState::Finished,
+                gap: None,
+                change,
+            });
+        }
+        let mut kept: Vec<_> = left.runs().map(|gone| gone.change).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, (100 - RUNS as u64..100).collect::<Vec<_>>());
+        let least = RUNS * size_of::<Gone>();
+        assert!((least..3 * least).contains(&left.cost()), "{}", left.cost());
     }
 }

@@ -229,6 +229,7 @@ impl Subscription {
         }
         let mut lost = Vec::new();
         if std::mem::take(&mut self.is_narrowed) {
+            self.learn_ends(log, shared);
             lost = self.drop_excluded(log, shared, now, &mut out.resets);
         }
         let cache = std::mem::replace(&mut self.cache, log.cache_duration());
@@ -285,9 +286,13 @@ impl Subscription {
             let Some(cursor) = self.cursors.get_mut(&gone.run) else {
                 continue;
             };
-            if !cursor.ends_with(gone) {
+            let behind = cursor.behind();
+            let Some(back) = cursor.ends_with(gone) else {
                 continue;
-            }
+            };
+            shared.staged = shared.staged.saturating_sub(back);
+            self.behind = self.behind - behind + cursor.behind();
+            cursor.count(&mut self.waiting, &mut shared.waiting);
             if cursor.is_void() {
                 self.remove_cursor(gone.run, shared);
                 continue;

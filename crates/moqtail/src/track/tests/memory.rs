@@ -314,6 +314,53 @@ fn a_reader_does_not_wait_for_a_run_that_left_with_its_end() {
     assert_eq!(world.ended(), Some((end, 2)));
 }
 
+/// As when a publisher is gone and other tracks need the memory at the same moment.
+#[test]
+fn a_reader_of_a_run_that_left_when_it_broke_off_inside_an_object_is_not_slow() {
+    for credit in [0, 1] {
+        let mut world = World::subscribed();
+        world.wire.credit = credit;
+        let mut upstream = world.publish(header(0, 0));
+        upstream.begin(0, b"xx", 1);
+        world.run();
+        upstream.reset(StreamCode::CANCELLED);
+        let evict = || {
+            world
+                .log
+                .borrow_mut()
+                .evict_before(u64::MAX, Spared::Nothing)
+        };
+        evict();
+        world.run();
+        assert_eq!(world.ended(), None);
+        assert_eq!(world.wire.streams.len(), credit);
+        for stream in 0..credit {
+            let reset = State::Reset(StreamCode::CANCELLED);
+            assert_eq!(world.stream(stream).state, reset);
+        }
+    }
+}
+
+/// The last one of a group that ends may be the first one that leaves.
+#[test]
+fn the_end_of_a_long_run_is_known_beside_many_short_ones() {
+    let mut world = World::subscribed();
+    let mut long = world.publish(header(0, 0));
+    long.object(0, b"x");
+    for subgroup in 1..=100 {
+        world.send(header(0, subgroup), &[object(subgroup, b"y")]);
+    }
+    world.run();
+    long.finish().unwrap();
+    world
+        .log
+        .borrow_mut()
+        .evict_before(u64::MAX, Spared::Nothing);
+    world.run();
+    assert_eq!(world.ended(), None);
+    assert_eq!(world.stream(0).state, State::Finished);
+}
+
 /// Who has missed something does not take the end of the track for the end of what it has read.
 #[test]
 fn a_reader_that_missed_the_last_objects_knows_it_although_the_track_has_ended() {
