@@ -372,12 +372,11 @@ impl Hub {
             self.linger(id, (PublishDoneCode::INTERNAL_ERROR, reason), now);
         } else {
             // There may be a publisher that found no place beside the one that is gone.
-            let kept = track.kept_until.is_some();
-            if (kept || !track.is_unwanted()) && !track.waits_for_asked() {
+            let (wanted, kept) = (!track.is_unwanted(), track.kept_until.is_some());
+            if !track.waits_for_asked() && wanted {
                 self.ask_all(id);
-                if kept {
-                    self.set_kept(id, true);
-                }
+            } else if kept {
+                self.ask_for_nobody(id);
             }
             self.refuse_if_nobody_is_asked(id);
         }
@@ -439,6 +438,19 @@ impl Hub {
         };
         for publisher in self.publishers_of(track.name.namespace(), Some(track)) {
             self.ask(id, publisher);
+        }
+    }
+
+    /// The same for whoever asks next, of those who may be left with it.
+    fn ask_for_nobody(&mut self, id: TrackId) {
+        let Some(track) = self.tracks.get(&id) else {
+            return;
+        };
+        for publisher in self.publishers_of(track.name.namespace(), Some(track)) {
+            if self.may_keep(publisher) {
+                self.ask(id, publisher);
+                self.set_kept(id, true);
+            }
         }
     }
 

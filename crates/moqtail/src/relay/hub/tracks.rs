@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Downstream, Hub, LargestSource, Track, TrackId, limits};
+use super::{Action, Downstream, Hub, LargestSource, SessionId, Track, TrackId, limits};
 use crate::model::{FullTrackName, Location, PublishDoneCode, SubscribeErrorCode, TrackAlias};
 
 impl Hub {
@@ -67,13 +67,9 @@ impl Hub {
         let Some(track) = self.tracks.get(&id) else {
             return;
         };
-        // Half of what a publisher takes stays free for those who wait.
-        let room = self.upstreams_of(track).all(|upstream| {
-            self.sessions.get(&upstream.session).is_some_and(|member| {
-                let free = member.upstreams.len() <= self.limits.max_upstreams_per_session / 2;
-                free && (upstream.kept || member.kept < limits::KEPT_TRACKS)
-            })
-        });
+        let room = self
+            .upstreams_of(track)
+            .all(|upstream| upstream.kept || self.may_keep(upstream.session));
         let grace = self.limits.answer_grace;
         if !overdue.is_empty()
             && track.is_unwanted()
@@ -84,6 +80,15 @@ impl Hub {
             track.kept_until = now.checked_add(grace);
             self.set_kept(id, true);
         }
+    }
+
+    /// Whether a publisher may be left with one more request that nobody waits for.
+    pub(super) fn may_keep(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|member| {
+            // Half of what a publisher takes stays free for those who wait.
+            let free = member.upstreams.len() <= self.limits.max_upstreams_per_session / 2;
+            free && member.kept < limits::KEPT_TRACKS
+        })
     }
 
     /// Counts the track among those that its publishers may answer for although nobody waits.

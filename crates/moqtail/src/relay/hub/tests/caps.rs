@@ -216,6 +216,36 @@ fn slow_answers_are_waited_for_with_few_requests_of_a_publisher() {
     assert_eq!(relay.hub.upstreams.len(), 1);
 }
 
+/// Those that refuse late leave no more names to one that never answers.
+#[test]
+fn no_more_requests_are_left_with_a_silent_publisher_because_others_refuse() {
+    let base = Relay::new();
+    let limits = RelayLimits {
+        max_publishers_per_track: 1,
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::with_limits(limits, base.now);
+    relay.announce(PUBLISHER, "live");
+    relay.announce(BACKUP, "live");
+    let kept = limits::KEPT_TRACKS as u64;
+    for round in 0..3 {
+        for number in 0..kept {
+            let name = format!("live#{round}/{number}");
+            relay.subscribe(VIEWER, handle(round * kept + number), &name);
+        }
+        relay.pass(Duration::from_secs(1));
+        let asked: Vec<_> = relay.hub.upstreams.iter().collect();
+        let refusing = asked.iter().filter(|(_, it)| it.session == BACKUP);
+        let refusing: Vec<_> = refusing.map(|(id, _)| **id).collect();
+        let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+        for upstream in refusing {
+            relay.hub.upstream_rejected(upstream, code, relay.now);
+        }
+        relay.actions();
+    }
+    assert_eq!(relay.hub.upstreams.len(), limits::KEPT_TRACKS);
+}
+
 #[test]
 fn publishers_of_one_namespace_are_found_newest_first_and_each_once() {
     let mut routes = Routes::default();
