@@ -204,6 +204,11 @@ pub(crate) enum CliError {
         "The program reading {output} has closed it. Start that program again, or write to a file with `--out FILE`."
     )]
     ClosedPipe { output: String },
+    /// The reader of the output has not taken what had come by the end of `--timeout`.
+    #[error(
+        "Not all that came in time is written: the reader of the output does not take it. Give a longer `--timeout`, or write to a file with `--out FILE`."
+    )]
+    Unread,
     /// The output cannot be written for any other reason.
     #[error("Cannot write {output}: {reason}. Check the path and its permissions.")]
     Output { output: String, reason: String },

@@ -81,6 +81,7 @@ async fn publish_in(
 ) -> Result<(), CliError> {
     let over = link.over(client);
     tokio::pin!(over);
+    let mut was_accepted = false;
     loop {
         let publication = match client.publish(broadcast).await {
             Ok(publication) => publication,
@@ -93,11 +94,17 @@ async fn publish_in(
             Err(error) => {
                 tracing::info!(%error, "not published yet");
                 tokio::select! {
-                    () = backoff.wait() => continue,
+                    () = backoff.wait() => {}
                     over = &mut over => return over,
+                }
+                // Those that are served stay; without them, or an answer, another session may do better.
+                match was_accepted && error != PublishError::TimedOut {
+                    true => continue,
+                    false => return Ok(()),
                 }
             }
         };
+        was_accepted = true;
         tracing::info!(broadcast = %broadcast.namespace(), "published");
         published.send_replace(Announced::Now);
         let since = Instant::now();
@@ -107,6 +114,7 @@ async fn publish_in(
             // With the session it is over, too.
             cancelled @ PublishError::Rejected { .. } = publication.cancelled() => cancelled,
         };
+        published.send_replace(Announced::Before);
         if is_final(&cancelled) {
             return Err(refused(link, broadcast, &cancelled));
         }
@@ -144,8 +152,8 @@ pub(super) async fn leave(
     if is_away {
         if announced != Announced::NotYet && published.is_ok() {
             link.tell(
-                "There was no session with the relay at the end: what was published since the last one \
-                 was not delivered. Publish that again when the relay is back.",
+                "The broadcast was not at the relay at the end: what was published since it was there last \
+                 was not delivered. Publish that again when the relay takes it.",
             );
         }
     } else if farewell == Some(Farewell::Incomplete) {

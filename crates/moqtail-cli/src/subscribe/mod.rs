@@ -105,7 +105,10 @@ pub(crate) async fn run(
         // Whoever reads the output may read no more.
         let received = tokio::select! {
             received = received => received,
-            () = sleep(LAST_WRITES) => Ok(()),
+            () = sleep(LAST_WRITES) => match is_time_over {
+                true => Err(CliError::Unread),
+                false => Ok(()),
+            },
             _ = signals.next() => Ok(()),
         };
         (received, is_time_over)

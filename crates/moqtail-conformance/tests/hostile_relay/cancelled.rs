@@ -18,6 +18,14 @@ fn cancel(code: u64) -> Message {
         .bytes("Error Reason", b"no more")
 }
 
+/// A refusal of the announcement with this Request ID.
+fn not_yet(id: u64) -> Message {
+    Message::new("PUBLISH_NAMESPACE_ERROR", types::PUBLISH_NAMESPACE_ERROR)
+        .id(id)
+        .number("Error Code", INTERNAL_ERROR)
+        .bytes("Error Reason", b"not yet")
+}
+
 /// Accepts the next thing that is said, which has to be an announcement.
 async fn accept(relay: &mut RawPeer) -> Result<u64, Failure> {
     let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
@@ -58,14 +66,23 @@ over_both_carriers! {
         relay.expect(types::SUBSCRIBE_OK).await?;
         relay.send(cancel(INTERNAL_ERROR)).await?;
         let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
-        let (name, kind) = ("PUBLISH_NAMESPACE_ERROR", types::PUBLISH_NAMESPACE_ERROR);
-        let refusal = Message::new(name, kind)
-            .id(asked.first_number().unwrap())
-            .number("Error Code", INTERNAL_ERROR)
-            .bytes("Error Reason", b"not yet");
-        relay.send(refusal).await?;
+        relay.send(not_yet(asked.first_number().unwrap())).await?;
         assert_eq!(accept(&mut relay).await?, 4);
         relay.send(messages::unsubscribe(1)).await?;
+        program.terminate();
+        assert_eq!(finished(program).await.code, Some(0));
+        Ok(())
+    }
+
+    /// Nobody is served yet, and another session may have more credit.
+    async fn a_broadcast_that_is_refused_at_first_is_published_in_another_session(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let program = publisher(&listener);
+        let mut relay = listener.accept().await?;
+        relay.answer_setup(messages::server_setup_granting(messages::GENEROUS)).await?;
+        let asked = relay.expect(types::PUBLISH_NAMESPACE).await?;
+        relay.send(not_yet(asked.first_number().unwrap())).await?;
+        let _relay = announced(&listener).await?;
         program.terminate();
         assert_eq!(finished(program).await.code, Some(0));
         Ok(())
