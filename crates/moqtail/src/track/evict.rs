@@ -2,7 +2,13 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{group::GROUP_COST, ids::RunId, left::Gone, log::TrackLog, run::Run};
+use super::{
+    group::GROUP_COST,
+    ids::{RunId, SubgroupKey},
+    left::Gone,
+    log::TrackLog,
+    run::Run,
+};
 
 /// What eviction leaves alone however old it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,6 +268,15 @@ impl TrackLog {
         true
     }
 
+    /// Forgets a subgroup of which nothing is left.
+    pub(super) fn drop_subgroup(&mut self, key: SubgroupKey) {
+        if let Some(known) = self.subgroups.remove(&key)
+            && let Some(group) = self.groups.get_mut(&key.0)
+        {
+            group.forget_subgroup(known.gone);
+        }
+    }
+
     /// Forgets a run that has ended and of which nothing is left. False: it is no such run.
     fn drop_if_spent(&mut self, id: RunId) -> bool {
         let Some(run) = self
@@ -285,10 +300,10 @@ impl TrackLog {
         if let Some(known) = self.subgroups.get_mut(&key) {
             known.runs.retain(|run| *run != id);
             if let Some(last) = last {
-                known.note_gone(first, last);
+                known.gone.note(first, last);
             }
             if known.is_spent() {
-                self.subgroups.remove(&key);
+                self.drop_subgroup(key);
             }
         }
         true

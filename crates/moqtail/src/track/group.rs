@@ -30,9 +30,15 @@ pub(super) struct Group {
     pub(super) pieces: VecDeque<RunId>,
     /// Datagram objects by arrival.
     pub(super) datagrams: VecDeque<u64>,
+    /// What had been in runs of subgroups of which nothing is left.
+    gone: Departed,
     /// What its knowledge costs, as the log counts it.
     pub(super) counted: usize,
 }
+
+/// The first and the last object of runs that have left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Departed(Option<(u64, u64)>);
 
 /// What a group costs while something of it is kept: itself and its places in the maps of the log.
 pub(super) const GROUP_COST: usize = 2 * size_of::<Group>() + 128;
@@ -45,8 +51,8 @@ const KNOWN_COST: usize = size_of::<Group>() + 96;
 pub(super) struct Subgroup {
     /// Oldest first.
     pub(super) runs: Vec<RunId>,
-    /// The first and the last object of the runs that have left.
-    pub(super) gone: Option<(u64, u64)>,
+    /// What had been in runs of it.
+    pub(super) gone: Departed,
     /// The last object before a FIN.
     pub(super) last: Option<u64>,
     /// Streams that brought objects and are open.
@@ -76,17 +82,27 @@ pub(super) struct Held {
 /// What a held object costs besides its bytes.
 pub(super) const HELD_COST: usize = 2 * size_of::<Held>();
 
-impl Subgroup {
+impl Departed {
     /// A run leaves that had objects from `first` to `last`.
-    pub(super) fn note_gone(&mut self, first: u64, last: u64) {
-        let (from, to) = self.gone.unwrap_or((first, last));
-        self.gone = Some((from.min(first), to.max(last)));
+    pub(super) fn note(&mut self, first: u64, last: u64) {
+        let (from, to) = self.0.unwrap_or((first, last));
+        self.0 = Some((from.min(first), to.max(last)));
     }
 
-    /// Whether an object after `previous` and before `next` may have been in a run that has left.
-    pub(super) fn may_have_had_between(&self, previous: u64, next: u64) -> bool {
-        self.gone
+    /// Whether an object after `previous` and before `next` may have been among them.
+    fn may_be_between(self, previous: u64, next: u64) -> bool {
+        self.0
             .is_some_and(|(first, last)| first < next && previous < last)
+    }
+}
+
+impl Subgroup {
+    /// Whether an object after `previous` and before `next` may have been in a run that has left, also in one of an earlier
+    /// time of this subgroup in `group`.
+    pub(super) fn may_have_had_between(&self, group: &Group, previous: u64, next: u64) -> bool {
+        [self.gone, group.gone]
+            .into_iter()
+            .any(|gone| gone.may_be_between(previous, next))
     }
 
     /// Whether nothing of it is left.
@@ -102,6 +118,13 @@ impl Held {
 }
 
 impl Group {
+    /// A subgroup goes of which nothing is left but what had been in it.
+    pub(super) fn forget_subgroup(&mut self, gone: Departed) {
+        if let Some((first, last)) = gone.0 {
+            self.gone.note(first, last);
+        }
+    }
+
     /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.
     fn knowledge(&self) -> usize {
         let facts = self.facts.cost();

@@ -125,7 +125,7 @@ impl TrackLog {
         if !self.subgroups.get(&key).is_some_and(Subgroup::is_spent) {
             return;
         }
-        self.subgroups.remove(&key);
+        self.drop_subgroup(key);
         let kept = self
             .groups
             .get(&id)

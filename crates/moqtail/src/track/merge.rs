@@ -332,7 +332,7 @@ impl TrackLog {
         };
         // What is somewhere else may be in another run of this very subgroup.
         group.facts.nothing_between(last, object)
-            && !known.may_have_had_between(last, object)
+            && !known.may_have_had_between(group, last, object)
             && known.runs.iter().all(|run| {
                 let left = searches.checked_sub(1);
                 *searches = left.unwrap_or_default();

@@ -604,6 +604,28 @@ fn no_stream_goes_on_after_an_object_that_was_on_one_that_left() {
     }
 }
 
+/// Nothing of its subgroup is left, but what it had is known to have come.
+#[test]
+fn no_stream_goes_on_after_an_object_of_a_subgroup_that_left() {
+    let mut world = World::subscribed();
+    world.send(header(0, 0), &[object(1, b"b")]);
+    world.run();
+    world.send(header(1, 0), &[object(0, b"x")]);
+    world
+        .log
+        .borrow_mut()
+        .evict_before(u64::MAX, Spared::Newest);
+    let mut again = world.publish_as(world.second_publisher(), header(0, 0));
+    for (id, payload) in [(0, b"a"), (1, b"b"), (2, b"c")] {
+        again.object(id, payload);
+    }
+    world.run();
+    let streams = 0..world.wire.streams.len();
+    let mut ids: Vec<_> = streams.map(|at| world.stream(at).ids()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [[0], [0], [1], [2]]);
+}
+
 /// An End of Group that waits for the leader of its subgroup is the end, not an object before it, also on a stream that
 /// says to end with the last object.
 #[test]
