@@ -2,4 +2,5 @@
 
 #![no_main]
 
-moqtail_fuzz::parser!(64, moqtail::fuzzing::control_message);
+// Two lists of messages are compared, each of which takes fifty times the shortest one on the wire.
+moqtail_fuzz::parser!(256, moqtail::fuzzing::control_message);
