@@ -165,7 +165,7 @@ over_both_carriers! {
         program.close_stdin();
         let end = finished(program).await;
         assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
-        let told = end.stderr.iter().filter(|line| line.contains("no session with the relay"));
+        let told = end.stderr.iter().filter(|line| line.contains("was not at the relay at the end"));
         assert_eq!(told.count(), 1, "{:#?}", end.stderr);
         Ok(())
     }
