@@ -373,10 +373,10 @@ impl Hub {
         } else {
             // There may be a publisher that found no place beside the one that is gone.
             let (wanted, kept) = (!track.is_unwanted(), track.kept_until.is_some());
-            if !track.waits_for_asked() && wanted {
-                self.ask_all(id);
-            } else if kept {
-                self.ask_for_nobody(id);
+            match track.waits_for_asked() {
+                false if wanted => self.ask_all(id),
+                false if kept => self.ask_for_nobody(id),
+                _ => {}
             }
             self.refuse_if_nobody_is_asked(id);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Downstream, Hub, LargestSource, SessionId, Track, TrackId, limits};
+use super::{Action, Downstream, Hub, LargestSource, SessionId, Track, TrackId, Upstream, limits};
 use crate::model::{FullTrackName, Location, PublishDoneCode, SubscribeErrorCode, TrackAlias};
 
 impl Hub {
@@ -268,19 +268,23 @@ impl Hub {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        if !track.is_unwanted() || (track.kept_until.is_some() && !track.upstreams.is_empty()) {
+        if !track.is_unwanted() {
             return;
         }
+        let may_answer = track.kept_until.is_some();
+        let is_needed = |upstream: &Upstream| upstream.published || may_answer && upstream.kept;
         let (kept, unneeded): (Vec<_>, Vec<_>) = track
             .upstreams
             .iter()
-            .partition(|u| self.upstreams.get(u).is_some_and(|u| u.published));
+            .partition(|u| self.upstreams.get(u).is_some_and(is_needed));
         track.upstreams = kept;
-        // Nobody is left to linger for.
-        track.linger = None;
-        track.answer_at = None;
-        track.ask_at = None;
-        track.kept_until = None;
+        if !may_answer || track.upstreams.is_empty() {
+            // Nobody is left to linger for.
+            track.linger = None;
+            track.answer_at = None;
+            track.ask_at = None;
+            track.kept_until = None;
+        }
         let gone = track.upstreams.is_empty();
         self.arm(id);
         for upstream in unneeded {

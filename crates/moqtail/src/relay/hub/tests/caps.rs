@@ -246,6 +246,29 @@ fn no_more_requests_are_left_with_a_silent_publisher_because_others_refuse() {
     assert_eq!(relay.hub.upstreams.len(), limits::KEPT_TRACKS);
 }
 
+/// Nor because somebody asks a second time and leaves.
+#[test]
+fn a_request_that_nobody_waits_for_any_more_is_not_left_with_whoever_was_asked_last() {
+    let base = Relay::new();
+    let limits = RelayLimits {
+        max_publishers_per_track: 1,
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::with_limits(limits, base.now);
+    relay.announce(PUBLISHER, "live");
+    relay.announce(BACKUP, "live");
+    relay.subscribe(VIEWER, handle(1), "live#x");
+    relay.pass(Duration::from_secs(1));
+    relay.subscribe(VIEWER, handle(2), "live#x");
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    relay.hub.upstream_rejected(UpstreamId(0), code, relay.now);
+    assert_eq!(asked(&relay.actions()), [PUBLISHER]);
+    relay.hub.downstream_left(VIEWER, handle(2));
+    relay.actions();
+    assert!(relay.hub.upstreams.is_empty());
+    assert!(relay.hub.tracks.is_empty());
+}
+
 #[test]
 fn publishers_of_one_namespace_are_found_newest_first_and_each_once() {
     let mut routes = Routes::default();

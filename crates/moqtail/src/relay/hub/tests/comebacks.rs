@@ -652,3 +652,26 @@ fn a_newer_publisher_that_gave_up_outlives_the_end_of_an_older_one() {
     assert_eq!(ends(&actions), []);
     assert!(asked(&actions).contains(&BACKUP), "{actions:?}");
 }
+
+/// What has ended waits for nobody but those that were asked before.
+#[test]
+fn nobody_else_is_asked_for_a_track_that_ended_while_a_slow_one_was_asked() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    relay.announce(BACKUP, "live");
+    relay.subscribe(VIEWER, handle(5), "live/cam#video");
+    relay.pass(Duration::from_secs(1));
+    let (first, second) = (UpstreamId(0), UpstreamId(1));
+    relay.subscribe(VIEWER, handle(6), "live/cam#video");
+    relay.hub.upstream_accepted(second, LARGEST, relay.now);
+    relay.actions();
+    let ended = PublishDoneCode::TRACK_ENDED;
+    relay.hub.upstream_ends(second, ended, relay.now);
+    relay.hub.upstream_done(second, ended, "over", relay.now);
+    assert_eq!(ends(&relay.actions()), []);
+    let code = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    relay.hub.upstream_rejected(first, code, relay.now);
+    let actions = relay.actions();
+    assert_eq!(asked(&actions), []);
+    assert_eq!(ends(&actions), [ended]);
+}
