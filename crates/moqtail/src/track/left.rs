@@ -74,11 +74,13 @@ impl Left {
                     *last = departure;
                 }
             }
-            _ => self.groups.push_back(departure),
-        }
-        if self.groups.len() > GROUPS {
-            let oldest = self.groups.pop_front().map(|oldest| oldest.arrival);
-            self.before = self.before.max(oldest);
+            _ => {
+                if self.groups.len() >= GROUPS {
+                    let oldest = self.groups.pop_front().map(|oldest| oldest.arrival);
+                    self.before = self.before.max(oldest);
+                }
+                self.groups.push_back(departure);
+            }
         }
     }
 

@@ -228,8 +228,11 @@ impl Subscription {
             }
         }
         let mut lost = Vec::new();
-        if std::mem::take(&mut self.is_narrowed) {
+        let evicted = std::mem::replace(&mut self.evictions, log.evictions()) != log.evictions();
+        if evicted {
             self.learn_ends(log, shared);
+        }
+        if std::mem::take(&mut self.is_narrowed) {
             lost = self.drop_excluded(log, shared, now, &mut out.resets);
         }
         let cache = std::mem::replace(&mut self.cache, log.cache_duration());
@@ -237,13 +240,11 @@ impl Subscription {
             self.update_deadlines(log, shared);
         }
         let mut missed = false;
-        let evicted = std::mem::replace(&mut self.evictions, log.evictions()) != log.evictions();
         self.is_unsure |= evicted;
         let all = self.cursors.len() + self.done.len();
         if std::mem::take(&mut self.suspect) || (self.is_unsure && self.looks.allow(all)) {
             self.is_unsure = false;
             self.done.retain(|run| log.run(*run).is_some());
-            self.learn_ends(log, shared);
             let cursors = self.cursors.iter();
             lost.extend(
                 cursors

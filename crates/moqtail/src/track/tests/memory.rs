@@ -361,6 +361,31 @@ fn the_end_of_a_long_run_is_known_beside_many_short_ones() {
     assert_eq!(world.stream(0).state, State::Finished);
 }
 
+/// Readers with very many streams look at all of them now and then only.
+#[test]
+fn a_reader_of_very_many_streams_knows_the_ends_of_all() {
+    let mut world = World::subscribed();
+    let mut open: Vec<_> = (0..400)
+        .map(|subgroup| {
+            let mut upstream = world.publish(header(0, subgroup));
+            upstream.object(subgroup, b"x");
+            upstream
+        })
+        .collect();
+    world.run();
+    while !open.is_empty() {
+        for upstream in open.split_off(open.len() - 8) {
+            upstream.finish().unwrap();
+        }
+        world
+            .log
+            .borrow_mut()
+            .evict_before(u64::MAX, Spared::Nothing);
+        world.run();
+    }
+    assert_eq!(world.ended(), None);
+}
+
 /// Who has missed something does not take the end of the track for the end of what it has read.
 #[test]
 fn a_reader_that_missed_the_last_objects_knows_it_although_the_track_has_ended() {
