@@ -283,7 +283,9 @@ impl Subscription {
 
     /// Learns how runs ended that left before anybody looked: who was handed all of one has missed nothing.
     fn learn_ends(&mut self, log: &TrackLog, shared: &mut Shared) {
-        for gone in log.left().runs() {
+        // Of a run that did not change since the last look the end was seen.
+        let seen = self.seen;
+        for gone in log.left().runs().filter(|gone| gone.change > seen) {
             let Some(cursor) = self.cursors.get_mut(&gone.run) else {
                 continue;
             };

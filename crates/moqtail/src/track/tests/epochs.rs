@@ -6,8 +6,7 @@ use crate::model::{
     StreamCode, TrackAlias,
 };
 use crate::track::{
-    PublisherId, Spared, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits,
-    UpdateParams,
+    PublisherId, StreamIngest, SubscriptionId, SubscriptionParams, TrackLimits, UpdateParams,
 };
 
 const CANCELLED: State = State::Reset(StreamCode::CANCELLED);
@@ -256,10 +255,7 @@ fn who_missed_the_beginning_of_a_new_life_is_told() {
         replace_publisher(&mut world);
         world.send(header(0, 0), &[object(0, b"new life")]);
         if evicts {
-            world
-                .log
-                .borrow_mut()
-                .evict_before(u64::MAX, Spared::Nothing);
+            world.evict_all();
         }
         world.run();
         let expected = evicts.then_some(PublishDoneCode::TOO_FAR_BEHIND);

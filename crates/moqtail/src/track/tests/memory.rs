@@ -324,13 +324,7 @@ fn a_reader_of_a_run_that_left_when_it_broke_off_inside_an_object_is_not_slow() 
         upstream.begin(0, b"xx", 1);
         world.run();
         upstream.reset(StreamCode::CANCELLED);
-        let evict = || {
-            world
-                .log
-                .borrow_mut()
-                .evict_before(u64::MAX, Spared::Nothing)
-        };
-        evict();
+        world.evict_all();
         world.run();
         assert_eq!(world.ended(), None);
         assert_eq!(world.wire.streams.len(), credit);
@@ -352,10 +346,7 @@ fn the_end_of_a_long_run_is_known_beside_many_short_ones() {
     }
     world.run();
     long.finish().unwrap();
-    world
-        .log
-        .borrow_mut()
-        .evict_before(u64::MAX, Spared::Nothing);
+    world.evict_all();
     world.run();
     assert_eq!(world.ended(), None);
     assert_eq!(world.stream(0).state, State::Finished);
@@ -377,10 +368,7 @@ fn a_reader_of_very_many_streams_knows_the_ends_of_all() {
         for upstream in open.split_off(open.len() - 8) {
             upstream.finish().unwrap();
         }
-        world
-            .log
-            .borrow_mut()
-            .evict_before(u64::MAX, Spared::Nothing);
+        world.evict_all();
         world.run();
     }
     assert_eq!(world.ended(), None);

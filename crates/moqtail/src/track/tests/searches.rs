@@ -197,10 +197,7 @@ fn runs_that_have_left_are_found_out_though_nothing_comes_any_more() {
     for upstream in upstreams.drain(..) {
         upstream.finish().unwrap();
     }
-    world
-        .log
-        .borrow_mut()
-        .evict_before(u64::MAX, Spared::Nothing);
+    world.evict_all();
     world
         .log
         .borrow_mut()

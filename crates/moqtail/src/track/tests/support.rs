@@ -363,6 +363,12 @@ impl World {
         self.drain_events();
     }
 
+    /// Everything that can leave the log leaves it.
+    pub(super) fn evict_all(&self) {
+        let mut log = self.log.borrow_mut();
+        log.evict_before(u64::MAX, Spared::Nothing);
+    }
+
     /// Lets the session run at its own deadlines until `time` has passed.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::support::*;
 use crate::model::{Filter, Location, PublishDoneCode, StreamCode};
-use crate::track::{Spared, SubscriptionId, UpdateError, UpdateParams};
+use crate::track::{SubscriptionId, UpdateError, UpdateParams};
 
 const A: SubscriptionId = SubscriptionId(10);
 const B: SubscriptionId = SubscriptionId(20);
@@ -317,10 +317,7 @@ fn from_object(id: u64) -> UpdateParams {
 #[test]
 fn an_update_excludes_what_has_left_the_log() {
     let (mut world, mut upstream) = waiting_for_what_left(&[object(0, b"x")]);
-    world
-        .log
-        .borrow_mut()
-        .evict_before(u64::MAX, Spared::Nothing);
+    world.evict_all();
     world.update(SUB, from_object(1)).unwrap();
     world.give_credit(1);
     upstream.object(1, b"y");
@@ -334,10 +331,7 @@ fn an_update_excludes_a_run_that_has_left_the_log() {
     let (mut world, upstream) = waiting_for_what_left(&[object(0, b"x")]);
     upstream.finish().unwrap();
     world.run();
-    world
-        .log
-        .borrow_mut()
-        .evict_before(u64::MAX, Spared::Nothing);
+    world.evict_all();
     world.update(SUB, from_object(1)).unwrap();
     world.give_credit(1);
     assert_eq!(world.received(), BTreeMap::new());
@@ -356,10 +350,7 @@ fn an_update_loses_nothing_that_was_taken_out_of_the_log() {
         if seen {
             world.run();
         }
-        world
-            .log
-            .borrow_mut()
-            .evict_before(u64::MAX, Spared::Nothing);
+        world.evict_all();
         world.update(SUB, from_object(1)).unwrap();
         world.give_credit(1);
         assert_eq!(world.stream(0).ids(), [0, 1]);

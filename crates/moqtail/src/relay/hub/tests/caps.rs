@@ -216,9 +216,8 @@ fn slow_answers_are_waited_for_with_few_requests_of_a_publisher() {
     assert_eq!(relay.hub.upstreams.len(), 1);
 }
 
-/// Those that refuse late leave no more names to one that never answers.
-#[test]
-fn no_more_requests_are_left_with_a_silent_publisher_because_others_refuse() {
+/// Two publishers, of which one is asked for a track at a time: first [`BACKUP`].
+fn one_place() -> Relay {
     let base = Relay::new();
     let limits = RelayLimits {
         max_publishers_per_track: 1,
@@ -227,6 +226,13 @@ fn no_more_requests_are_left_with_a_silent_publisher_because_others_refuse() {
     let mut relay = Relay::with_limits(limits, base.now);
     relay.announce(PUBLISHER, "live");
     relay.announce(BACKUP, "live");
+    relay
+}
+
+/// Those that refuse late leave no more names to one that never answers.
+#[test]
+fn no_more_requests_are_left_with_a_silent_publisher_because_others_refuse() {
+    let mut relay = one_place();
     let kept = limits::KEPT_TRACKS as u64;
     for round in 0..3 {
         for number in 0..kept {
@@ -249,14 +255,7 @@ fn no_more_requests_are_left_with_a_silent_publisher_because_others_refuse() {
 /// Nor because somebody asks a second time and leaves.
 #[test]
 fn a_request_that_nobody_waits_for_any_more_is_not_left_with_whoever_was_asked_last() {
-    let base = Relay::new();
-    let limits = RelayLimits {
-        max_publishers_per_track: 1,
-        ..RelayLimits::default()
-    };
-    let mut relay = Relay::with_limits(limits, base.now);
-    relay.announce(PUBLISHER, "live");
-    relay.announce(BACKUP, "live");
+    let mut relay = one_place();
     relay.subscribe(VIEWER, handle(1), "live#x");
     relay.pass(Duration::from_secs(1));
     relay.subscribe(VIEWER, handle(2), "live#x");
