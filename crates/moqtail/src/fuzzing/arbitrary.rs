@@ -54,6 +54,11 @@ impl<'a> Source<'a> {
         Self { bytes }
     }
 
+    /// Whether all bytes are used.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The next byte.
     pub fn byte(&mut self) -> u8 {
         match self.bytes {

@@ -160,6 +160,12 @@ impl TrackLog {
         self.facts.preference()
     }
 
+    /// How often runs were looked up.
+    #[cfg(fuzzing)]
+    pub(crate) fn lookups(&self) -> usize {
+        self.runs.lookups.get()
+    }
+
     /// Bytes that the log keeps for its readers, index included.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -12,7 +12,7 @@ pub(super) struct Ring<T> {
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) lookups: std::cell::Cell<usize>,
 }
 
@@ -33,7 +33,7 @@ impl<T> Default for Ring<T> {
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             lookups: std::cell::Cell::default(),
         }
     }
@@ -80,7 +80,7 @@ impl<T> Ring<T> {
     }
 
     pub(super) fn get(&self, id: &RunId) -> Option<&T> {
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         self.lookups.set(self.lookups.get() + 1);
         let at = self.slot(id)?;
         self.slots.get(at as usize)?.item.as_deref()
