@@ -36,6 +36,8 @@ pub(super) struct Cursor {
     pub(super) lane: Option<Lane>,
     /// Nothing that belongs to the subscription is missing before the first object.
     complete: bool,
+    /// The subgroup had objects that belong to the subscription on streams before this one.
+    pub(super) continues: bool,
     /// Lowest Object ID that belongs to the subscription.
     least: u64,
     /// When the oldest object that is not handed over expires.
@@ -99,6 +101,7 @@ impl Cursor {
             waits: false,
             lane: None,
             complete,
+            continues: run.lowest < run.first && run.first > least,
             least,
             deadline: None,
             oldest: None,
@@ -134,7 +137,7 @@ impl Cursor {
     /// Learns how far the run goes now; returns how many staged bytes it gave back.
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
-        self.complete &= run.gap.is_none_or(|gap| gap < self.least);
+        self.complete &= !self.misses(run.gap);
         if let Some(last) = run.last {
             self.newest = (last.arrival, last.start);
             self.newest_id = last.id;
@@ -142,6 +145,11 @@ impl Cursor {
             self.newest_received = last.received;
         }
         self.end_at(run.deliverable())
+    }
+
+    /// Whether an object that may be missing before the run belongs to the subscription.
+    pub(super) fn misses(&self, gap: Option<u64>) -> bool {
+        gap.is_some_and(|gap| gap >= self.least)
     }
 
     /// What can be delivered of the run goes on to here; returns how many staged bytes it gave back.
@@ -159,7 +167,7 @@ impl Cursor {
             return None;
         }
         self.over = Some(gone.state);
-        self.complete &= gone.gap.is_none_or(|gap| gap < self.least);
+        self.complete &= !self.misses(gone.gap);
         Some(self.end_at(gone.end))
     }
 
@@ -171,6 +179,11 @@ impl Cursor {
     /// Whether the run will not change any more.
     pub(super) fn is_over(&self) -> bool {
         self.over.is_some()
+    }
+
+    /// Whether something of the objects that have begun is not handed over.
+    pub(super) fn is_on_its_way(&self) -> bool {
+        self.behind() > 0 || !(self.newest_is_whole || self.is_over())
     }
 
     /// Bytes of the run that are known and not handed over.

@@ -89,6 +89,11 @@ impl Departed {
         self.0 = Some((from.min(first), to.max(last)));
     }
 
+    /// The first one.
+    pub(super) fn first(self) -> Option<u64> {
+        self.0.map(|(first, _)| first)
+    }
+
     /// Whether an object after `previous` and before `next` may have been among them.
     fn may_be_between(self, previous: u64, next: u64) -> bool {
         self.0

@@ -272,15 +272,15 @@ impl TrackLog {
 
     /// Starts a run with a held object.
     fn start_with_held(&mut self, group: u64, subgroup: u64, key: HeldKey) {
-        let Some(header) = self
+        let Some((header, previous)) = self
             .subgroups
             .get(&(group, subgroup))
             .and_then(|known| known.held.get(&key))
-            .map(|held| held.header)
+            .map(|held| (held.header, held.previous))
         else {
             return;
         };
-        let id = self.open_run(header, subgroup, key.0, None);
+        let id = self.open_run(header, subgroup, (previous, key.0), None);
         let header = self.runs.get(&id).map(|run| run.header);
         let bytes = header.and_then(|header| header_bytes(&header).ok());
         self.push_all(id, bytes.into_iter());

@@ -346,7 +346,8 @@ impl TrackLog {
     fn start_run(&mut self, turn: &mut Turn<'_>, mark: &ObjectMark) -> (RunId, Option<bool>) {
         let as_it_came =
             turn.previous.is_none() && turn.batch.start == mark.start && turn.batch.header_len > 0;
-        let id = self.open_run(turn.header, turn.subgroup, mark.id, Some(turn.stream));
+        let first = (turn.previous, mark.id);
+        let id = self.open_run(turn.header, turn.subgroup, first, Some(turn.stream));
         if !as_it_came {
             let header = self.runs.get(&id).map(|run| run.header);
             let bytes = header.and_then(|header| header_bytes(&header).ok());
@@ -355,12 +356,12 @@ impl TrackLog {
         (id, as_it_came.then_some(true))
     }
 
-    /// Opens a run whose first object is `first`.
+    /// Opens a run whose first object is `first`, which came after `previous` on its stream.
     pub(super) fn open_run(
         &mut self,
         mut header: SubgroupHeader,
         subgroup: u64,
-        first: u64,
+        (previous, first): (Option<u64>, u64),
         leader: Option<StreamId>,
     ) -> RunId {
         // draft-14 §10.4.2
@@ -370,12 +371,12 @@ impl TrackLog {
         let id = self.new_run(header, subgroup, first);
         let key = (header.group, subgroup);
         let known = self.subgroups.entry(key).or_default();
-        // All of them have the same.
-        let mut others = known.runs.iter().filter_map(|run| self.runs.get(run));
-        let lowest = others.next().map(|run| run.lowest);
+        let others = known.runs.iter().filter_map(|run| self.runs.get(run));
+        let lowest = others.map(|run| run.lowest).chain(known.gone.first());
+        let lowest = lowest.chain(previous).fold(first, u64::min);
         if let Some(run) = self.runs.get_mut(&id) {
             run.leader = leader;
-            run.lowest = lowest.unwrap_or(first);
+            run.lowest = lowest;
         }
         known.runs.push(id);
         if known.runs.len() > self.limits.max_runs {
@@ -539,11 +540,31 @@ impl TrackLog {
         };
         let partial = run.last.map(|last| last.id);
         let (group, cost) = (run.group(), run.abandon_last());
+        let key = (group, run.subgroup);
         self.uncharge(cost);
-        if let (Some(group), Some(partial)) = (self.groups.get_mut(&group), partial) {
+        self.close_run(id, RunState::Reset(code));
+        let Some(partial) = partial else {
+            return;
+        };
+        if let Some(group) = self.groups.get_mut(&group) {
             group.facts.unlearn(partial);
         }
-        self.close_run(id, RunState::Reset(code));
+        // draft-14 §10.4.3: what goes on after it is not all of the subgroup any more
+        for id in self.finished_over(key, partial) {
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.gap = run.gap.max(Some(partial));
+            }
+        }
+    }
+
+    /// Runs of a subgroup that are finished and go on after `object`.
+    fn finished_over(&self, key: SubgroupKey, object: u64) -> Vec<RunId> {
+        let known = self.subgroups.get(&key);
+        let runs = known.into_iter().flat_map(|known| &known.runs);
+        let goes_on = |run: &Run| run.state == RunState::Finished && run.first > object;
+        runs.filter(|id| self.runs.get(id).is_some_and(goes_on))
+            .copied()
+            .collect()
     }
 
     /// The runs that a stream leads.

@@ -42,6 +42,7 @@ mod ring;
 mod run;
 mod schedule;
 mod send;
+mod skipped;
 mod slots;
 mod staging;
 mod stream;
@@ -50,6 +51,7 @@ mod subscription;
 mod tests;
 mod track_facts;
 mod update;
+mod whole;
 mod writer;
 
 pub use delivery::{Delivery, DeliveryEvent};

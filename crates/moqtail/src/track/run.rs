@@ -57,7 +57,7 @@ pub(super) struct Run {
     pub(super) subgroup: u64,
     /// Its first object.
     pub(super) first: u64,
-    /// The first object that any run of the subgroup had.
+    /// The first object of the subgroup that was known when it began.
     pub(super) lowest: u64,
     /// It is finished, and this object of the subgroup before its first one may be missing: the last such.
     pub(super) gap: Option<u64>,

@@ -19,7 +19,7 @@ pub(super) struct Rank {
     pub(super) publisher_priority: u8,
     group: u64,
     /// Subgroup ID, or Object ID of a datagram.
-    subgroup: u64,
+    pub(super) subgroup: u64,
     pub(super) item: Item,
 }
 

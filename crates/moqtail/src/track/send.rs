@@ -226,8 +226,15 @@ impl<S: Source> Delivery<S> {
         now: Instant,
         outlet: &mut impl Outlet,
     ) {
-        let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
+        let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
             return;
+        };
+        // draft-14 §10.4.3: FIN only after all of the subgroup
+        let end = match end {
+            End::Fin if !subscription.has_all_before(run, source) => {
+                End::Reset(StreamCode::CANCELLED)
+            }
+            end => end,
         };
         if let End::Reset(code) = end {
             // A reset takes back what the transport has not delivered, so it waits for that a little.

@@ -16,6 +16,7 @@ use super::{
     outlet::StreamKey,
     run::{ObjectEntry, Run},
     schedule::{Item, Lane, Rank, Schedule},
+    skipped::Skipped,
     slots::{Slots, transport_priority},
 };
 use crate::model::{Filter, GroupOrder, Location, PublishDoneCode, StreamCode};
@@ -135,6 +136,7 @@ pub(super) struct Subscription {
     epoch: u64,
     /// Runs that grow and are not wanted any more.
     pub(super) done: BTreeSet<RunId>,
+    pub(super) skipped: Skipped,
     /// Bytes that its cursors know and have not handed over.
     pub(super) behind: u64,
     /// Its runs that wait.
@@ -196,6 +198,7 @@ impl Subscription {
             suspect: false,
             epoch: log.epoch(),
             done: BTreeSet::new(),
+            skipped: Skipped::default(),
             behind: 0,
             waiting: 0,
             left_out: Vec::new(),
@@ -222,6 +225,7 @@ impl Subscription {
             self.epoch = log.epoch();
             out.resets = self.drop_all(StreamCode::CANCELLED, shared);
             self.done.clear();
+            self.skipped = Skipped::default();
             if self.anchor.is_some() {
                 // "What comes next" was meant, and the old Largest says nothing about that any more.
                 self.range.start = Location::default();
@@ -255,9 +259,14 @@ impl Subscription {
         self.set_look(shared, now);
         if evicted {
             self.drop_old_datagrams(log, shared);
-            let wants =
-                |group, received| self.range.has_group(group) && !self.is_aged(received, now);
-            missed = self.forward && log.left().since(self.seen_arrivals, wants);
+            let left = |wants: &dyn Fn(u64, Instant) -> bool| {
+                self.forward && log.left().since(self.seen_arrivals, wants)
+            };
+            let has = |group, _| self.range.has_group(group);
+            missed = left(&|group, received| has(group, received) && !self.is_aged(received, now));
+            if missed || left(&has) {
+                self.skipped.note_any(log);
+            }
         }
         if self.forward {
             for run in log.changed_since(self.seen) {
@@ -269,6 +278,9 @@ impl Subscription {
         }
         self.seen = log.last_change();
         self.seen_arrivals = log.arrivals;
+        if !(lost.is_empty() && self.left_out.is_empty()) {
+            self.skipped.note_any(log);
+        }
         self.let_age(&mut lost, log, shared, now, &mut out.resets);
         self.catch_up(log, lost, missed, shared, &mut out);
         self.watch_range(log, shared, now);
@@ -460,8 +472,12 @@ impl Subscription {
         shared: &mut Shared,
         resets: &mut Resets,
     ) {
-        if self.cursors.get(&id).is_none_or(|cursor| !cursor.is_over()) {
+        let cursor = self.cursors.get(&id);
+        if cursor.is_none_or(|cursor| !cursor.is_over()) {
             self.done.insert(id);
+        }
+        if let Some(cursor) = cursor.filter(|cursor| cursor.lingers.is_none()) {
+            self.skipped.note(cursor.group);
         }
         self.drop_cursor(id, code, shared, resets);
     }

@@ -41,7 +41,7 @@ impl Subscription {
         now: Instant,
         resets: &mut Resets,
     ) -> Vec<RunId> {
-        let range = self.range;
+        let (range, mut skipped) = (self.range, self.skipped);
         let excluded: Vec<_> = self
             .cursors
             .iter()
@@ -51,6 +51,9 @@ impl Subscription {
                     return Some((*id, false));
                 }
                 let missed = cursor.missed_from(least, run);
+                if missed.is_some() {
+                    skipped.note(cursor.group);
+                }
                 let missed = missed.is_some_and(|received| !self.is_aged(received, now));
                 // What is taken out already is better delivered with what is too much of it (draft-14 §9.10).
                 if missed && !cursor.is_lost(run) {
@@ -59,6 +62,7 @@ impl Subscription {
                 cursor.is_below(least, run).then_some((*id, missed))
             })
             .collect();
+        self.skipped = skipped;
         let mut lost = Vec::new();
         for (id, mut missed) in excluded {
             // draft-14 §10.4.3: the rest of the subgroup is not delivered on this stream
@@ -100,6 +104,7 @@ impl Subscription {
             self.seen = log.last_change();
             self.seen_arrivals = log.arrivals;
             self.evictions = log.evictions();
+            self.skipped.note_any(log);
         } else {
             resets = self.drop_all(StreamCode::CANCELLED, shared);
         }

@@ -11,11 +11,6 @@ use crate::track::{
 
 const CANCELLED: State = State::Reset(StreamCode::CANCELLED);
 
-fn objects(ids: std::ops::Range<u64>) -> Vec<Object> {
-    ids.map(|id| object(id, format!("payload of {id}").as_bytes()))
-        .collect()
-}
-
 /// The publisher of a world goes; the next one may begin.
 fn replace_publisher(world: &mut World) -> PublisherId {
     let publisher = world.publisher;

@@ -4,16 +4,11 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{
-    KeyValuePair, Location, ObjectStatus, PublishDoneCode, StreamCode, SubgroupHeader, SubgroupId,
+    KeyValuePair, ObjectStatus, PublishDoneCode, StreamCode, SubgroupHeader, SubgroupId,
 };
 use crate::track::{DeliveryLimits, IngestError, Spared, TrackLimits, TrackLog};
 
 const RESET: StreamCode = StreamCode::SESSION_CLOSED;
-
-fn objects(ids: std::ops::Range<u64>) -> Vec<Object> {
-    ids.map(|id| object(id, format!("payload of {id}").as_bytes()))
-        .collect()
-}
 
 /// S8.2-01, S8.2-02, S10.4-03: two streams with one header in, one out.
 #[test]
@@ -335,41 +330,6 @@ fn an_object_that_may_not_be_the_next_gets_a_new_stream() {
     assert_eq!(world.stream(1).state, State::Reset(StreamCode::CANCELLED));
 }
 
-/// S10.4.3-01, S10.4.3-12: the second stream of a subgroup that was reset ends with FIN where nothing is missing between
-/// the two, or only what the subscription does not cover.
-#[test]
-fn a_subgroup_on_two_streams_ends_with_fin_only_if_it_is_whole() {
-    let extended = SubgroupHeader {
-        extensions: true,
-        ..header(0, 0)
-    };
-    for (rest, start, whole) in [
-        (vec![object(2, b"2")], 0, true),
-        (vec![object(3, b"3")], 0, false),
-        (vec![object(3, b"3")], 3, true),
-        (vec![with_gap(3, 0x3E, 1)], 0, true),
-    ] {
-        let mut world = World::new();
-        let filter = crate::model::Filter::AbsoluteStart {
-            start: Location::new(0, start),
-        };
-        world.subscribe(SUB, params(filter)).unwrap();
-        let mut first = world.publish(extended);
-        first.objects(&objects(0..2)).unwrap();
-        first.begin(2, b"cut", 1);
-        first.reset(RESET);
-        world.send(extended, &rest);
-        world.run();
-        let state = match whole {
-            true => State::Finished,
-            false => State::Reset(StreamCode::CANCELLED),
-        };
-        let last = world.wire.streams.last().unwrap();
-        assert_eq!(last.ids(), [rest[0].id]);
-        assert_eq!(last.state, state, "{rest:?} from {start}");
-    }
-}
-
 /// The same for a reader that joined at that object: no stream is opened for it.
 #[test]
 fn a_partial_object_of_a_late_reader_that_waits_for_a_stream_is_not_begun() {
@@ -384,43 +344,6 @@ fn a_partial_object_of_a_late_reader_that_waits_for_a_stream_is_not_begun() {
     world.run();
     world.give_credit(10);
     assert_eq!(world.wire.streams.len(), 0);
-}
-
-/// The same where the hole lies further back, or opens only later.
-#[test]
-fn a_subgroup_on_three_streams_with_a_hole_ends_with_a_reset() {
-    for start in [0, 3] {
-        let mut world = World::new();
-        let filter = crate::model::Filter::AbsoluteStart {
-            start: Location::new(0, start),
-        };
-        world.subscribe(SUB, params(filter)).unwrap();
-        for ids in [0..2, 3..5] {
-            let mut upstream = world.publish(header(0, 0));
-            upstream.objects(&objects(ids)).unwrap();
-            upstream.reset(RESET);
-        }
-        world.send(header(0, 0), &objects(5..7));
-        world.run();
-        let last = world.wire.streams.last().unwrap();
-        assert_eq!(last.ids(), [5, 6]);
-        let state = match start {
-            0 => State::Reset(StreamCode::CANCELLED),
-            _ => State::Finished,
-        };
-        assert_eq!(last.state, state, "from {start}");
-    }
-    let mut world = World::subscribed();
-    let mut first = world.publish(header(0, 0));
-    first.begin(0, b"never whole", 1);
-    let mut second = world.publish(header(0, 0));
-    second.objects(&objects(1..3)).unwrap();
-    world.run();
-    first.reset(RESET);
-    second.finish().unwrap();
-    world.run();
-    assert_eq!(world.stream(1).ids(), [1, 2]);
-    assert_eq!(world.stream(1).state, State::Reset(StreamCode::CANCELLED));
 }
 
 /// S10.4.3-07: ids between that are elsewhere or do not exist are no obstacle.

@@ -16,3 +16,4 @@ mod support;
 mod timeouts;
 mod update;
 mod waiting;
+mod whole;

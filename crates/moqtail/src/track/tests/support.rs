@@ -54,6 +54,12 @@ pub(super) fn object(id: u64, payload: &[u8]) -> Object {
     }
 }
 
+/// Objects whose payloads tell which they are.
+pub(super) fn objects(ids: std::ops::Range<u64>) -> Vec<Object> {
+    ids.map(|id| object(id, format!("payload of {id}").as_bytes()))
+        .collect()
+}
+
 pub(super) fn status(id: u64, status: ObjectStatus) -> Object {
     Object {
         status,

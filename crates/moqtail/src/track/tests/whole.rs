@@ -1,0 +1,234 @@
+//! When the stream of a subgroup that came on several streams ends with FIN (draft-14 §10.4.3).
+
+use std::time::Duration;
+
+use super::support::*;
+use crate::model::{Filter, Location, StreamCode, SubgroupHeader};
+use crate::track::{DeliveryLimits, SubscriptionParams, TrackLimits, UpdateParams};
+
+const RESET: StreamCode = StreamCode::SESSION_CLOSED;
+const CUT: State = State::Reset(StreamCode::CANCELLED);
+
+/// Objects expire after 100 ms.
+fn hastily() -> SubscriptionParams {
+    SubscriptionParams {
+        delivery_timeout: Some(Duration::from_millis(100)),
+        ..params(from_start())
+    }
+}
+
+fn hasty() -> World {
+    let mut world = World::new();
+    world.subscribe(SUB, hastily()).unwrap();
+    world
+}
+
+/// The first three objects of a subgroup come on a stream that is reset.
+fn first_stream(world: &World) {
+    let mut first = world.publish(header(0, 0));
+    first.objects(&objects(0..3)).unwrap();
+    first.reset(RESET);
+}
+
+/// The others come on a second one that is whole; how it ended for the subscriber.
+fn second_stream(world: &mut World) -> State {
+    world.send(header(0, 0), &objects(3..5));
+    world.give_credit(10);
+    let last = world.wire.streams.last().unwrap();
+    assert_eq!(last.ids(), [3, 4]);
+    last.state
+}
+
+/// Nothing is lost for this subscriber.
+#[test]
+fn who_was_handed_both_streams_gets_fin() {
+    let mut world = hasty();
+    first_stream(&world);
+    world.run();
+    assert_eq!(second_stream(&mut world), State::Finished);
+}
+
+/// S10.4.3-01: all of the second stream is delivered, but of the subgroup only that.
+#[test]
+fn what_came_while_nothing_was_forwarded_is_missing_before_a_fin() {
+    for start in [0, 3] {
+        let mut world = World::new();
+        let filter = Filter::AbsoluteStart {
+            start: Location::new(0, start),
+        };
+        world.subscribe(SUB, params(filter)).unwrap();
+        let forward = |forward| UpdateParams {
+            start: Location::new(0, start),
+            forward,
+            ..open_update()
+        };
+        world.update(SUB, forward(false)).unwrap();
+        first_stream(&world);
+        world.run();
+        world.update(SUB, forward(true)).unwrap();
+        let state = if start == 0 { CUT } else { State::Finished };
+        assert_eq!(second_stream(&mut world), state, "from {start}");
+        // The next group is not concerned.
+        world.send(header(1, 0), &objects(0..2));
+        world.run();
+        assert_eq!(world.wire.streams.last().unwrap().state, State::Finished);
+    }
+}
+
+/// S10.4.3-02: the first stream was begun too late, or not at all.
+#[test]
+fn what_expired_is_missing_before_a_fin() {
+    for window in [0, 20] {
+        let mut world = hasty();
+        world.wire.window = window;
+        world.wire.credit = usize::from(window > 0);
+        first_stream(&world);
+        world.pass(Duration::from_millis(200));
+        world.wire.window = usize::MAX;
+        assert_eq!(second_stream(&mut world), CUT, "window {window}");
+    }
+}
+
+/// What left the log before it was begun.
+#[test]
+fn what_left_the_log_is_missing_before_a_fin() {
+    for looked in [false, true] {
+        let limits = TrackLimits {
+            max_runs: 2,
+            ..TrackLimits::default()
+        };
+        // Nothing is taken out before it is sent.
+        let delivery = DeliveryLimits {
+            in_flight_bytes: 0,
+            ..at_once()
+        };
+        let mut world = World::with(limits, delivery);
+        world.subscribe(SUB, hastily()).unwrap();
+        world.wire.credit = 0;
+        for ids in [0..1, 1..3] {
+            let mut upstream = world.publish(header(0, 0));
+            upstream.objects(&objects(ids)).unwrap();
+            upstream.reset(RESET);
+            if looked {
+                world.run();
+            }
+        }
+        assert_eq!(second_stream(&mut world), CUT, "looked {looked}");
+        assert_eq!(world.stream(0).ids(), [1, 2]);
+    }
+}
+
+/// The peer stopped the first stream.
+#[test]
+fn what_was_stopped_is_missing_before_a_fin() {
+    let mut world = hasty();
+    world.wire.window = 20;
+    first_stream(&world);
+    world.run();
+    world.stop(0);
+    world.wire.window = usize::MAX;
+    assert_eq!(second_stream(&mut world), CUT);
+}
+
+/// The first stream takes nothing more when the second one is all delivered.
+#[test]
+fn what_is_still_on_its_way_is_missing_before_a_fin() {
+    let mut world = hasty();
+    world.wire.window = 20;
+    first_stream(&world);
+    world.run();
+    world.wire.window = usize::MAX;
+    assert_eq!(second_stream(&mut world), CUT);
+    assert_eq!(world.stream(0).ids(), [0]);
+}
+
+/// S10.4.3-12: the first stream breaks off inside an object after the second one has ended, but before that one's end is
+/// delivered.
+#[test]
+fn what_breaks_off_after_the_end_is_missing_before_a_fin() {
+    let mut world = hasty();
+    let mut first = world.publish(header(0, 0));
+    first.objects(&objects(0..2)).unwrap();
+    first.begin(2, b"never whole", 1);
+    world.wire.credit = 1;
+    world.send(header(0, 0), &objects(3..5));
+    world.run();
+    first.reset(RESET);
+    world.run();
+    assert_eq!(world.stream(0).state, State::Reset(RESET));
+    world.give_credit(10);
+    assert_eq!(world.stream(1).ids(), [3, 4]);
+    assert_eq!(world.stream(1).state, CUT);
+}
+
+/// S10.4.3-01, S10.4.3-12: the second stream of a subgroup that was reset ends with FIN where nothing is missing between
+/// the two, or only what the subscription does not cover.
+#[test]
+fn a_subgroup_on_two_streams_ends_with_fin_only_if_it_is_whole() {
+    let extended = SubgroupHeader {
+        extensions: true,
+        ..header(0, 0)
+    };
+    for (rest, start, whole) in [
+        (vec![object(2, b"2")], 0, true),
+        (vec![object(3, b"3")], 0, false),
+        (vec![object(3, b"3")], 3, true),
+        (vec![with_gap(3, 0x3E, 1)], 0, true),
+    ] {
+        let mut world = World::new();
+        let filter = crate::model::Filter::AbsoluteStart {
+            start: Location::new(0, start),
+        };
+        world.subscribe(SUB, params(filter)).unwrap();
+        let mut first = world.publish(extended);
+        first.objects(&objects(0..2)).unwrap();
+        first.begin(2, b"cut", 1);
+        first.reset(RESET);
+        world.send(extended, &rest);
+        world.run();
+        let state = match whole {
+            true => State::Finished,
+            false => State::Reset(StreamCode::CANCELLED),
+        };
+        let last = world.wire.streams.last().unwrap();
+        assert_eq!(last.ids(), [rest[0].id]);
+        assert_eq!(last.state, state, "{rest:?} from {start}");
+    }
+}
+
+/// The same where the hole lies further back, or opens only later.
+#[test]
+fn a_subgroup_on_three_streams_with_a_hole_ends_with_a_reset() {
+    for start in [0, 3] {
+        let mut world = World::new();
+        let filter = crate::model::Filter::AbsoluteStart {
+            start: Location::new(0, start),
+        };
+        world.subscribe(SUB, params(filter)).unwrap();
+        for ids in [0..2, 3..5] {
+            let mut upstream = world.publish(header(0, 0));
+            upstream.objects(&objects(ids)).unwrap();
+            upstream.reset(RESET);
+        }
+        world.send(header(0, 0), &objects(5..7));
+        world.run();
+        let last = world.wire.streams.last().unwrap();
+        assert_eq!(last.ids(), [5, 6]);
+        let state = match start {
+            0 => State::Reset(StreamCode::CANCELLED),
+            _ => State::Finished,
+        };
+        assert_eq!(last.state, state, "from {start}");
+    }
+    let mut world = World::subscribed();
+    let mut first = world.publish(header(0, 0));
+    first.begin(0, b"never whole", 1);
+    let mut second = world.publish(header(0, 0));
+    second.objects(&objects(1..3)).unwrap();
+    world.run();
+    first.reset(RESET);
+    second.finish().unwrap();
+    world.run();
+    assert_eq!(world.stream(1).ids(), [1, 2]);
+    assert_eq!(world.stream(1).state, State::Reset(StreamCode::CANCELLED));
+}
