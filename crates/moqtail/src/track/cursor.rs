@@ -139,12 +139,16 @@ impl Cursor {
         self.over = (!run.is_open()).then_some(run.state);
         self.complete &= !self.misses(run.gap);
         if let Some(last) = run.last {
-            self.newest = (last.arrival, last.start);
-            self.newest_id = last.id;
-            self.newest_is_whole = run.is_between_objects();
-            self.newest_received = last.received;
+            self.set_newest(&last, run.is_between_objects());
         }
         self.end_at(run.deliverable())
+    }
+
+    fn set_newest(&mut self, object: &ObjectEntry, is_whole: bool) {
+        self.newest = (object.arrival, object.start);
+        self.newest_id = object.id;
+        self.newest_is_whole = is_whole;
+        self.newest_received = object.received;
     }
 
     /// Whether an object that may be missing before the run belongs to the subscription.
@@ -168,6 +172,9 @@ impl Cursor {
         }
         self.over = Some(gone.state);
         self.complete &= !self.misses(gone.gap);
+        if let Some(last) = gone.last {
+            self.set_newest(&last, true);
+        }
         Some(self.end_at(gone.end))
     }
 

@@ -287,12 +287,13 @@ impl TrackLog {
             return false;
         };
         let (key, cost) = ((run.group(), run.subgroup), run.cost());
-        let (first, last) = (run.first, run.last_id());
+        let (first, last) = (run.first, run.last_object());
         self.left.note_run(Gone {
             run: id,
             end: run.deliverable(),
             state: run.state,
             gap: run.gap,
+            last,
             change: run.change,
         });
         self.runs.remove(&id);
@@ -300,7 +301,7 @@ impl TrackLog {
         if let Some(known) = self.subgroups.get_mut(&key) {
             known.runs.retain(|run| *run != id);
             if let Some(last) = last {
-                known.gone.note(first, last);
+                known.gone.note(first, last.id);
             }
             if known.is_spent() {
                 self.drop_subgroup(key);

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{ids::RunId, run::RunState};
+use super::{
+    ids::RunId,
+    run::{ObjectEntry, RunState},
+};
 
 /// Groups that are told apart; of what left before them only the time is known.
 const GROUPS: usize = 64;
@@ -27,6 +30,8 @@ pub(super) struct Gone {
     pub(super) state: RunState,
     /// As [`Run::gap`](super::run::Run::gap).
     pub(super) gap: Option<u64>,
+    /// Its last object that could be delivered.
+    pub(super) last: Option<ObjectEntry>,
     /// When the run changed last, in the order of changes.
     pub(super) change: u64,
 }
@@ -108,6 +113,7 @@ mod tests {
                 end: 0,
                 state: RunState::Finished,
                 gap: None,
+                last: None,
                 change,
             });
         }

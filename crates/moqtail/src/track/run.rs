@@ -249,9 +249,13 @@ impl Run {
     }
 
     /// The last object that is in it, or was before it left.
-    pub(super) fn last_id(&self) -> Option<u64> {
-        let ids = [self.last, self.forgotten].map(|object| object.map(|object| object.id));
-        ids.into_iter().max().flatten()
+    pub(super) fn last_object(&self) -> Option<ObjectEntry> {
+        let objects = [self.last, self.forgotten].into_iter().flatten();
+        objects.max_by_key(|object| object.id)
+    }
+
+    fn last_id(&self) -> Option<u64> {
+        self.last_object().map(|object| object.id)
     }
 
     /// The object that holds the byte at `offset`.

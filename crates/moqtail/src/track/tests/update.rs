@@ -338,6 +338,20 @@ fn an_update_excludes_a_run_that_has_left_the_log() {
     assert_eq!(world.ended(), None);
 }
 
+/// The object that the new range begins with broke off: nothing of it is missed.
+#[test]
+fn an_update_excludes_all_of_a_run_that_broke_off_and_has_left() {
+    let (mut world, mut upstream) = waiting_for_what_left(&[object(0, b"x")]);
+    upstream.begin(1, b"never whole", 1);
+    world.run();
+    upstream.reset(StreamCode::CANCELLED);
+    world.evict_all();
+    world.update(SUB, from_object(1)).unwrap();
+    world.give_credit(1);
+    assert_eq!(world.received(), BTreeMap::new());
+    assert_eq!(world.ended(), None);
+}
+
 /// An object that the new range has is to go on the stream of one that it has not, and is in the log no more.
 #[test]
 fn an_update_loses_nothing_that_was_taken_out_of_the_log() {
