@@ -262,7 +262,7 @@ impl TrackLog {
             return false;
         };
         if let Some(gone) = run.forgotten {
-            self.left.note(run.group(), gone.arrival, gone.received);
+            self.left.note(run.group(), &gone);
         }
         self.uncharge(freed);
         true

@@ -13,12 +13,15 @@ const GROUPS: usize = 64;
 /// Runs whose ends are remembered.
 const RUNS: usize = 16;
 
-/// The latest object of a group that left.
+/// Objects of a group that left one after the other.
 #[derive(Clone, Copy, Debug)]
-struct Departure {
-    group: u64,
+pub(super) struct Departure {
+    pub(super) group: u64,
+    /// The highest Object ID.
+    pub(super) last: u64,
+    /// Arrival of the latest one, and when it was received.
     arrival: u64,
-    received: Instant,
+    pub(super) received: Instant,
 }
 
 /// How a run ended that left with all of its objects.
@@ -67,17 +70,20 @@ impl Left {
         self.runs.iter()
     }
 
-    pub(super) fn note(&mut self, group: u64, arrival: u64, received: Instant) {
+    pub(super) fn note(&mut self, group: u64, object: &ObjectEntry) {
         let departure = Departure {
             group,
-            arrival,
-            received,
+            last: object.id,
+            arrival: object.arrival,
+            received: object.received,
         };
         match self.groups.back_mut() {
-            Some(last) if last.group == group => {
-                if last.arrival < arrival {
-                    *last = departure;
+            Some(known) if known.group == group => {
+                let last = known.last.max(object.id);
+                if known.arrival < object.arrival {
+                    *known = departure;
                 }
+                known.last = last;
             }
             _ => {
                 if self.groups.len() >= GROUPS {
@@ -89,14 +95,13 @@ impl Left {
         }
     }
 
-    /// Whether an object left that arrived at `arrival` or later and that somebody `wants`, by its group and the time when
-    /// it was received.
-    pub(super) fn since(&self, arrival: u64, wants: impl Fn(u64, Instant) -> bool) -> bool {
+    /// Whether an object left that arrived at `arrival` or later and may be among those that somebody `wants`.
+    pub(super) fn since(&self, arrival: u64, wants: impl Fn(&Departure) -> bool) -> bool {
         self.before.is_some_and(|before| before >= arrival)
             || self
                 .groups
                 .iter()
-                .any(|left| left.arrival >= arrival && wants(left.group, left.received))
+                .any(|left| left.arrival >= arrival && wants(left))
     }
 }
 

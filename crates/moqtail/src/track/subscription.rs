@@ -12,6 +12,7 @@ use super::{
     cursor::{Cursor, Lost},
     filter::Range,
     ids::RunId,
+    left::Departure,
     looks::Looks,
     outlet::StreamKey,
     run::{ObjectEntry, Run},
@@ -259,11 +260,14 @@ impl Subscription {
         self.set_look(shared, now);
         if evicted {
             self.drop_old_datagrams(log, shared);
-            let left = |wants: &dyn Fn(u64, Instant) -> bool| {
+            let left = |wants: &dyn Fn(&Departure) -> bool| {
                 self.forward && log.left().since(self.seen_arrivals, wants)
             };
-            let has = |group, _| self.range.has_group(group);
-            missed = left(&|group, received| has(group, received) && !self.is_aged(received, now));
+            let has = |gone: &Departure| {
+                let range = &self.range;
+                range.has_group(gone.group) && gone.last >= range.first_object(gone.group)
+            };
+            missed = left(&|gone| has(gone) && !self.is_aged(gone.received, now));
             if missed || left(&has) {
                 self.skipped.note_any(log);
             }

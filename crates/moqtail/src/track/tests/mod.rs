@@ -1,5 +1,6 @@
 //! The data path without a network: publishers write a log, an engine delivers it to streams that are only vectors.
 
+mod behind;
 mod datagrams;
 mod deliver;
 mod epochs;

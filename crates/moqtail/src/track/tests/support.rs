@@ -571,6 +571,15 @@ pub(super) fn at_once() -> DeliveryLimits {
     }
 }
 
+/// A log that holds little.
+pub(super) fn small() -> TrackLimits {
+    TrackLimits {
+        max_bytes: 100_000,
+        max_remembered_groups: 4,
+        ..TrackLimits::default()
+    }
+}
+
 pub(super) fn from_start() -> Filter {
     Filter::AbsoluteStart {
         start: Location::default(),
