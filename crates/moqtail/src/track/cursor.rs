@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     SubscriptionId,
+    ids::RunId,
     left::Gone,
     outlet::StreamKey,
     run::{ObjectEntry, Run, RunState},
@@ -276,7 +277,19 @@ impl Cursor {
     pub(super) fn is_lost(&self, run: Option<&Run>) -> bool {
         match run {
             Some(run) => self.next < run.base().min(run.deliverable()),
-            None => self.next < self.end || self.over.is_none(),
+            None => self.next < self.end || !(self.is_over() || self.newest_is_whole),
+        }
+    }
+
+    /// How a run ended of which nothing is known any more but that no object of it was missed.
+    pub(super) fn unknown_end(&self, run: RunId) -> Gone {
+        Gone {
+            run,
+            end: self.end,
+            state: RunState::Reset(StreamCode::CANCELLED),
+            gap: None,
+            last: None,
+            change: 0,
         }
     }
 

@@ -261,7 +261,10 @@ impl TrackLog {
         let Some(freed) = run.trim_front() else {
             return false;
         };
-        if let Some(gone) = run.forgotten {
+        if let Some(mut gone) = run.forgotten {
+            // Readers have seen what waited only after it went into the run.
+            let taken = run.taken.filter(|(taken, _)| *taken <= gone.id);
+            gone.arrival = taken.map_or(gone.arrival, |(_, order)| order.max(gone.arrival));
             self.left.note(run.group(), &gone);
         }
         self.uncharge(freed);

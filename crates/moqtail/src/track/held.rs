@@ -304,7 +304,10 @@ impl TrackLog {
         });
         self.push_all(id, delta.into_iter().chain(rest));
         let alive = self.streams.get_mut(&key.1);
+        let taken = (held.mark.id, self.arrivals);
+        self.arrivals += 1;
         if let Some(run) = self.runs.get_mut(&id) {
+            run.taken = Some(taken);
             run.leader = alive.is_some().then_some(key.1);
         }
         if let Some(state) = alive {

@@ -72,6 +72,8 @@ pub(super) struct Run {
     pub(super) last: Option<ObjectEntry>,
     /// The last object whose index entry is gone.
     pub(super) forgotten: Option<ObjectEntry>,
+    /// The last object that had waited before it went into the run, and when that was in the order of arrivals.
+    pub(super) taken: Option<(u64, u64)>,
     /// Where an object began that was never completed.
     cut: Option<u64>,
     entries: VecDeque<ObjectEntry>,
@@ -98,6 +100,7 @@ impl Run {
             change: 0,
             last: None,
             forgotten: None,
+            taken: None,
             cut: None,
             entries: VecDeque::new(),
             chunks: ChunkList::default(),

@@ -12,7 +12,7 @@ use super::{
     cursor::{Cursor, Lost},
     filter::Range,
     ids::RunId,
-    left::Departure,
+    left::{Departure, Gone},
     looks::Looks,
     outlet::StreamKey,
     run::{ObjectEntry, Run},
@@ -249,13 +249,7 @@ impl Subscription {
         let all = self.cursors.len() + self.done.len();
         if std::mem::take(&mut self.suspect) || (self.is_unsure && self.looks.allow(all)) {
             self.is_unsure = false;
-            self.done.retain(|run| log.run(*run).is_some());
-            let cursors = self.cursors.iter();
-            lost.extend(
-                cursors
-                    .filter(|(id, cursor)| cursor.is_lost(log.run(**id)))
-                    .map(|(id, _)| *id),
-            );
+            lost.extend(self.look_at_all(log, shared));
         }
         self.set_look(shared, now);
         if evicted {
@@ -302,26 +296,48 @@ impl Subscription {
         // Of a run that did not change since the last look the end was seen.
         let seen = self.seen;
         for gone in log.left().runs().filter(|gone| gone.change > seen) {
-            let Some(cursor) = self.cursors.get_mut(&gone.run) else {
-                continue;
-            };
-            let behind = cursor.behind();
-            let Some(back) = cursor.ends_with(gone) else {
-                continue;
-            };
-            shared.staged = shared.staged.saturating_sub(back);
-            self.behind = self.behind - behind + cursor.behind();
-            cursor.count(&mut self.waiting, &mut shared.waiting);
-            if cursor.is_void() {
-                self.remove_cursor(gone.run, shared);
-                continue;
-            }
-            if cursor.behind() == 0 {
-                let deadline = cursor.deadline.take();
-                shared.set_deadline(Expiry::Run(self.id, gone.run), deadline, None);
-            }
-            cursor.queue(self.id, &mut shared.schedule);
+            self.learn_end(gone, shared);
         }
+    }
+
+    fn learn_end(&mut self, gone: &Gone, shared: &mut Shared) {
+        let Some(cursor) = self.cursors.get_mut(&gone.run) else {
+            return;
+        };
+        let behind = cursor.behind();
+        let Some(back) = cursor.ends_with(gone) else {
+            return;
+        };
+        shared.staged = shared.staged.saturating_sub(back);
+        self.behind = self.behind - behind + cursor.behind();
+        cursor.count(&mut self.waiting, &mut shared.waiting);
+        if cursor.is_void() {
+            self.remove_cursor(gone.run, shared);
+            return;
+        }
+        if cursor.behind() == 0 {
+            let deadline = cursor.deadline.take();
+            shared.set_deadline(Expiry::Run(self.id, gone.run), deadline, None);
+        }
+        cursor.queue(self.id, &mut shared.schedule);
+    }
+
+    /// Looks at all cursors for runs that have left; returns those of which something is lost.
+    fn look_at_all(&mut self, log: &TrackLog, shared: &mut Shared) -> Vec<RunId> {
+        self.done.retain(|run| log.run(*run).is_some());
+        let (mut lost, mut ended) = (Vec::new(), Vec::new());
+        for (id, cursor) in &self.cursors {
+            let run = log.run(*id);
+            if cursor.is_lost(run) {
+                lost.push(*id);
+            } else if run.is_none() && !cursor.is_over() {
+                ended.push(cursor.unknown_end(*id));
+            }
+        }
+        for gone in ended {
+            self.learn_end(&gone, shared);
+        }
+        lost
     }
 
     /// Sets the time of the next look at all cursors, if one is due.

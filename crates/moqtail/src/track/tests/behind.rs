@@ -182,6 +182,51 @@ fn a_reader_of_very_many_streams_knows_the_ends_of_all() {
     assert_eq!(world.ended(), None);
 }
 
+/// More runs end and leave at once than are remembered: how some of them ended is not known, but nothing is missed.
+#[test]
+fn a_reader_of_many_runs_that_end_and_leave_at_once_is_not_behind() {
+    let mut world = World::subscribed();
+    let open: Vec<_> = (0..100)
+        .map(|subgroup| {
+            let mut upstream = world.publish(header(0, subgroup));
+            upstream.object(subgroup, b"x");
+            upstream
+        })
+        .collect();
+    world.run();
+    for upstream in open {
+        upstream.finish().unwrap();
+    }
+    world.evict_all();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.ended(), None);
+    let states: Vec<_> = world.wire.streams.iter().map(|one| one.state).collect();
+    let cancelled = State::Reset(StreamCode::CANCELLED);
+    let known = |state: &&State| **state == State::Finished;
+    assert!(states.iter().filter(known).count() >= 16);
+    let told = [State::Finished, cancelled];
+    assert!(
+        states.iter().all(|state| told.contains(state)),
+        "{states:?}"
+    );
+}
+
+/// An object that waited for another one had arrived long before it could be delivered.
+#[test]
+fn a_reader_knows_that_it_missed_what_had_waited() {
+    let mut world = World::subscribed();
+    let mut leader = world.publish(header(0, 0));
+    let mut follower = world.publish_as(world.second_publisher(), header(0, 0));
+    leader.begin(0, b"never whole", 1);
+    follower.object(1, b"waits");
+    world.run();
+    leader.reset(StreamCode::CANCELLED);
+    world.evict_all();
+    world.run();
+    let code = world.ended().map(|(code, _)| code);
+    assert_eq!(code, Some(PublishDoneCode::TOO_FAR_BEHIND));
+}
+
 /// Who has missed something does not take the end of the track for the end of what it has read.
 #[test]
 fn a_reader_that_missed_the_last_objects_knows_it_although_the_track_has_ended() {
