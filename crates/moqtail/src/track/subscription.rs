@@ -417,12 +417,9 @@ impl Subscription {
             return Ok(());
         }
         // draft-14 §10.4.3: FIN stays right without objects that are not part of the subscription
-        let missing = match before {
-            Some(entry) => entry.arrival >= self.first_frontier && entry.id >= least,
-            None => run
-                .forgotten
-                .is_some_and(|gone| gone.arrival >= self.first_frontier),
-        };
+        let before = before.or(run.forgotten.as_ref());
+        let missing =
+            before.is_some_and(|entry| entry.arrival >= self.first_frontier && entry.id >= least);
         let rank = Rank::new(
             run.header.publisher_priority,
             self.order,

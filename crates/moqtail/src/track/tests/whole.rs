@@ -118,6 +118,29 @@ fn what_left_the_log_is_missing_before_a_fin() {
     }
 }
 
+/// What lies before the subscription is not missing, whether the log still has it or not.
+#[test]
+fn what_left_the_log_below_the_start_is_not_missing_before_a_fin() {
+    for (start, end) in [(1, State::Finished), (0, CUT)] {
+        let mut world = World::new();
+        let params = SubscriptionParams {
+            filter: Filter::AbsoluteStart {
+                start: Location::new(0, start),
+            },
+            ..hastily()
+        };
+        world.subscribe(SUB, params).unwrap();
+        let mut upstream = world.publish(header(0, 0));
+        upstream.object(0, b"zero");
+        world.evict_all();
+        upstream.object(1, b"one");
+        upstream.finish().unwrap();
+        world.run();
+        assert_eq!(world.stream(0).ids(), [1]);
+        assert_eq!(world.stream(0).state, end, "from {start}");
+    }
+}
+
 /// The peer stopped the first stream.
 #[test]
 fn what_was_stopped_is_missing_before_a_fin() {
