@@ -140,7 +140,8 @@ pub(super) async fn leave(
     signals: &mut Signals,
 ) {
     // What was published since the session ended has gone nowhere, whether there is another one already or not.
-    let is_away = announced == Announced::Before || !link.is_open();
+    let is_open = link.is_open();
+    let is_away = announced == Announced::Before || !is_open;
     if Stop::of(published) == Stop::ForGood {
         tokio::select! {
             _ = tokio::time::timeout(GRACE, link.delivered()) => {}
@@ -149,14 +150,14 @@ pub(super) async fn leave(
         }
     }
     let farewell = link.leave(DRAIN).await;
-    if is_away {
-        if announced != Announced::NotYet && published.is_ok() {
-            link.tell(
-                "The broadcast was not at the relay at the end: what was published since it was there last \
-                 was not delivered. Publish that again when the relay takes it.",
-            );
-        }
-    } else if farewell == Some(Farewell::Incomplete) {
+    if is_away && announced != Announced::NotYet && published.is_ok() {
+        // Who watched when the relay cancelled it goes on to be served.
+        link.tell(
+            "The broadcast was not at the relay at the end: what was published since it was there last \
+             reached at most those who watched it already. Publish that again when the relay takes it.",
+        );
+    }
+    if is_open && farewell == Some(Farewell::Incomplete) {
         link.tell(
             "Not everything was delivered: viewers may lack the last of it. \
              Check the network, or publish less in a second.",

@@ -88,6 +88,29 @@ over_both_carriers! {
         Ok(())
     }
 
+    /// Those that it serves still may lack the last of it, and others had no chance.
+    async fn a_broadcast_that_is_cancelled_at_the_end_tells_what_may_be_missing(carrier: Carrier) {
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(10_000_u32.into());
+        let listener = RawListener::bind_with(carrier, transport)?;
+        let mut program = publisher(&listener);
+        let mut relay = announced(&listener).await?;
+        relay.send(messages::subscribe(1, &["own"], "t")).await?;
+        relay.expect(types::SUBSCRIBE_OK).await?;
+        relay.send(cancel(INTERNAL_ERROR)).await?;
+        relay.expect(types::PUBLISH_NAMESPACE).await?;
+        program.write(&[vec![b'x'; 100_000], b"\n".to_vec()].concat());
+        let _taken_by_nobody = relay.accept_uni().await?;
+        program.terminate();
+        let end = finished(program).await;
+        assert_eq!(end.code, Some(0), "{:#?}", end.stderr);
+        for told in ["reached at most those who watched it already", "Not everything was delivered"] {
+            let lines = end.stderr.iter().filter(|line| line.contains(told));
+            assert_eq!(lines.count(), 1, "{told}: {:#?}", end.stderr);
+        }
+        Ok(())
+    }
+
     async fn a_broadcast_that_is_cancelled_for_good_ends_its_publisher(carrier: Carrier) {
         let listener = RawListener::bind(carrier)?;
         let program = publisher(&listener);
