@@ -222,6 +222,39 @@ fn a_subscribe_supersedes_an_offer_that_was_not_sent() {
     assert_eq!(peer.received(), []);
 }
 
+/// A SUBSCRIBE that still waits for credit gives way to the peer's own offer, which is told first.
+#[test]
+fn an_offer_supersedes_a_subscribe_that_was_not_sent() {
+    let mut peer = Scripted::client_with_limit(Scripted::client_config(), 0);
+    let asked = peer
+        .endpoint
+        .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
+        .unwrap();
+    peer.received();
+    peer.send(&ControlMessage::Publish(publish(1, "live#a", 1)));
+    let [
+        Event::PublishRequested(request),
+        Event::SubscribeRejected { handle, .. },
+    ] = &peer.endpoint.events()[..]
+    else {
+        panic!()
+    };
+    assert_eq!(*handle, asked);
+    let offered = request.handle;
+    assert_eq!(
+        peer.endpoint
+            .call(|s, now| s.accept_publish(offered, publish_answer(), now)),
+        Ok(())
+    );
+    peer.received();
+    peer.send(&ControlMessage::MaxRequestId(MaxRequestId { limit: 10 }));
+    assert_eq!(peer.received(), []);
+    assert_eq!(
+        peer.open_stream(&subgroup(1)).1,
+        StreamVerdict::Deliver(offered)
+    );
+}
+
 /// S5.1-12: publishing and subscribing one track in one session do not meet.
 #[test]
 fn an_endpoint_may_subscribe_to_what_it_publishes() {

@@ -42,9 +42,11 @@ impl GroupFacts {
     ) -> Result<(), MalformedTrack> {
         let at = claim.at;
         let (id, ends) = (at.object, claim.is_end());
+        // draft-14 §8.1: what was the end may cease to exist; it stays the end
+        let ceases = claim.status == ObjectStatus::DoesNotExist && self.present.contains(id);
         // draft-14 §2.5 case 6
         if let Some(end) = self.end
-            && (id > end || (id == end) != ends)
+            && (id > end || ((id == end) != ends && !ceases))
         {
             return Err(MalformedTrack::AfterGroupEnd { at, end });
         }

@@ -48,9 +48,11 @@ impl TrackFacts {
             return Err(MalformedTrack::ForwardingPreference { at });
         }
         let is_end = claim.status == ObjectStatus::EndOfTrack;
+        // draft-14 §8.1: what was the end may cease to exist; it stays the end
+        let ceases = claim.status == ObjectStatus::DoesNotExist;
         // draft-14 §2.5 case 7
         if let Some(end) = self.end
-            && (at > end || (at == end) != is_end)
+            && (at > end || ((at == end) != is_end && !ceases))
         {
             return Err(MalformedTrack::AfterTrackEnd { at, end });
         }

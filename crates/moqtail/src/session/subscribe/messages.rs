@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Done, State, Subscription, Subscriptions, shorter};
 use crate::{
     model::{
-        Filter, Publish, PublishDone, RequestError, RequestId, SubscribeErrorCode, SubscribeOk,
-        TrackAlias, UNKNOWN_STREAM_COUNT,
+        Filter, Publish, PublishDone, ReasonPhrase, RequestError, RequestId, SubscribeErrorCode,
+        SubscribeOk, TrackAlias, UNKNOWN_STREAM_COUNT,
     },
     session::{
         alias::AliasState,
@@ -133,14 +133,25 @@ impl Subscriptions {
         if cx.aliases.get(publish.track_alias).active().is_none() {
             cx.aliases.activate(publish.track_alias, handle);
         }
-        match live.and_then(|live| self.all.get_mut(&live)) {
-            None => self.offer(cx, handle),
-            Some(live)
-                if matches!(live.state, State::Queued | State::Pending) && live.held.is_none() =>
-            {
-                live.held = Some(handle);
+        let Some((live, own)) = live.and_then(|live| Some((live, self.all.get_mut(&live)?))) else {
+            self.offer(cx, handle);
+            return Ok(());
+        };
+        if own.held.is_some() {
+            return self.refuse_second(cx, handle);
+        }
+        match own.state {
+            State::Pending => own.held = Some(handle),
+            // It may never be sent.
+            State::Queued => {
+                own.held = Some(handle);
+                let failure = RequestFailure::Refused {
+                    code: SubscribeErrorCode::INTERNAL_ERROR,
+                    reason: ReasonPhrase::new("the peer offered the track before it was asked"),
+                };
+                self.reject_own(cx, live, failure);
             }
-            Some(_) => self.refuse_second(cx, handle)?,
+            _ => self.refuse_second(cx, handle)?,
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! | SUBSCRIBE_OK | | Active | | | second answer | second answer |
 //! | SUBSCRIBE_ERROR | | ended | | | second answer | second answer |
 //! | PUBLISH_DONE | | violation | noted | noted | Draining | violation |
-//! | PUBLISH, same track | Held | Held | refused | refused, Offered if noted | refused | Offered |
+//! | PUBLISH, same track | ended | Held | refused | refused, Offered if noted | refused | Offered |
 //! | GOAWAY | ended | | | | | |
 //! | accept | | | | Active, Draining if noted | | |
 //! | reject | | | | ended | | |
@@ -21,7 +21,8 @@
 //! Empty cells cannot happen, or are calls that fail. Messages about a subscription that has ended crossed its end and
 //! are ignored. A PUBLISH that crosses the SUBSCRIBE for its track is held until that is answered: it is refused after
 //! SUBSCRIBE_OK and offered to the application after SUBSCRIBE_ERROR, so that exactly one of both lives, whichever of
-//! them the peer prefers. The offer is told before the failure, so that who waits for the track is not sent away.
+//! them the peer prefers. A SUBSCRIBE that still waits for credit gives way to it. The offer is told before the failure, so
+//! that who waits for the track is not sent away.
 
 mod calls;
 mod messages;

@@ -261,6 +261,26 @@ fn extensions_may_differ_and_objects_may_cease_to_exist() {
     assert_eq!(world.received()[&at(2, 0)], b"was");
 }
 
+/// S8.1-03: an end, too, may cease to exist; nothing comes after it all the same.
+#[test]
+fn ends_may_cease_to_exist() {
+    for end in [ObjectStatus::EndOfGroup, ObjectStatus::EndOfTrack] {
+        let whole = (header(1, 0), vec![object(0, b"x"), status(1, end)]);
+        let gone = (header(1, 0), vec![status(1, ObjectStatus::DoesNotExist)]);
+        accept(&[whole.clone(), gone.clone()]);
+        let after = (header(1, 2), vec![object(2, b"y")]);
+        let why = expect(&[whole.clone(), gone.clone(), after]);
+        let expected = match end {
+            ObjectStatus::EndOfGroup => matches!(why, MalformedTrack::AfterGroupEnd { .. }),
+            _ => matches!(why, MalformedTrack::AfterTrackEnd { .. }),
+        };
+        assert!(expected, "{why}");
+        // What never was there is not an end.
+        let beyond = (header(1, 0), vec![status(2, ObjectStatus::DoesNotExist)]);
+        expect(&[whole, beyond]);
+    }
+}
+
 fn datagram(group: u64, object: u64, payload: &'static [u8]) -> ObjectDatagram {
     ObjectDatagram {
         track_alias: TrackAlias(3),
