@@ -9,7 +9,7 @@ use super::*;
 use crate::model::{
     ClientSetup, ControlDecoder, ControlMessage, Filter, GroupOrder, Location, Parameter,
     Parameters, Publish, PublishDoneCode, RequestId, SetupParameter, SetupParameters, Subscribe,
-    TrackAlias, VERSION, encode_control,
+    SubscribeErrorCode, TrackAlias, VERSION, encode_control,
 };
 use crate::peer::Handler as _;
 use crate::peer::{IngestLimits, PeerLimits, Track, TrackPool};
@@ -395,7 +395,7 @@ async fn nothing_is_kept_of_a_publisher_that_its_last_viewer_left_before_its_end
 async fn nothing_is_kept_of_a_publisher_that_refuses_or_whose_session_ends() {
     let mut fixture = Fixture::new();
     let handle = fixture.upstream();
-    let unknown = crate::model::SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
+    let unknown = SubscribeErrorCode::TRACK_DOES_NOT_EXIST;
     fixture
         .peer
         .call(|session, _| session.unsubscribe(handle))
@@ -453,6 +453,41 @@ async fn who_waits_is_not_refused_because_the_track_is_offered() {
     let sent = fixture.sent();
     let refused = |message: &ControlMessage| matches!(message, ControlMessage::SubscribeError(_));
     assert!(!sent.iter().any(refused), "{sent:?}");
+}
+
+/// S8.4-14: the publisher gives no request to ask it with, and offers the track itself.
+#[tokio::test]
+async fn who_waits_is_served_by_the_offer_of_a_publisher_that_cannot_be_asked() {
+    let peer = established_with(0);
+    let viewer = subscribe(&peer);
+    let mut fixture = Fixture::of(peer, viewer, 128, None);
+    let asked = fixture.upstream();
+    let offer = offered(&fixture.peer, &offer_of(2, "live#a", GroupOrder::Ascending));
+    fixture.directory.publish_requested(SESSION, &offer);
+    let failed = fixture.peer.call(|session, _| session.poll_output());
+    let Some(Output::Event(Event::SubscribeRejected { handle, .. })) = failed else {
+        panic!("{failed:?}")
+    };
+    assert_eq!(handle, asked);
+    let code = SubscribeErrorCode::INTERNAL_ERROR;
+    fixture.directory.upstream_rejected(SESSION, handle, code);
+    let sent = fixture.sent();
+    let of = |wanted: fn(&ControlMessage) -> bool| sent.iter().filter(|one| wanted(one)).count();
+    assert_eq!(
+        of(|one| matches!(one, ControlMessage::PublishOk(_))),
+        1,
+        "{sent:?}"
+    );
+    assert_eq!(
+        of(|one| matches!(one, ControlMessage::SubscribeOk(_))),
+        1,
+        "{sent:?}"
+    );
+    assert_eq!(
+        of(|one| matches!(one, ControlMessage::SubscribeError(_))),
+        0,
+        "{sent:?}"
+    );
 }
 
 /// S9.5-01, S8.4-01, S8.4-09: it takes a request to let a publisher begin again, and one that gives none would be silent
