@@ -161,17 +161,8 @@ over_both_carriers! {
                 match way {
                     "FIN" => send.finish().unwrap(),
                     "reset" => send.reset(7_u32.into()).unwrap(),
-                    _ => {
-                        recv.stop(7_u32.into()).unwrap();
-                        if established {
-                            // Something has to be said before it is noticed that nobody listens.
-                            let request = messages::subscribe(0, &["x"], "y").encode();
-                            send.write_all(&request).await.unwrap();
-                        } else {
-                            let rest = &messages::client_setup(8).encode()[1..];
-                            send.write_all(rest).await.unwrap();
-                        }
-                    }
+                    // Though there is nothing to say to it.
+                    _ => recv.stop(7_u32.into()).unwrap(),
                 }
                 peer.expect_close(codes::PROTOCOL_VIOLATION).await?;
             }

@@ -183,8 +183,11 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                     self.handle_outputs().await;
                     tokio::task::yield_now().await;
                 }
-                written = poll_fn(|cx| self.send.poll_write(cx, self.unsent.make_contiguous())),
-                    if !self.unsent.is_empty() => self.control_written(written),
+                written = poll_fn(|cx| match self.unsent.is_empty() {
+                    false => self.send.poll_write(cx, self.unsent.make_contiguous()),
+                    // It is never finished, so that is the peer's doing.
+                    true => self.send.poll_closed(cx).map(|end| end.and(Err(StreamError::Closed))),
+                }) => self.control_written(written),
                 () = self.peer.called() => {}
                 () = sleep_until(deadline) => self.peer.lock().session.timeout(now()),
                 Some((stream, recv, head)) = heads.next() => match head {
