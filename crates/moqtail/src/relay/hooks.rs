@@ -1,6 +1,9 @@
 //! Where an embedder decides who may do what.
 
-use crate::model::{AuthToken, FullTrackName, TrackNamespace};
+use crate::{
+    model::{AuthToken, FullTrackName, TrackNamespace},
+    session::SetupRefusal,
+};
 
 /// A session as hooks see it.
 #[derive(Clone, Debug)]
@@ -8,13 +11,15 @@ use crate::model::{AuthToken, FullTrackName, TrackNamespace};
 pub struct SessionInfo {
     /// Number of the session in this relay.
     pub id: u64,
-    /// PATH with its query; empty for the root.
+    /// AUTHORITY of CLIENT_SETUP, which only raw QUIC has (draft-14 §9.3.2.1).
+    pub authority: Option<String>,
+    /// PATH with its query, of CLIENT_SETUP or of the request for WebTransport; empty for the root.
     pub path: String,
     /// Tokens of CLIENT_SETUP that were sent by value.
     pub tokens: Vec<AuthToken>,
 }
 
-/// Answer of a hook.
+/// Answer of a hook to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Go on.
@@ -26,9 +31,13 @@ pub enum Verdict {
 /// Decisions of the embedder (draft-14 §8.3, §8.4). Called on control messages, never per object; each must return at once.
 /// No lock of the relay is held: a hook may ask it.
 pub trait Hooks: Send + Sync + 'static {
-    /// A client finished SETUP; denied, it is closed with UNAUTHORIZED.
-    fn connect(&self, _session: &SessionInfo) -> Verdict {
-        Verdict::Allow
+    /// A client sent CLIENT_SETUP. A listener that serves some paths only has turned WebTransport away from others; on raw
+    /// QUIC this is the place for that.
+    ///
+    /// # Errors
+    /// Its session is closed with the code of the refusal (draft-14 §9.2.1.1, §9.3.2.1, §9.3.2.2).
+    fn connect(&self, _session: &SessionInfo) -> Result<(), SetupRefusal> {
+        Ok(())
     }
 
     /// PUBLISH_NAMESPACE.

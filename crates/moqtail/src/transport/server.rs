@@ -39,7 +39,8 @@ pub struct ListenConfig {
     pub identity: Identity,
     /// Bounds for the listener and its connections.
     pub limits: TransportLimits,
-    /// Paths at which WebTransport sessions are accepted; others get status 404. Empty accepts every path.
+    /// Paths at which WebTransport sessions are accepted; others get status 404. Empty accepts every path. On raw QUIC the
+    /// path comes in CLIENT_SETUP, for the session or the hooks of a relay to judge.
     pub paths: Vec<String>,
 }
 

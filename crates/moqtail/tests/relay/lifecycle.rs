@@ -14,6 +14,7 @@ use moqtail::model::{
     TrackNamespace,
 };
 use moqtail::relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict};
+use moqtail::session::SetupRefusal;
 use moqtail::transport::{CloseReason, MemoryConnection, TransportKind, TransportLimits};
 
 use crate::over_every_carrier;
@@ -369,8 +370,11 @@ async fn hooks_may_ask_the_relay() {
         }
     }
     impl Hooks for Curious {
-        fn connect(&self, _session: &SessionInfo) -> Verdict {
-            self.ask()
+        fn connect(&self, _session: &SessionInfo) -> Result<(), SetupRefusal> {
+            match self.ask() {
+                Verdict::Allow => Ok(()),
+                Verdict::Deny => Err(SetupRefusal::Unauthorized),
+            }
         }
 
         fn publish_namespace(&self, _session: &SessionInfo, _name: &TrackNamespace) -> Verdict {
@@ -388,6 +392,40 @@ async fn hooks_may_ask_the_relay() {
     let (broadcast, _track) = live("video");
     let _publisher = world.publisher(&broadcast).await;
     let _viewer = world.viewer("video", Filter::LargestObject).await;
+}
+
+/// S9.3.2.1-05, S9.3.2.2-05, S9.2.1.1-14: whoever embeds the relay says why a client may not have a session.
+#[tokio::test]
+async fn a_client_hears_why_the_relay_does_not_take_it() {
+    struct Closed(SetupRefusal);
+    impl Hooks for Closed {
+        fn connect(&self, session: &SessionInfo) -> Result<(), SetupRefusal> {
+            assert_eq!(session.authority.as_deref(), Some("localhost"));
+            assert_eq!(session.path, "");
+            Err(self.0)
+        }
+    }
+    for (refusal, expected) in [
+        (SetupRefusal::Unauthorized, 0x2),
+        (SetupRefusal::Path, 0x8),
+        (SetupRefusal::MalformedToken, 0x16),
+        (SetupRefusal::ExpiredToken, 0x18),
+        (SetupRefusal::Authority, 0x19),
+    ] {
+        let relay = Relay::new(RelayConfig::default().hooks(Closed(refusal)));
+        let (here, there) = MemoryConnection::pair(TransportLimits::default());
+        let both = async {
+            tokio::join!(
+                relay.attach(there),
+                Client::over(here, ClientConfig::default())
+            )
+        };
+        let (_, refused) = soon("a refusal", both).await;
+        let Err(ConnectError::Setup(CloseReason::Peer { code, .. })) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(code, expected, "{refusal}");
+    }
 }
 
 #[tokio::test]

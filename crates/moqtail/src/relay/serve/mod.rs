@@ -144,6 +144,7 @@ impl Relay {
         let upstreams: Upstreams = Arc::new(Mutex::new(BTreeMap::new()));
         let info = SessionInfo {
             id: id.0,
+            authority: None,
             path: connection.request_path().unwrap_or_default().to_owned(),
             tokens: Vec::new(),
         };

@@ -17,7 +17,7 @@ use crate::{
     peer::{EgressHandle, Handler, InboundStream, PeerHandle, now, subscription_id},
     session::{
         Carrier, Event, PeerSetup, PublishRequest, RequestFailure, RequestHandle, Session,
-        SetupRefusal, SubscribeRequest,
+        SubscribeRequest,
     },
     track::UpdateParams,
     transport::{Connection, TransportKind, lock},
@@ -87,13 +87,14 @@ impl<C: Connection> RelayHandler<C> {
     }
 
     fn set_up(&mut self, setup: PeerSetup) {
+        self.info.authority = setup.authority;
         if let Some(path) = setup.path {
             self.info.path = path;
         }
         self.info.tokens = setup.tokens.into_iter().map(AuthToken::from).collect();
         match self.hooks.connect(&self.info) {
-            Verdict::Allow => self.answer(Session::accept_setup),
-            Verdict::Deny => self.answer(|s| s.refuse_setup(SetupRefusal::Unauthorized, "")),
+            Ok(()) => self.answer(Session::accept_setup),
+            Err(refusal) => self.answer(|s| s.refuse_setup(refusal, "")),
         }
     }
 

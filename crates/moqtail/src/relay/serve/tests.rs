@@ -423,6 +423,7 @@ async fn publishers_share_what_they_may_leave_unread_until_they_go() {
         let (connection, _) = MemoryConnection::pair(TransportLimits::default());
         let info = SessionInfo {
             id: 0,
+            authority: None,
             path: String::new(),
             tokens: Vec::new(),
         };
