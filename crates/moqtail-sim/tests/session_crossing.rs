@@ -234,7 +234,7 @@ fn an_offer_supersedes_a_subscribe_that_was_not_sent() {
     peer.send(&ControlMessage::Publish(publish(1, "live#a", 1)));
     let [
         Event::PublishRequested(request),
-        Event::SubscribeRejected { handle, .. },
+        Event::SubscribeSuperseded { handle },
     ] = &peer.endpoint.events()[..]
     else {
         panic!()

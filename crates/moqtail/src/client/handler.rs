@@ -28,10 +28,18 @@ use crate::{
     transport::{Connection, RecvStream, lock},
 };
 
-type SubscribeAnswerSender = oneshot::Sender<Result<SubscribeAccepted, SubscribeError>>;
+type SubscribeAnswerSender = oneshot::Sender<Result<Answer, SubscribeError>>;
 type PublishAnswerSender = oneshot::Sender<Result<(), PublishError>>;
 /// Why the peer no longer takes a namespace. It is dropped without when the session ends.
 type CancelSender = watch::Sender<Option<PublishError>>;
+
+/// What became of a SUBSCRIBE that did not fail.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Accepted(SubscribeAccepted),
+    /// The peer offered the track before it could be asked, which was refused.
+    Superseded,
+}
 
 /// What handler and callers share.
 #[derive(Debug)]
@@ -182,17 +190,13 @@ impl<C: Connection> ClientHandler<C> {
         });
     }
 
-    fn subscribe_answered(
-        &self,
-        handle: RequestHandle,
-        answer: Result<SubscribeAccepted, SubscribeError>,
-    ) {
+    fn subscribe_answered(&self, handle: RequestHandle, answer: Result<Answer, SubscribeError>) {
         let mut state = self.state();
         let Some(subscribed) = state.subscriptions.get_mut(&handle) else {
             return;
         };
         let sender = subscribed.answer.take();
-        if answer.is_err() {
+        if !matches!(answer, Ok(Answer::Accepted(_))) {
             state.subscriptions.remove(&handle);
         }
         if let Some(sender) = sender {
@@ -294,7 +298,7 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                 }
             }
             Event::SubscribeAccepted(accepted) => {
-                self.subscribe_answered(accepted.handle, Ok(accepted));
+                self.subscribe_answered(accepted.handle, Ok(Answer::Accepted(accepted)));
             }
             Event::SubscribeRejected { handle, failure } => {
                 let error = match failure {
@@ -306,6 +310,9 @@ impl<C: Connection> Handler<C> for ClientHandler<C> {
                     RequestFailure::GoingAway => CallError::GoingAway.into(),
                 };
                 self.subscribe_answered(handle, Err(error));
+            }
+            Event::SubscribeSuperseded { handle } => {
+                self.subscribe_answered(handle, Ok(Answer::Superseded));
             }
             Event::PublishDone {
                 handle,

@@ -12,7 +12,7 @@ use super::{
     Broadcast, ClientConfig, ClientLimits, ConnectError, Publication, PublishError, SubscribeError,
     SubscribeOptions, Subscription,
     ending::EndSlot,
-    handler::{ClientHandler, State},
+    handler::{Answer, ClientHandler, State},
     inspection::Inspection,
     subscription::{Request, SubscriptionInfo},
     timeout::delivery_timeout,
@@ -248,6 +248,19 @@ impl Client {
             filter: options.filter,
             parameters,
         };
+        // Each time the peer has offered the track, so that there is something to ask for.
+        loop {
+            if let Some(subscription) = self.subscribe_once(request.clone()).await? {
+                return Ok(subscription);
+            }
+        }
+    }
+
+    /// As [`Client::subscribe`]; `None`: the peer offered the track before it could be asked.
+    async fn subscribe_once(
+        &self,
+        request: session::SubscribeOptions,
+    ) -> Result<Option<Subscription>, SubscribeError> {
         let (answer, answered) = oneshot::channel();
         let (sender, incoming) = mpsc::channel(self.inner.limits.max_unread);
         let end = EndSlot::default();
@@ -279,18 +292,21 @@ impl Client {
             peer: self.inner.peer.clone(),
             client: self.inner.state.clone(),
         };
-        let accepted = answered.await.map_err(|_| SubscribeError::SessionEnded)??;
+        let answer = answered.await.map_err(|_| SubscribeError::SessionEnded)??;
+        let Answer::Accepted(accepted) = answer else {
+            return Ok(None);
+        };
         let info = SubscriptionInfo {
             largest: accepted.largest,
             group_order: accepted.group_order,
             expires: accepted.expires,
         };
-        Ok(Subscription {
+        Ok(Some(Subscription {
             info,
             incoming,
             end,
             request,
-        })
+        }))
     }
 
     /// Announces a broadcast with PUBLISH_NAMESPACE, waits for the answer, and serves its tracks until the

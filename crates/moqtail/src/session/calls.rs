@@ -83,7 +83,9 @@ impl Session {
 impl Session {
     /// Subscribes to a track. The request waits for the peer's MAX_REQUEST_ID if need be, at most until
     /// [`answer_timeout`](super::SessionLimits::answer_timeout) is over.
-    /// Ends with [`Event::SubscribeRejected`](super::Event::SubscribeRejected), [`Event::SubscriptionClosed`](super::Event::SubscriptionClosed) or [`unsubscribe`](Self::unsubscribe).
+    /// Ends with [`Event::SubscribeRejected`](super::Event::SubscribeRejected),
+    /// [`Event::SubscribeSuperseded`](super::Event::SubscribeSuperseded),
+    /// [`Event::SubscriptionClosed`](super::Event::SubscriptionClosed) or [`unsubscribe`](Self::unsubscribe).
     ///
     /// # Errors
     /// The track has a subscription in this session, the range is backward, or no request can be made.

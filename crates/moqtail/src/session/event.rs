@@ -143,6 +143,12 @@ pub enum Event {
         /// Why.
         failure: RequestFailure<SubscribeErrorCode>,
     },
+    /// An own SUBSCRIBE still waited for the peer's MAX_REQUEST_ID and gave way to the peer's PUBLISH for its track, which was
+    /// told before. Who refuses that may subscribe again.
+    SubscribeSuperseded {
+        /// The subscription, ended by this.
+        handle: RequestHandle,
+    },
 
     /// The peer offers a track. Answer with [`Session::accept_publish`](super::Session::accept_publish) or [`Session::reject_publish`](super::Session::reject_publish).
     PublishRequested(PublishRequest),

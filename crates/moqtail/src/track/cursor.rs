@@ -37,7 +37,7 @@ pub(super) struct Cursor {
     pub(super) lane: Option<Lane>,
     /// Nothing that belongs to the subscription is missing before the first object.
     complete: bool,
-    /// The subgroup had objects that belong to the subscription on streams before this one.
+    /// It has ended, and the subgroup may have had objects that belong to the subscription on streams before this one.
     pub(super) continues: bool,
     /// Lowest Object ID that belongs to the subscription.
     least: u64,
@@ -102,7 +102,7 @@ impl Cursor {
             waits: false,
             lane: None,
             complete,
-            continues: run.lowest < run.first && run.first > least,
+            continues: false,
             least,
             deadline: None,
             oldest: None,
@@ -139,6 +139,7 @@ impl Cursor {
     pub(super) fn observe(&mut self, run: &Run) -> usize {
         self.over = (!run.is_open()).then_some(run.state);
         self.complete &= !self.misses(run.gap);
+        self.continues = run.continues && run.first > self.least;
         if let Some(last) = run.last {
             self.set_newest(&last, run.is_between_objects());
         }
@@ -173,6 +174,7 @@ impl Cursor {
         }
         self.over = Some(gone.state);
         self.complete &= !self.misses(gone.gap);
+        self.continues = gone.continues && self.first_object > self.least;
         if let Some(last) = gone.last {
             self.set_newest(&last, true);
         }
@@ -287,6 +289,7 @@ impl Cursor {
             run,
             end: self.end,
             state: RunState::Reset(StreamCode::CANCELLED),
+            continues: false,
             gap: None,
             last: None,
             change: 0,
@@ -446,13 +449,13 @@ mod tests {
             end_of_group: false,
         };
         let id = super::super::ids::RunId(1);
-        let mut run = Run::new(id, header, 0, 0);
+        let mut run = Run::new(id, header, 0, (None, 0));
         run.push(vec![0; 4].into());
         let object = entry(4, 2000);
         run.begin(object);
         run.push(vec![1; 502].into());
         run.push(vec![2; 500].into());
-        let rank = Rank::new(128, GroupOrder::Ascending, 0, 0, Item::Run(id));
+        let rank = Rank::new(128, GroupOrder::Ascending, 0, (0, 0), Item::Run(id));
         let mut cursor = Cursor::new(&run, &object, 0, rank, true);
         cursor.observe(&run);
         assert_eq!(cursor.stage(&run, 100).ok(), Some(100));

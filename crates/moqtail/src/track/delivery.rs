@@ -326,15 +326,7 @@ impl<S: Source> Delivery<S> {
             self.shared.deadlines.remove(&(at, what));
             match what {
                 Expiry::Run(id, run) => self.expire_run(id, run, now, outlet),
-                Expiry::Linger(id, run) => {
-                    let lingering = self.subscriptions.get(&id);
-                    let code = lingering
-                        .and_then(|(subscription, _)| subscription.cursors.get(&run)?.lingers)
-                        .map(|(_, code)| code);
-                    if let Some(code) = code {
-                        self.reset_run(id, run, code, outlet);
-                    }
-                }
+                Expiry::Linger(id, run) => self.linger_over(id, run, now, outlet),
                 Expiry::Stream(stream) => {
                     if let Some(Owner::Finished(id, ..)) = self.streams.get(stream) {
                         let code = StreamCode::DELIVERY_TIMEOUT;

@@ -261,11 +261,10 @@ impl TrackLog {
         let Some(freed) = run.trim_front() else {
             return false;
         };
-        if let Some(mut gone) = run.forgotten {
-            // Readers have seen what waited only after it went into the run.
+        if let Some(gone) = run.forgotten {
             let taken = run.taken.filter(|(taken, _)| *taken <= gone.id);
-            gone.arrival = taken.map_or(gone.arrival, |(_, order)| order.max(gone.arrival));
-            self.left.note(run.group(), &gone);
+            let entered = taken.map_or(gone.arrival, |(_, order)| order.max(gone.arrival));
+            self.left.note(run.group(), &gone, entered);
         }
         self.uncharge(freed);
         true
@@ -276,7 +275,8 @@ impl TrackLog {
         if let Some(known) = self.subgroups.remove(&key)
             && let Some(group) = self.groups.get_mut(&key.0)
         {
-            group.forget_subgroup(known.gone);
+            group.forget_subgroup(key.1, &known);
+            group.count(&mut self.known);
         }
     }
 
@@ -295,6 +295,7 @@ impl TrackLog {
             run: id,
             end: run.deliverable(),
             state: run.state,
+            continues: run.continues,
             gap: run.gap,
             last,
             change: run.change,

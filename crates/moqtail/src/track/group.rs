@@ -32,6 +32,8 @@ pub(super) struct Group {
     pub(super) datagrams: VecDeque<u64>,
     /// What had been in runs of subgroups of which nothing is left.
     gone: Departed,
+    /// The first objects of those among them that had not come to their ends.
+    unfinished: VecDeque<(u64, u64)>,
     /// What its knowledge costs, as the log counts it.
     pub(super) counted: usize,
 }
@@ -43,6 +45,9 @@ pub(super) struct Departed(Option<(u64, u64)>);
 /// What a group costs while something of it is kept: itself and its places in the maps of the log.
 pub(super) const GROUP_COST: usize = 2 * size_of::<Group>() + 128;
 
+/// Subgroups that are remembered of a group because they had not come to their ends.
+const UNFINISHED_SUBGROUPS: usize = 16;
+
 /// What the record of a group costs of which nothing else is kept.
 const KNOWN_COST: usize = size_of::<Group>() + 96;
 
@@ -53,6 +58,10 @@ pub(super) struct Subgroup {
     pub(super) runs: Vec<RunId>,
     /// What had been in runs of it.
     pub(super) gone: Departed,
+    /// The first object that is known of it.
+    pub(super) lowest: Option<u64>,
+    /// The run that ends with the last object.
+    pub(super) finished: Option<RunId>,
     /// The last object before a FIN.
     pub(super) last: Option<u64>,
     /// Streams that brought objects and are open.
@@ -89,11 +98,6 @@ impl Departed {
         self.0 = Some((from.min(first), to.max(last)));
     }
 
-    /// The first one.
-    pub(super) fn first(self) -> Option<u64> {
-        self.0.map(|(first, _)| first)
-    }
-
     /// Whether an object after `previous` and before `next` may have been among them.
     fn may_be_between(self, previous: u64, next: u64) -> bool {
         self.0
@@ -124,15 +128,27 @@ impl Held {
 
 impl Group {
     /// A subgroup goes of which nothing is left but what had been in it.
-    pub(super) fn forget_subgroup(&mut self, gone: Departed) {
-        if let Some((first, last)) = gone.0 {
+    pub(super) fn forget_subgroup(&mut self, id: u64, subgroup: &Subgroup) {
+        if let Some((first, last)) = subgroup.gone.0 {
             self.gone.note(first, last);
         }
+        if let Some(lowest) = subgroup.lowest.filter(|_| subgroup.last.is_none()) {
+            if self.unfinished.len() >= UNFINISHED_SUBGROUPS {
+                self.unfinished.pop_front();
+            }
+            self.unfinished.push_back((id, lowest));
+        }
+    }
+
+    /// The first object of a subgroup that had been forgotten before it came to its end.
+    pub(super) fn lowest_of(&self, subgroup: u64) -> Option<u64> {
+        let known = self.unfinished.iter().filter(|(id, _)| *id == subgroup);
+        known.map(|(_, lowest)| *lowest).min()
     }
 
     /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.
     fn knowledge(&self) -> usize {
-        let facts = self.facts.cost();
+        let facts = self.facts.cost() + self.unfinished.capacity() * size_of::<(u64, u64)>();
         match self.written {
             Some(_) => facts,
             None => facts + KNOWN_COST,

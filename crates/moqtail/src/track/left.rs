@@ -19,8 +19,9 @@ pub(super) struct Departure {
     pub(super) group: u64,
     /// The highest Object ID.
     pub(super) last: u64,
-    /// Arrival of the latest one, and when it was received.
-    arrival: u64,
+    /// When the latest one arrived, and when the latest one went into the log, which is later where it had waited.
+    pub(super) arrival: u64,
+    entered: u64,
     pub(super) received: Instant,
 }
 
@@ -31,7 +32,8 @@ pub(super) struct Gone {
     /// Offset of the end of what could be delivered of it.
     pub(super) end: u64,
     pub(super) state: RunState,
-    /// As [`Run::gap`](super::run::Run::gap).
+    /// As of the [`Run`](super::run::Run).
+    pub(super) continues: bool,
     pub(super) gap: Option<u64>,
     /// Its last object that could be delivered.
     pub(super) last: Option<ObjectEntry>,
@@ -44,7 +46,7 @@ pub(super) struct Gone {
 pub(super) struct Left {
     runs: Vec<Gone>,
     groups: VecDeque<Departure>,
-    /// Arrival of the latest object that left before those.
+    /// When the latest object that left before those went into the log.
     before: Option<u64>,
 }
 
@@ -70,38 +72,40 @@ impl Left {
         self.runs.iter()
     }
 
-    pub(super) fn note(&mut self, group: u64, object: &ObjectEntry) {
-        let departure = Departure {
-            group,
-            last: object.id,
-            arrival: object.arrival,
-            received: object.received,
-        };
+    /// An object leaves that went into the log at `entered` in the order of arrivals.
+    pub(super) fn note(&mut self, group: u64, object: &ObjectEntry, entered: u64) {
         match self.groups.back_mut() {
             Some(known) if known.group == group => {
-                let last = known.last.max(object.id);
+                known.last = known.last.max(object.id);
+                known.entered = known.entered.max(entered);
                 if known.arrival < object.arrival {
-                    *known = departure;
+                    known.arrival = object.arrival;
+                    known.received = object.received;
                 }
-                known.last = last;
             }
             _ => {
                 if self.groups.len() >= GROUPS {
-                    let oldest = self.groups.pop_front().map(|oldest| oldest.arrival);
+                    let oldest = self.groups.pop_front().map(|oldest| oldest.entered);
                     self.before = self.before.max(oldest);
                 }
-                self.groups.push_back(departure);
+                self.groups.push_back(Departure {
+                    group,
+                    last: object.id,
+                    arrival: object.arrival,
+                    entered,
+                    received: object.received,
+                });
             }
         }
     }
 
-    /// Whether an object left that arrived at `arrival` or later and may be among those that somebody `wants`.
+    /// Whether an object left that went into the log at `arrival` or later and may be among those that somebody `wants`.
     pub(super) fn since(&self, arrival: u64, wants: impl Fn(&Departure) -> bool) -> bool {
         self.before.is_some_and(|before| before >= arrival)
             || self
                 .groups
                 .iter()
-                .any(|left| left.arrival >= arrival && wants(left))
+                .any(|left| left.entered >= arrival && wants(left))
     }
 }
 
@@ -117,6 +121,7 @@ mod tests {
                 run: RunId(change),
                 end: 0,
                 state: RunState::Finished,
+                continues: false,
                 gap: None,
                 last: None,
                 change,

@@ -350,7 +350,12 @@ impl TrackLog {
         seen
     }
 
-    pub(super) fn new_run(&mut self, header: SubgroupHeader, subgroup: u64, first: u64) -> RunId {
+    pub(super) fn new_run(
+        &mut self,
+        header: SubgroupHeader,
+        subgroup: u64,
+        first: (Option<u64>, u64),
+    ) -> RunId {
         self.bytes += RUN_COST;
         self.runs.insert(|id| Run::new(id, header, subgroup, first))
     }
@@ -541,9 +546,13 @@ impl TrackLog {
             run.state = state;
             run.leader = None;
             let group = run.group();
-            if state == RunState::Finished {
-                let known = self.groups.get(&group);
-                run.gap = known.and_then(|known| known.facts.last_unknown(run.lowest, run.first));
+            if state == RunState::Finished
+                && let Some(known) = self.subgroups.get_mut(&(group, run.subgroup))
+            {
+                known.finished = Some(id);
+                let facts = self.groups.get(&group).map(|group| &group.facts);
+                let lowest = known.lowest.unwrap_or(run.first);
+                run.finish(lowest, |from, to| facts?.last_unknown(from, to));
             }
             let is_empty = self
                 .runs

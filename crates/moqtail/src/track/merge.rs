@@ -368,15 +368,16 @@ impl TrackLog {
         if header.subgroup == SubgroupId::FirstObject && first != subgroup {
             header.subgroup = SubgroupId::Explicit(subgroup);
         }
-        let id = self.new_run(header, subgroup, first);
+        let id = self.new_run(header, subgroup, (previous, first));
         let key = (header.group, subgroup);
         let known = self.subgroups.entry(key).or_default();
-        let others = known.runs.iter().filter_map(|run| self.runs.get(run));
-        let lowest = others.map(|run| run.lowest).chain(known.gone.first());
-        let lowest = lowest.chain(previous).fold(first, u64::min);
+        let group = self.groups.get(&header.group);
+        let before = known
+            .lowest
+            .or_else(|| group.and_then(|group| group.lowest_of(subgroup)));
+        known.lowest = [before, previous, Some(first)].into_iter().flatten().min();
         if let Some(run) = self.runs.get_mut(&id) {
             run.leader = leader;
-            run.lowest = lowest;
         }
         known.runs.push(id);
         if known.runs.len() > self.limits.max_runs {
@@ -550,21 +551,11 @@ impl TrackLog {
             group.facts.unlearn(partial);
         }
         // draft-14 §10.4.3: what goes on after it is not all of the subgroup any more
-        for id in self.finished_over(key, partial) {
-            if let Some(run) = self.runs.get_mut(&id) {
-                run.gap = run.gap.max(Some(partial));
-            }
+        let finished = self.subgroups.get(&key).and_then(|known| known.finished);
+        let finished = finished.and_then(|id| self.runs.get_mut(&id));
+        if let Some(run) = finished.filter(|run| run.first > partial) {
+            run.gap = run.gap.max(Some(partial));
         }
-    }
-
-    /// Runs of a subgroup that are finished and go on after `object`.
-    fn finished_over(&self, key: SubgroupKey, object: u64) -> Vec<RunId> {
-        let known = self.subgroups.get(&key);
-        let runs = known.into_iter().flat_map(|known| &known.runs);
-        let goes_on = |run: &Run| run.state == RunState::Finished && run.first > object;
-        runs.filter(|id| self.runs.get(id).is_some_and(goes_on))
-            .copied()
-            .collect()
     }
 
     /// The runs that a stream leads.

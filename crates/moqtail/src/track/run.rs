@@ -57,8 +57,10 @@ pub(super) struct Run {
     pub(super) subgroup: u64,
     /// Its first object.
     pub(super) first: u64,
-    /// The first object of the subgroup that was known when it began.
-    pub(super) lowest: u64,
+    /// The object before that on its stream; there is none of the subgroup between the two.
+    previous: Option<u64>,
+    /// It is finished, and the subgroup had objects on streams before this one.
+    pub(super) continues: bool,
     /// It is finished, and this object of the subgroup before its first one may be missing: the last such.
     pub(super) gap: Option<u64>,
     pub(super) state: RunState,
@@ -86,13 +88,20 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, header: SubgroupHeader, subgroup: u64, first: u64) -> Self {
+    /// A run whose first object is `first`, which came after `previous` on its stream.
+    pub(super) fn new(
+        id: RunId,
+        header: SubgroupHeader,
+        subgroup: u64,
+        (previous, first): (Option<u64>, u64),
+    ) -> Self {
         Self {
             id,
             header,
             subgroup,
             first,
-            lowest: first,
+            previous,
+            continues: false,
             gap: None,
             state: RunState::Open,
             leader: None,
@@ -122,6 +131,18 @@ impl Run {
             publisher_priority: self.header.publisher_priority,
             len: entry.end - entry.payload,
         }
+    }
+
+    /// The run ends with all of its subgroup, of which `lowest` was the first object; `last_unknown` gives the last object in
+    /// a range that may be missing.
+    pub(super) fn finish(
+        &mut self,
+        lowest: u64,
+        last_unknown: impl FnOnce(u64, u64) -> Option<u64>,
+    ) {
+        self.continues = lowest < self.first;
+        let to = self.previous.map_or(self.first, |previous| previous + 1);
+        self.gap = last_unknown(lowest, to);
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -20,6 +20,8 @@ pub(super) struct Rank {
     group: u64,
     /// Subgroup ID, or Object ID of a datagram.
     pub(super) subgroup: u64,
+    /// First object of a run: of one subgroup on several streams the earlier one is sent first.
+    first: u64,
     pub(super) item: Item,
 }
 
@@ -28,7 +30,7 @@ impl Rank {
         publisher_priority: u8,
         order: GroupOrder,
         group: u64,
-        subgroup: u64,
+        (subgroup, first): (u64, u64),
         item: Item,
     ) -> Self {
         Self {
@@ -38,6 +40,7 @@ impl Rank {
                 GroupOrder::Descending => u64::MAX - group,
             },
             subgroup,
+            first,
             item,
         }
     }
@@ -229,7 +232,7 @@ mod tests {
 
     fn run(priority: u8, order: GroupOrder, group: u64, subgroup: u64) -> Rank {
         let item = Item::Run(RunId(group * 10 + subgroup));
-        Rank::new(priority, order, group, subgroup, item)
+        Rank::new(priority, order, group, (subgroup, 0), item)
     }
 
     /// Takes everything, each item as a turn.

@@ -10,6 +10,7 @@ use super::{
     outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written},
     schedule::{Item, Lane, Rank},
     subscription::{Expiry, Resets},
+    whole::Before,
 };
 use crate::model::StreamCode;
 
@@ -230,21 +231,64 @@ impl<S: Source> Delivery<S> {
             return;
         };
         // draft-14 §10.4.3: FIN only after all of the subgroup
-        let end = match end {
-            End::Fin if !subscription.has_all_before(run, source) => {
-                End::Reset(StreamCode::CANCELLED)
-            }
-            end => end,
+        let code = match end {
+            End::Reset(code) => code,
+            End::Fin => match subscription.before(run, source) {
+                Before::Whole => return self.finish_run(id, run, stream, outlet),
+                Before::OnItsWay | Before::Missing => StreamCode::CANCELLED,
+            },
         };
-        if let End::Reset(code) = end {
-            // A reset takes back what the transport has not delivered, so it waits for that a little.
-            let delay = self.shared.limits.reset_delay;
-            match now.checked_add(delay).filter(|_| !delay.is_zero()) {
-                Some(until) => subscription.linger(run, until, code, &mut self.shared),
-                None => self.reset_run(id, run, code, outlet),
-            }
-            return;
+        // A reset takes back what the transport has not delivered, so it waits for that a little; what else is on its way may
+        // make it a FIN.
+        let delay = self.shared.limits.reset_delay;
+        match now.checked_add(delay).filter(|_| !delay.is_zero()) {
+            Some(until) => subscription.linger(run, until, code, &mut self.shared),
+            None => self.reset_run(id, run, code, outlet),
         }
+    }
+
+    /// The time is over that the stream of a run had before its end.
+    pub(super) fn linger_over(
+        &mut self,
+        id: SubscriptionId,
+        run: RunId,
+        now: Instant,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
+            return;
+        };
+        let Some(cursor) = subscription.cursors.get(&run) else {
+            return;
+        };
+        let (Some((_, code)), Some(stream)) = (cursor.lingers, cursor.stream) else {
+            return;
+        };
+        let before = match cursor.done() {
+            Some(End::Fin) => subscription.before(run, source),
+            _ => Before::Missing,
+        };
+        let again = now.checked_add(self.shared.limits.reset_delay);
+        match (before, again) {
+            (Before::Whole, _) => self.finish_run(id, run, stream, outlet),
+            (Before::OnItsWay, Some(until)) => {
+                subscription.linger(run, until, code, &mut self.shared);
+            }
+            _ => self.reset_run(id, run, code, outlet),
+        }
+    }
+
+    /// All of a subgroup was handed over.
+    fn finish_run(
+        &mut self,
+        id: SubscriptionId,
+        run: RunId,
+        stream: StreamKey,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
+            return;
+        };
         let cursor = subscription.remove_cursor(run, &mut self.shared);
         if subscription.may_be_over() {
             self.dirty.insert(id);

@@ -2,7 +2,7 @@
 
 use super::TrackLog;
 
-/// The highest group of which something that belongs to the subscription was not handed over. Which subgroup it was of is
+/// The highest group of which something that belongs to the subscription may not have been handed over. Which subgroup it was of is
 /// not kept: few come on several streams.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Skipped(Option<u64>);

@@ -119,7 +119,13 @@ mod tests {
     use crate::model::GroupOrder;
 
     fn rank(group: u64) -> Rank {
-        Rank::new(0, GroupOrder::Ascending, group, 0, Item::Run(RunId(group)))
+        Rank::new(
+            0,
+            GroupOrder::Ascending,
+            group,
+            (0, 0),
+            Item::Run(RunId(group)),
+        )
     }
 
     fn is_ordered(slots: &Slots) -> bool {

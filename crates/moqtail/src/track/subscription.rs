@@ -259,7 +259,8 @@ impl Subscription {
             };
             let has = |gone: &Departure| {
                 let range = &self.range;
-                range.has_group(gone.group) && gone.last >= range.first_object(gone.group)
+                let is_new = gone.arrival >= self.frontier;
+                is_new && range.has_group(gone.group) && gone.last >= range.first_object(gone.group)
             };
             missed = left(&|gone| has(gone) && !self.is_aged(gone.received, now));
             if missed || left(&has) {
@@ -424,7 +425,7 @@ impl Subscription {
             run.header.publisher_priority,
             self.order,
             run.group(),
-            run.subgroup,
+            (run.subgroup, run.first),
             Item::Run(run.id),
         );
         let mut cursor = Box::new(Cursor::new(run, first, least, rank, !missing));
@@ -450,7 +451,7 @@ impl Subscription {
                 entry.properties.publisher_priority,
                 self.order,
                 at.group,
-                at.object,
+                (at.object, at.object),
                 Item::Datagram(arrival),
             );
             shared.schedule.insert(self.id, Lane::Open, rank);

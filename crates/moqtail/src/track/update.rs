@@ -51,15 +51,19 @@ impl Subscription {
                     return Some((*id, false));
                 }
                 let missed = cursor.missed_from(least, run);
-                if missed.is_some() {
-                    skipped.note(cursor.group);
-                }
+                let left = missed.is_some();
                 let missed = missed.is_some_and(|received| !self.is_aged(received, now));
                 // What is taken out already is better delivered with what is too much of it (draft-14 §9.10).
                 if missed && !cursor.is_lost(run) {
                     return None;
                 }
-                cursor.is_below(least, run).then_some((*id, missed))
+                if !cursor.is_below(least, run) {
+                    return None;
+                }
+                if left {
+                    skipped.note(cursor.group);
+                }
+                Some((*id, missed))
             })
             .collect();
         self.skipped = skipped;

@@ -3,11 +3,23 @@
 
 use super::{TrackLog, cursor::Cursor, ids::RunId, outlet::Source, subscription::Subscription};
 
+/// What became of the objects of a subgroup that came on earlier streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// They are handed over.
+    Whole,
+    /// Some are not handed over yet.
+    OnItsWay,
+    /// Some never will be.
+    Missing,
+}
+
 impl Subscription {
-    /// Whether what came on streams before that of a run, whose objects are all handed over, is handed over too.
-    pub(super) fn has_all_before(&self, id: RunId, source: &impl Source) -> bool {
+    /// What became of the objects that came on streams before that of a run, whose own are all handed over. Looks at each
+    /// cursor, but only for a subgroup that came on several streams.
+    pub(super) fn before(&self, id: RunId, source: &impl Source) -> Before {
         let Some(cursor) = self.cursors.get(&id).filter(|cursor| cursor.continues) else {
-            return true;
+            return Before::Whole;
         };
         let key = |cursor: &Cursor| (cursor.group, cursor.rank.subgroup);
         let mut others = self
@@ -15,9 +27,13 @@ impl Subscription {
             .values()
             .filter(|other| key(other) == key(cursor));
         // An object of another stream may have been given up after this one had come to its end.
-        let has_hole = |log: &TrackLog| log.run(id).is_some_and(|run| cursor.misses(run.gap));
-        !self.skipped.may_be_in(cursor.group)
-            && !others.any(|other| other.is_on_its_way())
-            && !source.read(has_hole)
+        let has_hole = |log: &TrackLog| log.run(id).is_none_or(|run| cursor.misses(run.gap));
+        if self.skipped.may_be_in(cursor.group) || source.read(has_hole) {
+            Before::Missing
+        } else if others.any(|other| other.is_on_its_way()) {
+            Before::OnItsWay
+        } else {
+            Before::Whole
+        }
     }
 }

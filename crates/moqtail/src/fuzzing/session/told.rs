@@ -328,7 +328,7 @@ impl Told {
                 entry.accepted = true;
                 entry.alias = Some(accepted.alias);
             }
-            Event::SubscribeRejected { handle, .. } => {
+            Event::SubscribeRejected { handle, .. } | Event::SubscribeSuperseded { handle } => {
                 let entry = self.entry(*handle, event);
                 let awaited = matches!(entry.kind, Kind::Subscribe(_)) && entry.is_awaited();
                 assert!(awaited, "{event:?}");

@@ -213,6 +213,14 @@ impl Directory {
         }
     }
 
+    /// A publisher could not be asked in time and offered the track itself.
+    pub(super) fn upstream_superseded(&mut self, session: SessionId, handle: RequestHandle) {
+        if let Some(upstream) = self.take_upstream(session, handle) {
+            self.hub.upstream_offers(upstream.id, now());
+            self.run();
+        }
+    }
+
     /// PUBLISH_DONE of a publisher; streams may still be on their way.
     pub(super) fn upstream_ends(
         &mut self,

@@ -188,6 +188,9 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 };
                 self.directory(|directory| directory.upstream_rejected(id, handle, code));
             }
+            Event::SubscribeSuperseded { handle } => {
+                self.directory(|directory| directory.upstream_superseded(id, handle));
+            }
             Event::PublishRequested(request) => self.publish(&request),
             Event::PublishDone {
                 handle,

@@ -465,13 +465,12 @@ async fn who_waits_is_served_by_the_offer_of_a_publisher_that_cannot_be_asked() 
     let asked = fixture.upstream();
     let offer = offered(&fixture.peer, &offer_of(2, "live#a", GroupOrder::Ascending));
     fixture.directory.publish_requested(SESSION, &offer);
-    let failed = fixture.peer.call(|session, _| session.poll_output());
-    let Some(Output::Event(Event::SubscribeRejected { handle, .. })) = failed else {
-        panic!("{failed:?}")
+    let told = fixture.peer.call(|session, _| session.poll_output());
+    let Some(Output::Event(Event::SubscribeSuperseded { handle })) = told else {
+        panic!("{told:?}")
     };
     assert_eq!(handle, asked);
-    let code = SubscribeErrorCode::INTERNAL_ERROR;
-    fixture.directory.upstream_rejected(SESSION, handle, code);
+    fixture.directory.upstream_superseded(SESSION, handle);
     let sent = fixture.sent();
     let of = |wanted: fn(&ControlMessage) -> bool| sent.iter().filter(|one| wanted(one)).count();
     assert_eq!(

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Done, State, Subscription, Subscriptions, shorter};
 use crate::{
     model::{
-        Filter, Publish, PublishDone, ReasonPhrase, RequestError, RequestId, SubscribeErrorCode,
-        SubscribeOk, TrackAlias, UNKNOWN_STREAM_COUNT,
+        Filter, Publish, PublishDone, RequestError, RequestId, SubscribeErrorCode, SubscribeOk,
+        TrackAlias, UNKNOWN_STREAM_COUNT,
     },
     session::{
         alias::AliasState,
@@ -145,11 +145,8 @@ impl Subscriptions {
             // It may never be sent.
             State::Queued => {
                 own.held = Some(handle);
-                let failure = RequestFailure::Refused {
-                    code: SubscribeErrorCode::INTERNAL_ERROR,
-                    reason: ReasonPhrase::new("the peer offered the track before it was asked"),
-                };
-                self.reject_own(cx, live, failure);
+                self.end(cx, live);
+                cx.out.event(Event::SubscribeSuperseded { handle: live });
             }
             _ => self.refuse_second(cx, handle)?,
         }

@@ -182,6 +182,22 @@ fn a_reader_of_very_many_streams_knows_the_ends_of_all() {
     assert_eq!(world.ended(), None);
 }
 
+/// What waited when it subscribed was never its own.
+#[test]
+fn a_reader_does_not_miss_what_had_waited_before_it_came() {
+    let mut world = World::new();
+    let mut leader = world.publish(header(0, 0));
+    let mut follower = world.publish_as(world.second_publisher(), header(0, 0));
+    leader.begin(0, b"never whole", 1);
+    follower.object(1, b"waits");
+    world.subscribe(SUB, params(from_start())).unwrap();
+    world.run();
+    leader.reset(StreamCode::CANCELLED);
+    world.evict_all();
+    world.run();
+    assert_eq!(world.ended(), None);
+}
+
 /// More runs end and leave at once than are remembered: how some of them ended is not known, but nothing is missed.
 #[test]
 fn a_reader_of_many_runs_that_end_and_leave_at_once_is_not_behind() {

@@ -269,16 +269,20 @@ fn ends_may_cease_to_exist() {
         let gone = (header(1, 0), vec![status(1, ObjectStatus::DoesNotExist)]);
         accept(&[whole.clone(), gone.clone()]);
         let after = (header(1, 2), vec![object(2, b"y")]);
-        let why = expect(&[whole.clone(), gone.clone(), after]);
+        let why = expect(&[whole, gone, after]);
         let expected = match end {
             ObjectStatus::EndOfGroup => matches!(why, MalformedTrack::AfterGroupEnd { .. }),
             _ => matches!(why, MalformedTrack::AfterTrackEnd { .. }),
         };
         assert!(expected, "{why}");
-        // What never was there is not an end.
-        let beyond = (header(1, 0), vec![status(2, ObjectStatus::DoesNotExist)]);
-        expect(&[whole, beyond]);
     }
+    // What never was there is not an end.
+    let last = SubgroupHeader {
+        end_of_group: true,
+        ..header(1, 0)
+    };
+    let beyond = (header(1, 1), vec![status(1, ObjectStatus::DoesNotExist)]);
+    expect(&[(last, vec![object(0, b"x")]), beyond]);
 }
 
 fn datagram(group: u64, object: u64, payload: &'static [u8]) -> ObjectDatagram {

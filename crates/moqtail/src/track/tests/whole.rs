@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{Filter, Location, StreamCode, SubgroupHeader};
-use crate::track::{DeliveryLimits, SubscriptionParams, TrackLimits, UpdateParams};
+use crate::track::{Delivery, DeliveryLimits, SubscriptionParams, TrackLimits, UpdateParams};
 
 const RESET: StreamCode = StreamCode::SESSION_CLOSED;
 const CUT: State = State::Reset(StreamCode::CANCELLED);
@@ -30,6 +30,15 @@ fn first_stream(world: &World) {
     first.reset(RESET);
 }
 
+/// The log forgets the subgroup, but not all of its group.
+fn forget(world: &mut World) {
+    let mut log = world.log.borrow_mut();
+    log.set_cache_duration(world.publisher, Some(Duration::from_secs(1)));
+    world.now += Duration::from_secs(2);
+    assert!(log.expire(world.now));
+    assert!(log.subgroups.is_empty());
+}
+
 /// The others come on a second one that is whole; how it ended for the subscriber.
 fn second_stream(world: &mut World) -> State {
     world.send(header(0, 0), &objects(3..5));
@@ -51,7 +60,7 @@ fn who_was_handed_both_streams_gets_fin() {
 /// S10.4.3-01: all of the second stream is delivered, but of the subgroup only that.
 #[test]
 fn what_came_while_nothing_was_forwarded_is_missing_before_a_fin() {
-    for start in [0, 3] {
+    for (start, evicted) in [(0, false), (3, false), (0, true), (3, true)] {
         let mut world = World::new();
         let filter = Filter::AbsoluteStart {
             start: Location::new(0, start),
@@ -66,6 +75,9 @@ fn what_came_while_nothing_was_forwarded_is_missing_before_a_fin() {
         first_stream(&world);
         world.run();
         world.update(SUB, forward(true)).unwrap();
+        if evicted {
+            forget(&mut world);
+        }
         let state = if start == 0 { CUT } else { State::Finished };
         assert_eq!(second_stream(&mut world), state, "from {start}");
         // The next group is not concerned.
@@ -78,12 +90,15 @@ fn what_came_while_nothing_was_forwarded_is_missing_before_a_fin() {
 /// S10.4.3-02: the first stream was begun too late, or not at all.
 #[test]
 fn what_expired_is_missing_before_a_fin() {
-    for window in [0, 20] {
+    for (window, evicted) in [(0, false), (20, false), (0, true), (20, true)] {
         let mut world = hasty();
         world.wire.window = window;
         world.wire.credit = usize::from(window > 0);
         first_stream(&world);
         world.pass(Duration::from_millis(200));
+        if evicted {
+            forget(&mut world);
+        }
         world.wire.window = usize::MAX;
         assert_eq!(second_stream(&mut world), CUT, "window {window}");
     }
@@ -118,7 +133,7 @@ fn what_left_the_log_is_missing_before_a_fin() {
     }
 }
 
-/// What lies before the subscription is not missing, whether the log still has it or not.
+/// What lies before the subscription is not missing, though the log has it no more.
 #[test]
 fn what_left_the_log_below_the_start_is_not_missing_before_a_fin() {
     for (start, end) in [(1, State::Finished), (0, CUT)] {
@@ -153,22 +168,100 @@ fn what_was_stopped_is_missing_before_a_fin() {
     assert_eq!(second_stream(&mut world), CUT);
 }
 
-/// The first stream takes nothing more when the second one is all delivered.
+/// The first stream takes nothing more when the second one is all delivered: that waits for its end.
 #[test]
-fn what_is_still_on_its_way_is_missing_before_a_fin() {
-    let mut world = hasty();
-    world.wire.window = 20;
-    first_stream(&world);
+fn what_is_still_on_its_way_is_waited_for_before_a_fin() {
+    for arrives in [true, false] {
+        let mut world = World::new();
+        let delivery = DeliveryLimits {
+            reset_delay: Duration::from_millis(50),
+            ..at_once()
+        };
+        world.delivery = Delivery::new(delivery);
+        world.subscribe(SUB, hastily()).unwrap();
+        world.wire.window = 20;
+        first_stream(&world);
+        world.run();
+        world.wire.window = usize::MAX;
+        assert_eq!(second_stream(&mut world), State::Open);
+        world.pass(Duration::from_millis(70));
+        assert_eq!(world.stream(1).state, State::Open);
+        if arrives {
+            world.open_window(0, usize::MAX);
+        }
+        world.pass(Duration::from_millis(60));
+        let states = [world.stream(0).state, world.stream(1).state];
+        let expected = match arrives {
+            true => [State::Reset(RESET), State::Finished],
+            false => [State::Reset(StreamCode::DELIVERY_TIMEOUT), CUT],
+        };
+        assert_eq!(states, expected);
+    }
+}
+
+/// Of one subgroup the earlier stream is sent first, whichever came first.
+#[test]
+fn the_streams_of_a_subgroup_are_sent_in_their_order() {
+    let mut world = World::subscribed();
+    world.wire.credit = 0;
+    for ids in [3..5, 0..3] {
+        let mut upstream = world.publish(header(0, 0));
+        upstream.objects(&objects(ids)).unwrap();
+        upstream.reset(RESET);
+    }
+    world.give_credit(1);
+    assert_eq!(world.stream(0).ids(), [0, 1, 2]);
+}
+
+/// Between two objects of one stream there is nothing of the subgroup, though the first of them was on another before.
+#[test]
+fn what_a_stream_leaves_out_is_not_missing_before_a_fin() {
+    let mut world = World::subscribed();
+    let mut whole = world.publish(header(0, 0));
+    whole.objects(&objects(0..1)).unwrap();
+    let mut part = world.publish(header(0, 0));
+    part.objects(&objects(0..2)).unwrap();
+    part.begin(5, b"payload of 5", 1);
+    part.reset(RESET);
+    whole.objects(&objects(1..2)).unwrap();
+    whole.objects(&objects(5..6)).unwrap();
+    whole.finish().unwrap();
     world.run();
-    world.wire.window = usize::MAX;
-    assert_eq!(second_stream(&mut world), CUT);
-    assert_eq!(world.stream(0).ids(), [0]);
+    let last = world.wire.streams.last().unwrap();
+    assert_eq!(last.ids(), [5]);
+    assert_eq!(last.state, State::Finished);
+}
+
+/// S10.4.3-01: what comes first is not all of the subgroup, as is known when it ends.
+#[test]
+fn what_came_later_is_missing_before_a_fin() {
+    for (ids, expected) in [(0..2, CUT), (0..3, State::Finished)] {
+        let mut world = World::subscribed();
+        let mut later = world.publish(header(0, 0));
+        later.objects(&objects(3..5)).unwrap();
+        world.run();
+        let mut earlier = world.publish(header(0, 0));
+        earlier.objects(&objects(ids)).unwrap();
+        world.run();
+        earlier.reset(RESET);
+        world.run();
+        later.finish().unwrap();
+        world.run();
+        assert_eq!(world.stream(0).ids(), [3, 4]);
+        assert_eq!(world.stream(0).state, expected);
+    }
 }
 
 /// S10.4.3-12: the first stream breaks off inside an object after the second one has ended, but before that one's end is
 /// delivered.
 #[test]
 fn what_breaks_off_after_the_end_is_missing_before_a_fin() {
+    for evicted in [false, true] {
+        what_breaks_off_after_the_end_is_missing(evicted);
+    }
+}
+
+fn what_breaks_off_after_the_end_is_missing(evicted: bool) {
     let mut world = hasty();
     let mut first = world.publish(header(0, 0));
     first.objects(&objects(0..2)).unwrap();
@@ -177,6 +270,10 @@ fn what_breaks_off_after_the_end_is_missing_before_a_fin() {
     world.send(header(0, 0), &objects(3..5));
     world.run();
     first.reset(RESET);
+    if evicted {
+        // All of it was taken out before.
+        world.evict_all();
+    }
     world.run();
     assert_eq!(world.stream(0).state, State::Reset(RESET));
     world.give_credit(10);
