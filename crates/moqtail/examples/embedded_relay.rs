@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use moqtail::{
     client::{Broadcast, Client, ClientConfig, SubgroupOptions, TrackOptions},
-    model::{Extensions, TrackNamespace},
+    model::{Extensions, FullTrackName, TrackNamespace},
     relay::{Hooks, Relay, RelayConfig, SessionInfo, Verdict},
     transport::{Identity, ListenConfig, Listener, MemoryConnection, TransportLimits},
 };
@@ -15,16 +15,23 @@ use tokio::task::JoinSet;
 /// Lets anybody publish below these namespaces, and nothing else.
 struct OnlyBelow(Vec<TrackNamespace>);
 
-impl Hooks for OnlyBelow {
-    fn publish_namespace(&self, _session: &SessionInfo, namespace: &TrackNamespace) -> Verdict {
-        match self
-            .0
-            .iter()
-            .any(|allowed| allowed.as_prefix().matches(namespace))
-        {
+impl OnlyBelow {
+    fn judge(&self, namespace: &TrackNamespace) -> Verdict {
+        let mut allowed = self.0.iter();
+        match allowed.any(|allowed| allowed.as_prefix().matches(namespace)) {
             true => Verdict::Allow,
             false => Verdict::Deny,
         }
+    }
+}
+
+impl Hooks for OnlyBelow {
+    fn publish_namespace(&self, _session: &SessionInfo, namespace: &TrackNamespace) -> Verdict {
+        self.judge(namespace)
+    }
+
+    fn publish(&self, _session: &SessionInfo, track: &FullTrackName) -> Verdict {
+        self.judge(track.namespace())
     }
 }
 

@@ -157,7 +157,7 @@ pub(super) async fn leave(
              reached at most those who watched it already. Publish that again when the relay takes it.",
         );
     }
-    if is_open && farewell == Some(Farewell::Incomplete) {
+    if is_open && published.is_ok() && farewell == Some(Farewell::Incomplete) {
         link.tell(
             "Not everything was delivered: viewers may lack the last of it. \
              Check the network, or publish less in a second.",

@@ -145,7 +145,7 @@ over_both_carriers! {
     async fn the_end_of_the_control_stream_ends_the_session(carrier: Carrier) {
         let world = World::embedded().await;
         for established in [true, false] {
-            for way in ["FIN", "reset", "stop"] {
+            for way in ["FIN", "reset", "stop", "stop and more"] {
                 if (established, way, carrier) == (false, "reset", Carrier::WebTransport) {
                     // A reset may take the head of the stream with it: then there never was a control stream.
                     continue;
@@ -162,7 +162,14 @@ over_both_carriers! {
                     "FIN" => send.finish().unwrap(),
                     "reset" => send.reset(7_u32.into()).unwrap(),
                     // Though there is nothing to say to it.
-                    _ => recv.stop(7_u32.into()).unwrap(),
+                    "stop" => recv.stop(7_u32.into()).unwrap(),
+                    _ => {
+                        let request = messages::subscribe(0, &["x"], "y").encode();
+                        let setup = messages::client_setup(8).encode();
+                        let asked = if established { &request[..] } else { &setup[1..] };
+                        send.write_all(asked).await.unwrap();
+                        recv.stop(7_u32.into()).unwrap();
+                    }
                 }
                 peer.expect_close(codes::PROTOCOL_VIOLATION).await?;
             }

@@ -52,6 +52,30 @@ over_both_carriers! {
         Ok(())
     }
 
+    /// The peer offers what the client could not ask for yet, and gives credit afterwards: the caller is served.
+    async fn an_offer_that_comes_before_the_question_does_not_fail_it(carrier: Carrier) {
+        let listener = RawListener::bind(carrier)?;
+        let (client, mut relay) = connecting(&listener, trusting(), async |mut relay| {
+            relay.answer_setup(messages::server_setup_granting(0)).await?;
+            Ok(relay)
+        })
+        .await?;
+        let client = client.unwrap();
+        let asked = tokio::spawn(async move {
+            client.subscribe("hostile#t".parse().unwrap(), SubscribeOptions::default()).await
+        });
+        relay.expect(types::REQUESTS_BLOCKED).await?;
+        relay.send(messages::publish(1, &["hostile"], "t", 7)).await?;
+        relay.expect(types::PUBLISH_ERROR).await?;
+        relay.send(messages::max_request_id(10)).await?;
+        let request = relay.expect(types::SUBSCRIBE).await?;
+        assert_eq!(request.first_number(), Some(0));
+        relay.send(messages::subscribe_ok(0, 3)).await?;
+        let subscription = timeout(SHORT, asked).await.expect("the caller is told").unwrap();
+        assert!(subscription.is_ok(), "{subscription:?}");
+        Ok(())
+    }
+
     /// S9.8-03: one alias cannot stand for two tracks.
     async fn one_alias_for_two_tracks_ends_the_session(carrier: Carrier) {
         let listener = RawListener::bind(carrier)?;

@@ -11,12 +11,23 @@ use crate::{
 pub struct SessionInfo {
     /// Number of the session in this relay.
     pub id: u64,
-    /// AUTHORITY of CLIENT_SETUP, which only raw QUIC has (draft-14 §9.3.2.1).
+    /// Host and port that the client asked for: AUTHORITY of CLIENT_SETUP on raw QUIC (draft-14 §9.3.2.1), what the request
+    /// named over WebTransport.
     pub authority: Option<String>,
-    /// PATH with its query, of CLIENT_SETUP or of the request for WebTransport; empty for the root.
+    /// Path and query that the client asked for: PATH of CLIENT_SETUP on raw QUIC (draft-14 §9.3.2.2), those of the request over
+    /// WebTransport. The path of the root is empty. Only those of a request are without dot segments.
     pub path: String,
     /// Tokens of CLIENT_SETUP that were sent by value.
     pub tokens: Vec<AuthToken>,
+}
+
+impl SessionInfo {
+    /// Notes a path, of which nothing and `/` are the same.
+    pub(crate) fn set_path(&mut self, path: &str) {
+        let below_root = path.strip_prefix('/').unwrap_or(path);
+        let is_root = below_root.is_empty() || below_root.starts_with('?');
+        self.path = if is_root { below_root } else { path }.to_owned();
+    }
 }
 
 /// Answer of a hook to a request.

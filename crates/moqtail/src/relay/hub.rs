@@ -255,12 +255,18 @@ impl Hub {
         })
     }
 
-    /// Publishers that are to be asked for a track of this namespace.
+    /// Publishers that are to be asked for a track of this namespace; those that do not answer come last.
     fn publishers_of(&self, namespace: &TrackNamespace, track: Option<&Track>) -> Vec<SessionId> {
         let candidates = self.candidates(namespace, track);
-        candidates
-            .take(self.limits.max_publishers_per_track)
-            .collect()
+        let (silent, others): (Vec<_>, Vec<_>) =
+            candidates.partition(|session| self.is_silent(*session));
+        let max = self.limits.max_publishers_per_track;
+        others.into_iter().chain(silent).take(max).collect()
+    }
+
+    fn is_silent(&self, session: SessionId) -> bool {
+        let member = self.sessions.get(&session);
+        member.is_some_and(|member| member.silent)
     }
 
     /// Publishers that can be asked, or are. Those that refused, or serve as many tracks as they may, stand in no other

@@ -44,6 +44,8 @@ pub(super) struct Member {
     pub(super) waiting: usize,
     /// Tracks that its announcements made the relay look at.
     pub(super) lookups: Allowance,
+    /// It left somebody waiting until that was refused, and has not answered anything since.
+    pub(super) silent: bool,
 }
 
 /// A subscription of the relay at a publisher.

@@ -36,6 +36,9 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// The peer's address, if the transport has one.
     fn remote_address(&self) -> Option<SocketAddr>;
 
+    /// Host and port that the WebTransport request names; `None` on other transports (there AUTHORITY is in CLIENT_SETUP).
+    fn request_authority(&self) -> Option<&str>;
+
     /// Path and query of the WebTransport request; `None` on other transports (there PATH is in CLIENT_SETUP).
     fn request_path(&self) -> Option<&str>;
 

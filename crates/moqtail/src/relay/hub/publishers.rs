@@ -21,7 +21,8 @@ impl Hub {
             return;
         };
         upstream.active = true;
-        let track = upstream.track;
+        let (track, session) = (upstream.track, upstream.session);
+        self.has_answered(session);
         self.go_live(track, largest, now);
     }
 
@@ -36,6 +37,9 @@ impl Hub {
             return;
         };
         let (id_of_track, session) = (upstream.track, upstream.session);
+        if code != SubscribeErrorCode::TIMEOUT {
+            self.has_answered(session);
+        }
         if let Some(track) = self.tracks.get_mut(&id_of_track) {
             track.refused(session, code);
         }
@@ -108,13 +112,32 @@ impl Hub {
         track.upstreams.iter().filter_map(|u| self.upstreams.get(u))
     }
 
-    /// Those among them that take up a place: all but those that gave up.
+    /// Those among them that take up a place: all but those that gave up, or do not answer.
     pub(super) fn places_of(&self, track: &Track) -> impl Iterator<Item = &Upstream> {
-        self.upstreams_of(track).filter(|u| !u.gave_up())
+        let waits_in_vain = |u: &Upstream| !u.active && self.is_silent(u.session);
+        self.upstreams_of(track)
+            .filter(move |u| !u.gave_up() && !waits_in_vain(u))
     }
 
     pub(super) fn is_asked(&self, track: &Track, session: SessionId) -> bool {
-        self.places_of(track).any(|u| u.session == session)
+        let mut asked = self.upstreams_of(track).filter(|u| !u.gave_up());
+        asked.any(|u| u.session == session)
+    }
+
+    fn has_answered(&mut self, session: SessionId) {
+        if let Some(member) = self.sessions.get_mut(&session) {
+            member.silent = false;
+        }
+    }
+
+    /// Somebody has waited for the track until that was refused.
+    pub(super) fn note_silence(&mut self, id: TrackId) {
+        for upstream in self.tracks.get(&id).map_or(&[][..], |t| &t.upstreams) {
+            let unanswered = self.upstreams.get(upstream).filter(|u| !u.active);
+            if let Some(member) = unanswered.and_then(|u| self.sessions.get_mut(&u.session)) {
+                member.silent = true;
+            }
+        }
     }
 
     /// Takes the track out of the directory if all that is left of it is on its way.
@@ -254,6 +277,7 @@ impl Hub {
             });
             return;
         }
+        self.has_answered(session);
         let track = known.unwrap_or_else(|| self.create_track(name));
         // draft-14 §8.4: Forward is 1 if at least one subscriber wants objects.
         let forward = self.tracks.get(&track).is_some_and(|t| t.wants_forward());
@@ -294,10 +318,10 @@ impl Hub {
     }
 
     /// Whether a track has as many publishers as it may. As many again may have given up while their last streams are on
-    /// their way.
-    fn has_no_place(&self, publishers: usize, with_those_that_gave_up: usize) -> bool {
+    /// their way, or not answer.
+    fn has_no_place(&self, publishers: usize, with_the_others: usize) -> bool {
         let max = self.limits.max_publishers_per_track;
-        publishers >= max || with_those_that_gave_up >= max.saturating_mul(2)
+        publishers >= max || with_the_others >= max.saturating_mul(2)
     }
 
     fn add_upstream(

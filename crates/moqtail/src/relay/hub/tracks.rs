@@ -31,6 +31,9 @@ impl Hub {
                 if track.kept_until.take_if(|until| *until <= now).is_some() {
                     self.set_kept(id, false);
                 }
+                if !overdue.is_empty() {
+                    self.note_silence(id);
+                }
                 self.keep_asking(id, &overdue, now);
                 let reason = "no publisher answered in time";
                 self.refuse(id, overdue, SubscribeErrorCode::TIMEOUT, reason);

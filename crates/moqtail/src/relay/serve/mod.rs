@@ -142,12 +142,13 @@ impl Relay {
         let peer = PeerHandle::new(session);
         let egress = Egress::new(connection.clone(), shared.config.delivery);
         let upstreams: Upstreams = Arc::new(Mutex::new(BTreeMap::new()));
-        let info = SessionInfo {
+        let mut info = SessionInfo {
             id: id.0,
-            authority: None,
-            path: connection.request_path().unwrap_or_default().to_owned(),
+            authority: connection.request_authority().map(str::to_owned),
+            path: String::new(),
             tokens: Vec::new(),
         };
+        info.set_path(connection.request_path().unwrap_or_default());
         let entry = SessionEntry {
             peer: peer.clone(),
             delivery: Box::new(egress.handle()),

@@ -87,9 +87,9 @@ impl<C: Connection> RelayHandler<C> {
     }
 
     fn set_up(&mut self, setup: PeerSetup) {
-        self.info.authority = setup.authority;
+        self.info.authority = setup.authority.or(self.info.authority.take());
         if let Some(path) = setup.path {
-            self.info.path = path;
+            self.info.set_path(&path);
         }
         self.info.tokens = setup.tokens.into_iter().map(AuthToken::from).collect();
         match self.hooks.connect(&self.info) {

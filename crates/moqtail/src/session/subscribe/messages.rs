@@ -106,7 +106,9 @@ impl Subscriptions {
             other.track == publish.track
         })?;
         let live = self.tracks.get(&publish.track).copied();
-        let (state, parameters) = if live.is_some() {
+        let state = live.and_then(|live| Some(self.all.get(&live)?.state));
+        // What waits is kept for a while; what is told at once is not.
+        let (state, parameters) = if state.is_some_and(|state| state != State::Queued) {
             let kept = parameters::bounded(publish.parameters, cx.limits.max_kept_parameters);
             (State::Held, kept)
         } else {

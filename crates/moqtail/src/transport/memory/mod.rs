@@ -181,6 +181,10 @@ impl Connection for MemoryConnection {
         None
     }
 
+    fn request_authority(&self) -> Option<&str> {
+        None
+    }
+
     fn request_path(&self) -> Option<&str> {
         None
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use web_transport_proto::{ConnectError, ConnectRequest, ConnectResponse, Frame, Settings, VarInt};
 
-use super::{offer, web::Web};
+use super::{offer, request::WebRequest, web::Web};
 use crate::transport::{ALPN, codes::H3_NO_ERROR, limits::MAX_HANDSHAKE_FRAME, prefix::SESSION_ID};
 
 /// How long a refused client may take to read the answer.
@@ -43,7 +43,7 @@ pub(super) async fn accept(
     conn: &quinn::Connection,
     web: &Web,
     allow: impl FnOnce(&str) -> bool,
-) -> Result<(SessionStreams, String), HandshakeError> {
+) -> Result<(SessionStreams, WebRequest), HandshakeError> {
     let (control_send, control_recv) = exchange_settings(conn, web).await?;
     let (mut connect_send, mut connect_recv) = conn.accept_bi().await?;
     check_session_id(&connect_recv)?;
@@ -72,10 +72,7 @@ pub(super) async fn accept(
         .write(&mut connect_send)
         .await
         .map_err(|e| http3("no answer", e))?;
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
+    let asked = WebRequest::of(url);
     Ok((
         SessionStreams {
             control_send,
@@ -83,7 +80,7 @@ pub(super) async fn accept(
             connect_send,
             connect_recv,
         },
-        path,
+        asked,
     ))
 }
 

@@ -8,6 +8,7 @@ mod handshake;
 mod inbound;
 mod keeper;
 mod offer;
+mod request;
 mod send_window;
 mod shared;
 mod stream;
@@ -31,6 +32,7 @@ use super::{
     prefix::{BIDI_HEAD, SESSION_ID, UNI_HEAD},
 };
 pub(super) use handshake::HandshakeError;
+use request::WebRequest;
 pub(super) use shared::Owner;
 use shared::Shared;
 pub use stream::{QuicRecv, QuicSend};
@@ -85,7 +87,7 @@ impl WeakConnection {
 impl QuicConnection {
     /// Raw QUIC: the connection is the session.
     pub(super) fn raw(conn: quinn::Connection, limits: &TransportLimits, owner: Owner) -> Self {
-        let shared = Shared::new(conn, None, None, limits, owner);
+        let shared = Shared::new(conn, None, limits, owner);
         Self(Arc::new(Handle {
             shared: Arc::new(shared),
         }))
@@ -99,14 +101,9 @@ impl QuicConnection {
         owner: Owner,
     ) -> Result<Self, HandshakeError> {
         let web = Web::new(limits.parked_streams);
-        let (streams, path) = handshake::accept(&conn, &web, allow).await?;
+        let (streams, request) = handshake::accept(&conn, &web, allow).await?;
         Ok(Self::established(
-            conn,
-            web,
-            streams,
-            Some(path),
-            limits,
-            owner,
+            conn, web, streams, request, limits, owner,
         ))
     }
 
@@ -117,19 +114,11 @@ impl QuicConnection {
         url: url::Url,
         owner: Owner,
     ) -> Result<Self, HandshakeError> {
-        let path = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
+        let request = WebRequest::of(&url);
         let web = Web::new(limits.parked_streams);
         let streams = handshake::connect(&conn, &web, url).await?;
         Ok(Self::established(
-            conn,
-            web,
-            streams,
-            Some(path),
-            limits,
-            owner,
+            conn, web, streams, request, limits, owner,
         ))
     }
 
@@ -141,11 +130,12 @@ impl QuicConnection {
         conn: quinn::Connection,
         web: Web,
         streams: handshake::SessionStreams,
-        path: Option<String>,
+        request: WebRequest,
         limits: &TransportLimits,
         owner: Owner,
     ) -> Self {
-        let shared = Arc::new(Shared::new(conn, Some(web), path, limits, owner));
+        let web = Some((web, request));
+        let shared = Arc::new(Shared::new(conn, web, limits, owner));
         tokio::spawn(keeper::keep(shared.clone(), streams));
         Self(Arc::new(Handle { shared }))
     }
@@ -209,9 +199,16 @@ impl Connection for QuicConnection {
         Some(self.shared().conn.remote_address())
     }
 
+    /// As the URL standard normalises it: in lower case, without the port that is usual for `https`.
+    fn request_authority(&self) -> Option<&str> {
+        let request = self.shared().request.as_ref()?;
+        Some(&request.authority)
+    }
+
     /// As the URL standard normalises it: dot segments are resolved, an empty path is `/`.
     fn request_path(&self) -> Option<&str> {
-        self.shared().request_path.as_deref()
+        let request = self.shared().request.as_ref()?;
+        Some(&request.path)
     }
 
     async fn open_bi(&self) -> Result<(QuicSend, QuicRecv), ConnectionError> {

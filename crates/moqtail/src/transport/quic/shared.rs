@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 
-use super::{send_window::SendWindow, web::Web};
+use super::{request::WebRequest, send_window::SendWindow, web::Web};
 use crate::transport::{
     CloseReason, ConnectionError, TransportLimits,
     codes::CodeSpace,
@@ -35,7 +35,7 @@ pub(in crate::transport) struct Shared {
     pub(super) conn: quinn::Connection,
     pub(super) codes: CodeSpace,
     pub(super) web: Option<Web>,
-    pub(super) request_path: Option<String>,
+    pub(super) request: Option<WebRequest>,
     pub(super) limits: TransportLimits,
     pub(super) send_window: SendWindow,
     /// What the peer may leave unread.
@@ -51,8 +51,7 @@ pub(in crate::transport) struct Shared {
 impl Shared {
     pub(super) fn new(
         conn: quinn::Connection,
-        web: Option<Web>,
-        request_path: Option<String>,
+        web: Option<(Web, WebRequest)>,
         limits: &TransportLimits,
         owner: Owner,
     ) -> Self {
@@ -61,12 +60,13 @@ impl Shared {
         } else {
             CodeSpace::Quic
         };
+        let (web, request) = web.unzip();
         let (open, ended) = (OpenUni::default(), SetOnce::new());
         Self {
             conn,
             codes,
             web,
-            request_path,
+            request,
             send_window: SendWindow::new(limits),
             receive_window: AtomicU32::new(limits.initial_window),
             limits: limits.clone(),

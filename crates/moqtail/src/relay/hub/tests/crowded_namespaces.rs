@@ -76,6 +76,24 @@ fn not_all_of_very_many_publishers_are_asked_for_one_name() {
     assert_eq!(refusals, limits::PUBLISHERS_TO_TRY as u64);
 }
 
+/// S8.4-05: as many as a track may have leave everybody waiting; who comes next does not wait for them, of whatever track.
+#[test]
+fn publishers_that_do_not_answer_stand_in_no_other_ones_way() {
+    let mut relay = room(5, |_| {});
+    let newest = asked(&relay.subscribe(VIEWER, handle(5), "room#x"));
+    assert_eq!(newest, sessions([104, 103, 102, 101]));
+    let told = relay.pass(RelayLimits::default().upstream_timeout);
+    assert_eq!(rejected(&told), [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
+    let again = asked(&relay.subscribe(VIEWER, handle(7), "room#x"));
+    assert_eq!(again, sessions([100]));
+    let other = asked(&relay.subscribe(VIEWER, handle(9), "room#y"));
+    assert_eq!(other, sessions([100, 104, 103, 102]));
+    // One that answers is what it was before.
+    relay.refuse(3);
+    let third = asked(&relay.subscribe(VIEWER, handle(11), "room#z"));
+    assert_eq!(third, sessions([101, 100, 104, 103]));
+}
+
 /// The one that had the track is gone, and it is the oldest one that goes on with it.
 #[test]
 fn viewers_of_a_lost_publisher_are_taken_to_whichever_has_the_track() {

@@ -1,0 +1,22 @@
+//! What a WebTransport client asked for.
+
+/// Where a WebTransport session is, as its request says.
+#[derive(Debug)]
+pub(super) struct WebRequest {
+    pub(super) authority: String,
+    /// With its query.
+    pub(super) path: String,
+}
+
+impl WebRequest {
+    pub(super) fn of(url: &url::Url) -> Self {
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        Self {
+            authority: url.authority().to_owned(),
+            path,
+        }
+    }
+}
