@@ -196,12 +196,19 @@ impl World {
             (8, Some(session)) => {
                 let name = usize::from(b) % TRACKS.len();
                 let full = track_name(name);
-                // A session refuses an offer of what it is subscribed to itself.
-                if !told.feeds(session, &full) {
+                let unasked = told.unanswered(session, &full);
+                // A session refuses an offer of what it is subscribed to itself, but for what it could not ask for yet.
+                if unasked.is_some() || !told.feeds(session, &full) {
                     self.requests += 1;
                     let handle = RequestHandle(self.requests);
                     told.publishing.insert((session, handle), name);
                     hub.publish_requested(session, handle, full, largest, now);
+                    self.drain(0);
+                }
+                if let Some(id) = unasked
+                    && self.told.upstreams.remove(&id).is_some()
+                {
+                    self.hub.upstream_offers(id, now);
                 }
             }
             (9 | 10, _) => {
@@ -322,6 +329,17 @@ impl Told {
         })
     }
 
+    /// What a session was asked for and has not answered.
+    fn unanswered(&self, session: SessionId, name: &FullTrackName) -> Option<UpstreamId> {
+        let mut asked = self.upstreams.iter();
+        let is_it = |(_, asked): &(_, &Asked)| {
+            asked.session == session
+                && !asked.answered
+                && self.tracks.get(&asked.track) == Some(name)
+        };
+        asked.find(is_it).map(|(id, _)| *id)
+    }
+
     /// All that is left of the track is on its way.
     fn ends(&self, track: TrackId) -> bool {
         let mut of_track = self.upstreams.values().filter(|asked| asked.track == track);
@@ -438,13 +456,13 @@ impl Told {
         let of_track = self.upstreams.values().filter(|asked| asked.track == track);
         let places = of_track.clone().filter(|asked| !asked.gave_up());
         let (own, others): (Vec<_>, Vec<_>) = places.partition(|asked| asked.session == session);
-        // Who ended its subscription may offer the track anew.
-        assert!(
-            own.iter().all(|own| published && own.ends.is_some()),
-            "a publisher is asked twice"
-        );
+        // Who ended its subscription, or could not be asked yet, may offer the track anew.
+        let over = |own: &&Asked| published && (own.ends.is_some() || !own.answered);
+        assert!(own.iter().all(over), "a publisher is asked twice");
+        // Those that do not answer take up no place.
         let max = limits().max_publishers_per_track;
-        assert!(others.len() < max);
+        let serving = others.iter().filter(|asked| asked.answered);
+        assert!(serving.count() < max);
         let others = of_track.filter(|asked| asked.session != session).count();
         assert!(others < 2 * max);
         let asked = Asked {

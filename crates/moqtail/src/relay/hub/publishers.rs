@@ -23,6 +23,15 @@ impl Hub {
         upstream.active = true;
         let (track, session) = (upstream.track, upstream.session);
         self.has_answered(session);
+        // Others were asked in its place.
+        let max = self.limits.max_publishers_per_track;
+        let serving = |t: &Track| self.places_of(t).filter(|u| u.active).count();
+        if self.tracks.get(&track).map_or(0, serving) > max {
+            if let Some(track) = self.tracks.get_mut(&track) {
+                track.upstreams.retain(|upstream| *upstream != id);
+            }
+            return self.unsubscribe(id);
+        }
         self.go_live(track, largest, now);
     }
 

@@ -94,6 +94,24 @@ fn publishers_that_do_not_answer_stand_in_no_other_ones_way() {
     assert_eq!(third, sessions([101, 100, 104, 103]));
 }
 
+/// S8.2-03: those that answer at last are left, if others serve the track by then.
+#[test]
+fn publishers_that_answer_too_late_are_not_more_than_a_track_may_have() {
+    let mut relay = room(8, |_| {});
+    relay.subscribe(VIEWER, handle(5), "room#x");
+    relay.pass(RelayLimits::default().upstream_timeout);
+    let others = asked(&relay.subscribe(VIEWER, handle(7), "room#x"));
+    assert_eq!(others, sessions([103, 102, 101, 100]));
+    for upstream in [4, 5, 6, 7, 0, 1] {
+        relay
+            .hub
+            .upstream_accepted(UpstreamId(upstream), LARGEST, relay.now);
+        let left = |action: &Action| matches!(action, Action::UnsubscribeUpstream { upstream: id, .. } if id.0 == upstream);
+        let is_left = relay.actions().iter().any(left);
+        assert_eq!(is_left, upstream < 4, "{upstream}");
+    }
+}
+
 /// The one that had the track is gone, and it is the oldest one that goes on with it.
 #[test]
 fn viewers_of_a_lost_publisher_are_taken_to_whichever_has_the_track() {
