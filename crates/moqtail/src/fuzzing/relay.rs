@@ -74,6 +74,8 @@ struct Told {
     /// Subscriptions that the peer left in the operation at hand.
     left: BTreeSet<Request>,
     upstreams: BTreeMap<UpstreamId, Asked>,
+    /// Those among them that took no request in the operation at hand.
+    refused: BTreeSet<UpstreamId>,
     tracks: BTreeMap<TrackId, FullTrackName>,
     ended: BTreeSet<TrackId>,
     ever: BTreeSet<TrackId>,
@@ -280,12 +282,14 @@ impl World {
                 && refuse >> (session.0 % 8) & 1 == 1
             {
                 self.told.upstreams.remove(&upstream);
+                self.told.refused.insert(upstream);
                 let code = SubscribeErrorCode::INTERNAL_ERROR;
                 self.hub.upstream_rejected(upstream, code, self.now);
             }
         }
         let told = &mut self.told;
         told.left.clear();
+        told.refused.clear();
         assert!(told.publishing.is_empty(), "a PUBLISH waits");
         assert!(told.announcing.is_empty(), "a PUBLISH_NAMESPACE waits");
         let waiting = told.subscribing.values();
@@ -414,8 +418,11 @@ impl Told {
                 self.add(*upstream, *session, *track, false);
             }
             Action::UnsubscribeUpstream { session, upstream } => {
-                let asked = self.upstreams.remove(upstream).expect("a publisher");
-                assert_eq!(asked.session, *session);
+                // What refused a request may be left in the same breath.
+                if !self.refused.remove(upstream) {
+                    let asked = self.upstreams.remove(upstream).expect("a publisher");
+                    assert_eq!(asked.session, *session);
+                }
             }
             Action::ForwardUpstream { upstream, .. } => {
                 assert!(self.upstreams.get(upstream).is_some_and(|u| u.published));

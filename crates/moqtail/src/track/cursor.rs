@@ -347,10 +347,11 @@ impl Cursor {
                 Some(row) if joins => row.extend_from_slice(&piece),
                 None if joins && self.joins_back() => {
                     // The piece before was small too: both go on together.
-                    let mut row = BytesMut::with_capacity(JOIN_TO);
-                    if let Some(back) = self.staged.pop_back() {
-                        row.extend_from_slice(&back);
-                    }
+                    let back = self.staged.pop_back().unwrap_or_default();
+                    // What may wait for long takes no more than its bytes.
+                    let most = back.len() as u64 + (to - self.next);
+                    let mut row = BytesMut::with_capacity(most.min(JOIN_TO as u64) as usize);
+                    row.extend_from_slice(&back);
                     row.extend_from_slice(&piece);
                     small = Some(row);
                 }
@@ -437,9 +438,10 @@ mod tests {
         }
     }
 
-    /// Between two looks at a log its oldest pieces may leave and the object that they were of be given up.
-    #[test]
-    fn what_was_cut_and_let_go_meanwhile_is_not_taken_for_there() {
+    const RUN: RunId = RunId(1);
+
+    /// A run with a stream header of 4 bytes.
+    fn run() -> Run {
         let header = SubgroupHeader {
             track_alias: TrackAlias(1),
             group: 0,
@@ -448,16 +450,27 @@ mod tests {
             extensions: false,
             end_of_group: false,
         };
-        let id = super::super::ids::RunId(1);
-        let mut run = Run::new(id, header, 0, (None, 0));
+        let mut run = Run::new(RUN, header, 0, (None, 0));
         run.push(vec![0; 4].into());
+        run
+    }
+
+    fn cursor(run: &Run, object: &ObjectEntry) -> Cursor {
+        let rank = Rank::new(128, GroupOrder::Ascending, 0, (0, 0), Item::Run(RUN));
+        let mut cursor = Cursor::new(run, object, 0, rank, true);
+        cursor.observe(run);
+        cursor
+    }
+
+    /// Between two looks at a log its oldest pieces may leave and the object that they were of be given up.
+    #[test]
+    fn what_was_cut_and_let_go_meanwhile_is_not_taken_for_there() {
+        let mut run = run();
         let object = entry(4, 2000);
         run.begin(object);
         run.push(vec![1; 502].into());
         run.push(vec![2; 500].into());
-        let rank = Rank::new(128, GroupOrder::Ascending, 0, (0, 0), Item::Run(id));
-        let mut cursor = Cursor::new(&run, &object, 0, rank, true);
-        cursor.observe(&run);
+        let mut cursor = cursor(&run, &object);
         assert_eq!(cursor.stage(&run, 100).ok(), Some(100));
         cursor.chunks().iter_mut().for_each(Bytes::clear);
         assert_eq!(cursor.advance(100), 100);
@@ -469,5 +482,19 @@ mod tests {
         cursor.observe(&run);
         assert!(!cursor.is_lost(Some(&run)));
         assert_eq!(cursor.done(), Some(End::Reset(StreamCode::CANCELLED)));
+    }
+
+    /// Very many small objects may wait, each on a stream of its own.
+    #[test]
+    fn what_is_taken_out_takes_no_more_than_its_bytes() {
+        let mut run = run();
+        let object = entry(4, 10);
+        run.begin(object);
+        run.push(vec![1; 12].into());
+        let mut cursor = cursor(&run, &object);
+        assert_eq!(cursor.stage(&run, 1000).ok(), Some(16));
+        let chunk = std::mem::take(&mut cursor.chunks()[0]);
+        assert_eq!(chunk.len(), 16, "header and object in one piece");
+        assert!(chunk.try_into_mut().unwrap().capacity() <= 64);
     }
 }
