@@ -10,10 +10,7 @@ use moqtail::{
 };
 use moqtail_sim::{
     Scripted,
-    messages::{
-        namespace, publish, publish_ok, publish_options, refusal, subscribe_ok, subscribe_options,
-        track,
-    },
+    messages::{namespace, publish_ok, publish_options, refusal, subscribe_ok, subscribe_options},
 };
 
 /// A client whose SUBSCRIBE waits for its first Request ID, and told so.
@@ -144,23 +141,6 @@ fn a_request_that_waited_for_credit_has_what_is_left_of_its_time() {
         peer.assert_quiet();
         assert_eq!(peer.endpoint.session.load().timers, 0);
     }
-}
-
-/// Limit `answer_timeout`: the PUBLISH that a SUBSCRIBE without credit held back is offered when that is given up.
-#[test]
-fn an_offer_held_for_a_subscribe_without_credit_is_told_in_the_end() {
-    let (mut peer, handle) = subscribing_without_credit();
-    peer.send(&ControlMessage::Publish(publish(1, "live#a", 1)));
-    peer.assert_quiet();
-    peer.advance(Duration::from_secs(30));
-    let events = peer.endpoint.events();
-    let [Event::PublishRequested(offer), rejected] = &events[..] else {
-        panic!("{events:?}")
-    };
-    assert_eq!(offer.track, track("live#a"));
-    let failure = RequestFailure::TimedOut;
-    assert_eq!(*rejected, Event::SubscribeRejected { handle, failure });
-    assert_eq!(peer.received(), []);
 }
 
 /// Limit `answer_timeout`: a PUBLISH that failed while its streams are still open has ended for the application, whatever

@@ -357,7 +357,7 @@ fn every_form_of_objects_is_counted() {
 #[tokio::test]
 async fn many_tracks_share_one_budget() {
     const TRACKS: u64 = 1000;
-    const BUDGET: usize = 16 << 20;
+    const BUDGET: usize = 20 << 20;
     let _alone = TURN.lock().await;
     let before = HEAP.allocated();
     let pool = Arc::new(TrackPool::new(BUDGET));

@@ -33,6 +33,9 @@ const LAST_WORDS_RTTS: u32 = 4;
 /// the close itself.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
+/// How often a peer may offer a track instead of being asked for it, before the call fails.
+const OFFERS: usize = 4;
+
 /// What is known of the peer when this side has [shut a session down](Client::shutdown).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
@@ -248,12 +251,12 @@ impl Client {
             filter: options.filter,
             parameters,
         };
-        // Each time the peer has offered the track, so that there is something to ask for.
-        loop {
+        for _ in 0..OFFERS {
             if let Some(subscription) = self.subscribe_once(request.clone()).await? {
                 return Ok(subscription);
             }
         }
+        Err(SubscribeError::TimedOut)
     }
 
     /// As [`Client::subscribe`]; `None`: the peer offered the track before it could be asked.

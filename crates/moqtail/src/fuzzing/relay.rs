@@ -223,6 +223,9 @@ impl World {
                         hub.upstream_accepted(id, largest, now);
                     } else {
                         told.upstreams.remove(&id);
+                        if b & 8 == 0 {
+                            hub.upstream_answered(id);
+                        }
                         hub.upstream_rejected(id, SubscribeErrorCode::UNAUTHORIZED, now);
                     }
                 }

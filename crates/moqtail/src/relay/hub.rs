@@ -53,6 +53,8 @@ pub(crate) struct Hub {
     takeovers_due: BTreeSet<(Instant, Announced)>,
     next_track: u64,
     next_upstream: u64,
+    /// How often publishers left somebody waiting.
+    silences: u64,
     actions: VecDeque<Action>,
 }
 
@@ -72,6 +74,7 @@ impl Hub {
             takeovers_due: BTreeSet::new(),
             next_track: 0,
             next_upstream: 0,
+            silences: 0,
             actions: VecDeque::new(),
         }
     }
@@ -258,15 +261,15 @@ impl Hub {
     /// Publishers that are to be asked for a track of this namespace; those that do not answer come last.
     fn publishers_of(&self, namespace: &TrackNamespace, track: Option<&Track>) -> Vec<SessionId> {
         let candidates = self.candidates(namespace, track);
-        let (silent, others): (Vec<_>, Vec<_>) =
-            candidates.partition(|session| self.is_silent(*session));
-        let max = self.limits.max_publishers_per_track;
-        others.into_iter().chain(silent).take(max).collect()
+        let mut candidates: Vec<_> = candidates.collect();
+        // They take turns.
+        candidates.sort_by_key(|session| self.silence_of(*session));
+        candidates.truncate(self.limits.max_publishers_per_track);
+        candidates
     }
 
-    fn is_silent(&self, session: SessionId) -> bool {
-        let member = self.sessions.get(&session);
-        member.is_some_and(|member| member.silent)
+    fn silence_of(&self, session: SessionId) -> Option<u64> {
+        self.sessions.get(&session)?.silent
     }
 
     /// Publishers that can be asked, or are. Those that refused, or serve as many tracks as they may, stand in no other

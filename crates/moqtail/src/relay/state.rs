@@ -44,8 +44,9 @@ pub(super) struct Member {
     pub(super) waiting: usize,
     /// Tracks that its announcements made the relay look at.
     pub(super) lookups: Allowance,
-    /// It left somebody waiting until that was refused, and has not answered anything since.
-    pub(super) silent: bool,
+    /// It left somebody waiting until that was refused, and has not answered anything since: when that was last, counted
+    /// over all such cases.
+    pub(super) silent: Option<u64>,
 }
 
 /// A subscription of the relay at a publisher.

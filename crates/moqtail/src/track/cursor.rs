@@ -174,7 +174,7 @@ impl Cursor {
         }
         self.over = Some(gone.state);
         self.complete &= !self.misses(gone.gap);
-        self.continues = gone.continues && self.first_object > self.least;
+        self.continues = gone.continues && gone.first > self.least;
         if let Some(last) = gone.last {
             self.set_newest(&last, true);
         }
@@ -194,6 +194,11 @@ impl Cursor {
     /// Whether something of the objects that have begun is not handed over.
     pub(super) fn is_on_its_way(&self) -> bool {
         self.behind() > 0 || !(self.newest_is_whole || self.is_over())
+    }
+
+    /// Whether its stream ends with FIN once the streams before it are handed over.
+    pub(super) fn waits_for_fin(&self) -> bool {
+        self.lingers.is_some() && self.done() == Some(End::Fin)
     }
 
     /// Bytes of the run that are known and not handed over.
@@ -289,6 +294,7 @@ impl Cursor {
             run,
             end: self.end,
             state: RunState::Reset(StreamCode::CANCELLED),
+            first: 0,
             continues: false,
             gap: None,
             last: None,

@@ -295,6 +295,7 @@ impl TrackLog {
             run: id,
             end: run.deliverable(),
             state: run.state,
+            first,
             continues: run.continues,
             gap: run.gap,
             last,

@@ -133,6 +133,7 @@ impl Group {
             self.gone.note(first, last);
         }
         if let Some(lowest) = subgroup.lowest.filter(|_| subgroup.last.is_none()) {
+            self.unfinished.retain(|(known, _)| *known != id);
             if self.unfinished.len() >= UNFINISHED_SUBGROUPS {
                 self.unfinished.pop_front();
             }
@@ -142,8 +143,9 @@ impl Group {
 
     /// The first object of a subgroup that had been forgotten before it came to its end.
     pub(super) fn lowest_of(&self, subgroup: u64) -> Option<u64> {
-        let known = self.unfinished.iter().filter(|(id, _)| *id == subgroup);
-        known.map(|(_, lowest)| *lowest).min()
+        let mut known = self.unfinished.iter();
+        let known = known.find(|(id, _)| *id == subgroup);
+        known.map(|(_, lowest)| *lowest)
     }
 
     /// What is known costs; with the record itself where nothing is kept of the group, else that counts there.

@@ -33,6 +33,7 @@ pub(super) struct Gone {
     pub(super) end: u64,
     pub(super) state: RunState,
     /// As of the [`Run`](super::run::Run).
+    pub(super) first: u64,
     pub(super) continues: bool,
     pub(super) gap: Option<u64>,
     /// Its last object that could be delivered.
@@ -121,6 +122,7 @@ mod tests {
                 run: RunId(change),
                 end: 0,
                 state: RunState::Finished,
+                first: 0,
                 continues: false,
                 gap: None,
                 last: None,

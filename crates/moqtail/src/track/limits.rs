@@ -106,7 +106,8 @@ pub struct DeliveryLimits {
     /// then it ends with SUBSCRIPTION_ENDED. Default 2 s.
     pub range_grace: Duration,
     /// How long a stream that is to be reset may go on to arrive after everything was handed over: its upstream was reset, or
-    /// its subgroup is not whole. Without it the reset takes back objects that are on their way. Default 200 ms.
+    /// its subgroup is not whole. Without it the reset takes back objects that are on their way. A stream that could end with
+    /// FIN waits 16 times as long for earlier streams of its subgroup. Default 200 ms.
     pub reset_delay: Duration,
     /// Most streams that were finished or reset and are not yet known to be closed. Beyond it the oldest count as
     /// closed. Default 4096.

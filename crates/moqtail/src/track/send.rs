@@ -10,7 +10,7 @@ use super::{
     outlet::{DatagramSent, Opened, Outlet, Source, StreamKey, Watched, Written},
     schedule::{Item, Lane, Rank},
     subscription::{Expiry, Resets},
-    whole::Before,
+    whole::{Before, FIN_DELAYS},
 };
 use crate::model::StreamCode;
 
@@ -230,24 +230,25 @@ impl<S: Source> Delivery<S> {
         let Some((subscription, source)) = self.subscriptions.get_mut(&id) else {
             return;
         };
+        let delay = self.shared.limits.reset_delay;
         // draft-14 §10.4.3: FIN only after all of the subgroup
-        let code = match end {
-            End::Reset(code) => code,
+        let (code, delay) = match end {
+            End::Reset(code) => (code, delay),
             End::Fin => match subscription.before(run, source) {
-                Before::Whole => return self.finish_run(id, run, stream, outlet),
-                Before::OnItsWay | Before::Missing => StreamCode::CANCELLED,
+                Before::Whole => return self.finish_run(id, run, stream, now, outlet),
+                // Without credit the earlier ones may wait for this one.
+                Before::OnItsWay if self.credit => (StreamCode::CANCELLED, delay * FIN_DELAYS),
+                Before::OnItsWay | Before::Missing => (StreamCode::CANCELLED, delay),
             },
         };
-        // A reset takes back what the transport has not delivered, so it waits for that a little; what else is on its way may
-        // make it a FIN.
-        let delay = self.shared.limits.reset_delay;
+        // A reset takes back what the transport has not delivered, so it waits for that a little.
         match now.checked_add(delay).filter(|_| !delay.is_zero()) {
             Some(until) => subscription.linger(run, until, code, &mut self.shared),
             None => self.reset_run(id, run, code, outlet),
         }
     }
 
-    /// The time is over that the stream of a run had before its end.
+    /// The time is over that the stream of a run had before its end, or what it waited for is done.
     pub(super) fn linger_over(
         &mut self,
         id: SubscriptionId,
@@ -261,20 +262,22 @@ impl<S: Source> Delivery<S> {
         let Some(cursor) = subscription.cursors.get(&run) else {
             return;
         };
-        let (Some((_, code)), Some(stream)) = (cursor.lingers, cursor.stream) else {
+        let (Some((until, code)), Some(stream)) = (cursor.lingers, cursor.stream) else {
             return;
         };
-        let before = match cursor.done() {
-            Some(End::Fin) => subscription.before(run, source),
-            _ => Before::Missing,
+        let before = match cursor.waits_for_fin() {
+            true => subscription.before(run, source),
+            false => Before::Missing,
         };
-        let again = now.checked_add(self.shared.limits.reset_delay);
-        match (before, again) {
-            (Before::Whole, _) => self.finish_run(id, run, stream, outlet),
-            (Before::OnItsWay, Some(until)) => {
-                subscription.linger(run, until, code, &mut self.shared);
+        match before {
+            Before::Whole => self.finish_run(id, run, stream, now, outlet),
+            _ if until <= now => self.reset_run(id, run, code, outlet),
+            Before::OnItsWay => {}
+            Before::Missing => {
+                let delay = self.shared.limits.reset_delay;
+                let sooner = now.checked_add(delay).map_or(until, |at| at.min(until));
+                subscription.linger(run, sooner, code, &mut self.shared);
             }
-            _ => self.reset_run(id, run, code, outlet),
         }
     }
 
@@ -284,8 +287,10 @@ impl<S: Source> Delivery<S> {
         id: SubscriptionId,
         run: RunId,
         stream: StreamKey,
+        now: Instant,
         outlet: &mut impl Outlet,
     ) {
+        let delay = self.shared.limits.reset_delay;
         let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
             return;
         };
@@ -295,7 +300,13 @@ impl<S: Source> Delivery<S> {
         }
         // draft-14 §9.2.1.2: the last object may still expire
         let timeout = subscription.timeout;
-        let expires = timeout.and_then(|timeout| cursor?.newest_received.checked_add(timeout));
+        let expires = timeout.and_then(|timeout| {
+            let cursor = cursor?;
+            let expires = cursor.newest_received.checked_add(timeout)?;
+            // The end of one that waited for it has some time to arrive.
+            let least = now.checked_add(delay).filter(|_| cursor.lingers.is_some());
+            Some(expires.max(least.unwrap_or(expires)))
+        });
         outlet.finish(stream);
         self.streams.finish(stream, id, expires);
         if let Some(at) = expires {

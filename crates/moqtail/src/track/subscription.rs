@@ -138,6 +138,8 @@ pub(super) struct Subscription {
     /// Runs that grow and are not wanted any more.
     pub(super) done: BTreeSet<RunId>,
     pub(super) skipped: Skipped,
+    /// Cursors that have all of their run behind them and wait for earlier streams of the subgroup.
+    pub(super) waiting_for_fin: usize,
     /// Bytes that its cursors know and have not handed over.
     pub(super) behind: u64,
     /// Its runs that wait.
@@ -200,6 +202,7 @@ impl Subscription {
             epoch: log.epoch(),
             done: BTreeSet::new(),
             skipped: Skipped::default(),
+            waiting_for_fin: 0,
             behind: 0,
             waiting: 0,
             left_out: Vec::new(),
@@ -516,6 +519,8 @@ impl Subscription {
     /// Forgets a cursor.
     pub(super) fn remove_cursor(&mut self, id: RunId, shared: &mut Shared) -> Option<Box<Cursor>> {
         let mut cursor = self.cursors.remove(&id)?;
+        let waited = usize::from(cursor.waits_for_fin());
+        self.waiting_for_fin = self.waiting_for_fin.saturating_sub(waited);
         cursor.unqueue(self.id, &mut shared.schedule);
         self.behind = self.behind.saturating_sub(cursor.behind());
         shared.staged = shared.staged.saturating_sub(cursor.unstage());
@@ -527,6 +532,7 @@ impl Subscription {
             self.waiting = self.waiting.saturating_sub(1);
             shared.waiting = shared.waiting.saturating_sub(1);
         }
+        self.tell_those_that_wait(&cursor, shared);
         Some(cursor)
     }
 
@@ -538,12 +544,19 @@ impl Subscription {
         code: StreamCode,
         shared: &mut Shared,
     ) {
-        if let Some(cursor) = self.cursors.get_mut(&id) {
-            cursor.unqueue(self.id, &mut shared.schedule);
-            shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
-            cursor.lingers = Some((until, code));
-            shared.set_deadline(Expiry::Linger(self.id, id), None, Some(until));
+        let Some(mut cursor) = self.cursors.remove(&id) else {
+            return;
+        };
+        let waited = cursor.waits_for_fin();
+        cursor.unqueue(self.id, &mut shared.schedule);
+        shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
+        let before = cursor.lingers.replace((until, code)).map(|(at, _)| at);
+        shared.set_deadline(Expiry::Linger(self.id, id), before, Some(until));
+        if before.is_none() {
+            self.tell_those_that_wait(&cursor, shared);
         }
+        self.waiting_for_fin += usize::from(cursor.waits_for_fin() && !waited);
+        self.cursors.insert(id, cursor);
     }
 
     /// A run cannot be read on; looking at the log decides what is done about it.

@@ -1,7 +1,16 @@
 //! Whether a subscriber was handed all of a subgroup that came on several streams, so that the last of them may end with FIN
 //! (draft-14 §10.4.3).
 
-use super::{TrackLog, cursor::Cursor, ids::RunId, outlet::Source, subscription::Subscription};
+use super::{
+    TrackLog,
+    cursor::Cursor,
+    ids::RunId,
+    outlet::Source,
+    subscription::{Expiry, Shared, Subscription},
+};
+
+/// How many times as long as before a reset a stream waits for earlier ones of its subgroup.
+pub(super) const FIN_DELAYS: u32 = 16;
 
 /// What became of the objects of a subgroup that came on earlier streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +43,20 @@ impl Subscription {
             Before::OnItsWay
         } else {
             Before::Whole
+        }
+    }
+
+    /// A stream has nothing more to send: those that wait for it are looked at again at once.
+    pub(super) fn tell_those_that_wait(&self, done: &Cursor, shared: &mut Shared) {
+        if self.waiting_for_fin == 0 {
+            return;
+        }
+        for (id, cursor) in &self.cursors {
+            let is_of_it = (cursor.group, cursor.rank.subgroup) == (done.group, done.rank.subgroup);
+            if is_of_it && cursor.waits_for_fin() {
+                let over = cursor.newest_received;
+                shared.set_deadline(Expiry::Linger(self.id, *id), None, Some(over));
+            }
         }
     }
 }

@@ -25,7 +25,11 @@ impl Hub {
         self.has_answered(session);
         // Others were asked in its place.
         let max = self.limits.max_publishers_per_track;
-        let serving = |t: &Track| self.places_of(t).filter(|u| u.active).count();
+        let serving = |t: &Track| {
+            self.places_of(t)
+                .filter(|u| u.active && u.ends.is_none())
+                .count()
+        };
         if self.tracks.get(&track).map_or(0, serving) > max {
             if let Some(track) = self.tracks.get_mut(&track) {
                 track.upstreams.retain(|upstream| *upstream != id);
@@ -46,9 +50,6 @@ impl Hub {
             return;
         };
         let (id_of_track, session) = (upstream.track, upstream.session);
-        if code != SubscribeErrorCode::TIMEOUT {
-            self.has_answered(session);
-        }
         if let Some(track) = self.tracks.get_mut(&id_of_track) {
             track.refused(session, code);
         }
@@ -75,6 +76,23 @@ impl Hub {
         if let Some(track) = self.remove_upstream(id) {
             self.ask_later(track, now);
             self.release(track);
+        }
+    }
+
+    /// A publisher offered the track before it could be asked, which was told before. If that was refused, who waits may be
+    /// served by others, or by it once it can be asked.
+    pub(crate) fn upstream_superseded(&mut self, id: UpstreamId, now: Instant) {
+        let track = self.upstreams.get(&id).map(|upstream| upstream.track);
+        self.upstream_offers(id, now);
+        if let Some(track) = track.filter(|track| !self.is_live(*track)) {
+            self.ask_others(track);
+        }
+    }
+
+    /// A publisher answered something.
+    pub(crate) fn upstream_answered(&mut self, id: UpstreamId) {
+        if let Some(session) = self.upstreams.get(&id).map(|upstream| upstream.session) {
+            self.has_answered(session);
         }
     }
 
@@ -123,7 +141,7 @@ impl Hub {
 
     /// Those among them that take up a place: all but those that gave up, or do not answer.
     pub(super) fn places_of(&self, track: &Track) -> impl Iterator<Item = &Upstream> {
-        let waits_in_vain = |u: &Upstream| !u.active && self.is_silent(u.session);
+        let waits_in_vain = |u: &Upstream| !u.active && self.silence_of(u.session).is_some();
         self.upstreams_of(track)
             .filter(move |u| !u.gave_up() && !waits_in_vain(u))
     }
@@ -135,7 +153,7 @@ impl Hub {
 
     fn has_answered(&mut self, session: SessionId) {
         if let Some(member) = self.sessions.get_mut(&session) {
-            member.silent = false;
+            member.silent = None;
         }
     }
 
@@ -144,7 +162,8 @@ impl Hub {
         for upstream in self.tracks.get(&id).map_or(&[][..], |t| &t.upstreams) {
             let unanswered = self.upstreams.get(upstream).filter(|u| !u.active);
             if let Some(member) = unanswered.and_then(|u| self.sessions.get_mut(&u.session)) {
-                member.silent = true;
+                self.silences += 1;
+                member.silent = Some(self.silences);
             }
         }
     }
@@ -471,6 +490,13 @@ impl Hub {
         };
         for publisher in self.publishers_of(track.name.namespace(), Some(track)) {
             self.ask(id, publisher);
+        }
+    }
+
+    /// The same if somebody waits.
+    pub(super) fn ask_others(&mut self, id: TrackId) {
+        if self.tracks.get(&id).is_some_and(Track::has_waiting) {
+            self.ask_all(id);
         }
     }
 

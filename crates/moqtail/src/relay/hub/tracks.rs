@@ -33,6 +33,7 @@ impl Hub {
                 }
                 if !overdue.is_empty() {
                     self.note_silence(id);
+                    self.ask_others(id);
                 }
                 self.keep_asking(id, &overdue, now);
                 let reason = "no publisher answered in time";

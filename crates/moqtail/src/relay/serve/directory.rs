@@ -213,10 +213,17 @@ impl Directory {
         }
     }
 
+    /// A publisher refused a subscription itself, of which the end is told next.
+    pub(super) fn upstream_answered(&mut self, session: SessionId, handle: RequestHandle) {
+        if let Some((id, _)) = self.upstream(session, handle) {
+            self.hub.upstream_answered(id);
+        }
+    }
+
     /// A publisher could not be asked in time and offered the track itself.
     pub(super) fn upstream_superseded(&mut self, session: SessionId, handle: RequestHandle) {
         if let Some(upstream) = self.take_upstream(session, handle) {
-            self.hub.upstream_offers(upstream.id, now());
+            self.hub.upstream_superseded(upstream.id, now());
             self.run();
         }
     }

@@ -181,12 +181,17 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 self.directory(|directory| directory.upstream_accepted(id, &accepted));
             }
             Event::SubscribeRejected { handle, failure } => {
-                let code = match failure {
-                    RequestFailure::Refused { code, .. } => code,
-                    RequestFailure::TimedOut => SubscribeErrorCode::TIMEOUT,
-                    RequestFailure::GoingAway => SubscribeErrorCode::INTERNAL_ERROR,
+                let (code, answered) = match failure {
+                    RequestFailure::Refused { code, .. } => (code, true),
+                    RequestFailure::TimedOut => (SubscribeErrorCode::TIMEOUT, false),
+                    RequestFailure::GoingAway => (SubscribeErrorCode::INTERNAL_ERROR, false),
                 };
-                self.directory(|directory| directory.upstream_rejected(id, handle, code));
+                self.directory(|directory| {
+                    if answered {
+                        directory.upstream_answered(id, handle);
+                    }
+                    directory.upstream_rejected(id, handle, code);
+                });
             }
             Event::SubscribeSuperseded { handle } => {
                 self.directory(|directory| directory.upstream_superseded(id, handle));

@@ -173,6 +173,7 @@ fn what_was_stopped_is_missing_before_a_fin() {
 fn what_is_still_on_its_way_is_waited_for_before_a_fin() {
     for arrives in [true, false] {
         let mut world = World::new();
+        world.wire.acknowledge = false;
         let delivery = DeliveryLimits {
             reset_delay: Duration::from_millis(50),
             ..at_once()
@@ -188,15 +189,46 @@ fn what_is_still_on_its_way_is_waited_for_before_a_fin() {
         assert_eq!(world.stream(1).state, State::Open);
         if arrives {
             world.open_window(0, usize::MAX);
+            world.run();
+            assert_eq!(world.stream(1).state, State::Finished);
         }
-        world.pass(Duration::from_millis(60));
+        world.pass(Duration::from_millis(80));
         let states = [world.stream(0).state, world.stream(1).state];
         let expected = match arrives {
-            true => [State::Reset(RESET), State::Finished],
+            // The timeout still holds for what has not arrived.
+            true => [
+                State::Reset(RESET),
+                State::Reset(StreamCode::DELIVERY_TIMEOUT),
+            ],
             false => [State::Reset(StreamCode::DELIVERY_TIMEOUT), CUT],
         };
         assert_eq!(states, expected);
     }
+}
+
+/// The earlier stream cannot be opened before a later one ends.
+#[test]
+fn a_stream_does_not_wait_for_one_that_needs_its_credit() {
+    let mut world = World::new();
+    let delivery = DeliveryLimits {
+        reset_delay: Duration::from_millis(50),
+        ..at_once()
+    };
+    world.delivery = Delivery::new(delivery);
+    world.subscribe(SUB, params(from_start())).unwrap();
+    world.wire.credit = 1;
+    let mut later = world.publish(header(0, 0));
+    later.objects(&objects(3..5)).unwrap();
+    world.run();
+    let mut earlier = world.publish(header(0, 0));
+    earlier.objects(&objects(0..3)).unwrap();
+    world.run();
+    earlier.reset(RESET);
+    later.finish().unwrap();
+    world.pass(Duration::from_millis(60));
+    assert_eq!(world.stream(0).state, CUT);
+    world.give_credit(1);
+    assert_eq!(world.stream(1).ids(), [0, 1, 2]);
 }
 
 /// Of one subgroup the earlier stream is sent first, whichever came first.

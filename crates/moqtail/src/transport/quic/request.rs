@@ -15,7 +15,8 @@ impl WebRequest {
             None => url.path().to_owned(),
         };
         Self {
-            authority: url.authority().to_owned(),
+            // Without what stands before the host, which is not for others to see.
+            authority: url[url::Position::BeforeHost..url::Position::AfterPort].to_owned(),
             path,
         }
     }

@@ -89,9 +89,55 @@ fn publishers_that_do_not_answer_stand_in_no_other_ones_way() {
     let other = asked(&relay.subscribe(VIEWER, handle(9), "room#y"));
     assert_eq!(other, sessions([100, 104, 103, 102]));
     // One that answers is what it was before.
+    relay.hub.upstream_answered(UpstreamId(3));
     relay.refuse(3);
     let third = asked(&relay.subscribe(VIEWER, handle(11), "room#z"));
     assert_eq!(third, sessions([101, 100, 104, 103]));
+}
+
+/// Who waits already is served as well as who comes later.
+#[test]
+fn who_waits_while_others_do_not_answer_is_served_by_the_next() {
+    let mut relay = room(5, |_| {});
+    relay.subscribe(VIEWER, handle(5), "room#x");
+    relay.pass(Duration::from_millis(900));
+    assert_eq!(asked(&relay.subscribe(VIEWER, handle(7), "room#x")), []);
+    let told = relay.pass(Duration::from_millis(100));
+    assert_eq!(rejected(&told), [(VIEWER, SubscribeErrorCode::TIMEOUT)]);
+    assert_eq!(asked(&told), sessions([100]));
+}
+
+/// Of those that do not answer each has its turn.
+#[test]
+fn publishers_that_do_not_answer_take_turns() {
+    let mut relay = room(6, |_| {});
+    let mut tried = BTreeSet::new();
+    for number in 0..6 {
+        let name = format!("room#{number}");
+        tried.extend(asked(&relay.subscribe(VIEWER, handle(number), &name)));
+        relay.pass(RelayLimits::default().upstream_timeout);
+    }
+    let newest = asked(&relay.subscribe(VIEWER, handle(9), "room#x"));
+    assert_eq!(tried.len(), 6);
+    let before = asked(&relay.subscribe(VIEWER, handle(10), "room#y"));
+    assert_eq!(newest, before);
+    relay.pass(RelayLimits::default().upstream_timeout);
+    let after = asked(&relay.subscribe(VIEWER, handle(11), "room#z"));
+    assert_ne!(after, before);
+}
+
+/// The offer that replaced the question was refused: the others are asked.
+#[test]
+fn who_waits_for_an_offer_that_was_refused_is_served_by_others() {
+    let mut relay = room(5, |_| {});
+    relay.subscribe(VIEWER, handle(5), "room#x");
+    relay.hub.upstream_superseded(UpstreamId(0), relay.now);
+    // It can be asked again, too.
+    assert_eq!(asked(&relay.actions()), sessions([104]));
+    relay
+        .hub
+        .session_closed(SessionId(104), Vec::new(), relay.now);
+    assert_eq!(asked(&relay.actions()), sessions([100]));
 }
 
 /// S8.2-03: those that answer at last are left, if others serve the track by then.
