@@ -260,6 +260,11 @@ impl World {
         if self.wire.gone || self.wire.blocked >= self.setting.delivery.max_blocked_probes {
             return;
         }
+        // Which of very many streams have left the log may be found out some time later.
+        let soon = self.now + Duration::from_millis(100);
+        if self.delivery.deadline().is_some_and(|due| due <= soon) {
+            return;
+        }
         let actions = self.wire.actions;
         for id in self.alive() {
             self.delivery.changed(id);
