@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     SubscriptionId,
-    ids::RunId,
+    ids::{RunId, SubgroupKey},
     left::Gone,
     outlet::StreamKey,
     run::{ObjectEntry, Run, RunState},
@@ -194,6 +194,10 @@ impl Cursor {
     /// Whether something of the objects that have begun is not handed over.
     pub(super) fn is_on_its_way(&self) -> bool {
         self.behind() > 0 || !(self.newest_is_whole || self.is_over())
+    }
+
+    pub(super) fn subgroup(&self) -> SubgroupKey {
+        (self.group, self.rank.subgroup)
     }
 
     /// Whether its stream ends with FIN once the streams before it are handed over.

@@ -107,7 +107,7 @@ pub struct DeliveryLimits {
     pub range_grace: Duration,
     /// How long a stream that is to be reset may go on to arrive after everything was handed over: its upstream was reset, or
     /// its subgroup is not whole. Without it the reset takes back objects that are on their way. A stream that could end with
-    /// FIN waits 16 times as long for earlier streams of its subgroup. Default 200 ms.
+    /// FIN waits for earlier streams of its subgroup as long as these are open. Default 200 ms.
     pub reset_delay: Duration,
     /// Most streams that were finished or reset and are not yet known to be closed. Beyond it the oldest count as
     /// closed. Default 4096.

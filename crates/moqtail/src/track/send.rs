@@ -199,6 +199,8 @@ impl<S: Source> Delivery<S> {
             if !cursor.is_ready() {
                 let known = std::mem::replace(&mut cursor.watched, true);
                 cursor.unqueue(id, &mut shared.schedule);
+                let subgroup = cursor.subgroup();
+                subscription.tell_those_that_wait(subgroup, shared);
                 if !known {
                     self.idle.add((id, run), now);
                 }
@@ -236,9 +238,8 @@ impl<S: Source> Delivery<S> {
             End::Reset(code) => (code, delay),
             End::Fin => match subscription.before(run, source) {
                 Before::Whole => return self.finish_run(id, run, stream, now, outlet),
-                // Without credit the earlier ones may wait for this one.
-                Before::OnItsWay if self.credit => (StreamCode::CANCELLED, delay * FIN_DELAYS),
-                Before::OnItsWay | Before::Missing => (StreamCode::CANCELLED, delay),
+                Before::OnItsWay => (StreamCode::CANCELLED, delay.saturating_mul(FIN_DELAYS)),
+                Before::Unopened | Before::Missing => (StreamCode::CANCELLED, delay),
             },
         };
         // A reset takes back what the transport has not delivered, so it waits for that a little.
@@ -269,12 +270,16 @@ impl<S: Source> Delivery<S> {
             true => subscription.before(run, source),
             false => Before::Missing,
         };
-        match before {
-            Before::Whole => self.finish_run(id, run, stream, now, outlet),
+        let delay = self.shared.limits.reset_delay;
+        let again = now.checked_add(delay.saturating_mul(FIN_DELAYS));
+        match (before, again) {
+            (Before::Whole, _) => self.finish_run(id, run, stream, now, outlet),
+            (Before::OnItsWay, Some(again)) if until <= now => {
+                subscription.linger(run, again, code, &mut self.shared);
+            }
             _ if until <= now => self.reset_run(id, run, code, outlet),
-            Before::OnItsWay => {}
-            Before::Missing => {
-                let delay = self.shared.limits.reset_delay;
+            (Before::OnItsWay, _) => {}
+            (Before::Unopened | Before::Missing, _) => {
                 let sooner = now.checked_add(delay).map_or(until, |at| at.min(until));
                 subscription.linger(run, sooner, code, &mut self.shared);
             }

@@ -532,7 +532,7 @@ impl Subscription {
             self.waiting = self.waiting.saturating_sub(1);
             shared.waiting = shared.waiting.saturating_sub(1);
         }
-        self.tell_those_that_wait(&cursor, shared);
+        self.tell_those_that_wait(cursor.subgroup(), shared);
         Some(cursor)
     }
 
@@ -553,7 +553,7 @@ impl Subscription {
         let before = cursor.lingers.replace((until, code)).map(|(at, _)| at);
         shared.set_deadline(Expiry::Linger(self.id, id), before, Some(until));
         if before.is_none() {
-            self.tell_those_that_wait(&cursor, shared);
+            self.tell_those_that_wait(cursor.subgroup(), shared);
         }
         self.waiting_for_fin += usize::from(cursor.waits_for_fin() && !waited);
         self.cursors.insert(id, cursor);
@@ -605,6 +605,7 @@ impl Subscription {
     /// Drops everything that is on its way.
     pub(super) fn drop_all(&mut self, code: StreamCode, shared: &mut Shared) -> Resets {
         let mut resets = Resets::new();
+        self.waiting_for_fin = 0;
         for id in self.cursors.keys().copied().collect::<Vec<_>>() {
             self.drop_cursor(id, code, shared, &mut resets);
         }

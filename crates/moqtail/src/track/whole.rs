@@ -3,13 +3,13 @@
 
 use super::{
     TrackLog,
-    cursor::Cursor,
-    ids::RunId,
+    ids::{RunId, SubgroupKey},
     outlet::Source,
     subscription::{Expiry, Shared, Subscription},
 };
 
-/// How many times as long as before a reset a stream waits for earlier ones of its subgroup.
+/// How many times as long as before a reset a stream waits for earlier ones of its subgroup until it is looked at anew, if
+/// nothing is told of these.
 pub(super) const FIN_DELAYS: u32 = 16;
 
 /// What became of the objects of a subgroup that came on earlier streams.
@@ -17,8 +17,10 @@ pub(super) const FIN_DELAYS: u32 = 16;
 pub(super) enum Before {
     /// They are handed over.
     Whole,
-    /// Some are not handed over yet.
+    /// Some are not handed over yet, but all of them are on open streams.
     OnItsWay,
+    /// Some are not handed over yet and may wait for the credit that a later stream takes up.
+    Unopened,
     /// Some never will be.
     Missing,
 }
@@ -30,30 +32,29 @@ impl Subscription {
         let Some(cursor) = self.cursors.get(&id).filter(|cursor| cursor.continues) else {
             return Before::Whole;
         };
-        let key = |cursor: &Cursor| (cursor.group, cursor.rank.subgroup);
-        let mut others = self
-            .cursors
-            .values()
-            .filter(|other| key(other) == key(cursor));
+        let others = self.cursors.values();
+        let others = others.filter(|other| other.subgroup() == cursor.subgroup());
         // An object of another stream may have been given up after this one had come to its end.
         let has_hole = |log: &TrackLog| log.run(id).is_none_or(|run| cursor.misses(run.gap));
         if self.skipped.may_be_in(cursor.group) || source.read(has_hole) {
             Before::Missing
-        } else if others.any(|other| other.is_on_its_way()) {
-            Before::OnItsWay
         } else {
-            Before::Whole
+            let opened = others.filter(|other| other.is_on_its_way());
+            match opened.map(|other| other.stream.is_some()).min() {
+                None => Before::Whole,
+                Some(true) => Before::OnItsWay,
+                Some(false) => Before::Unopened,
+            }
         }
     }
 
-    /// A stream has nothing more to send: those that wait for it are looked at again at once.
-    pub(super) fn tell_those_that_wait(&self, done: &Cursor, shared: &mut Shared) {
+    /// A stream has nothing more to send: those of its `subgroup` that wait for it are looked at again at once.
+    pub(super) fn tell_those_that_wait(&self, subgroup: SubgroupKey, shared: &mut Shared) {
         if self.waiting_for_fin == 0 {
             return;
         }
         for (id, cursor) in &self.cursors {
-            let is_of_it = (cursor.group, cursor.rank.subgroup) == (done.group, done.rank.subgroup);
-            if is_of_it && cursor.waits_for_fin() {
+            if cursor.subgroup() == subgroup && cursor.waits_for_fin() {
                 let over = cursor.newest_received;
                 shared.set_deadline(Expiry::Linger(self.id, *id), None, Some(over));
             }

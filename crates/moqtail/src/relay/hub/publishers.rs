@@ -86,6 +86,7 @@ impl Hub {
         self.upstream_offers(id, now);
         if let Some(track) = track.filter(|track| !self.is_live(*track)) {
             self.ask_others(track);
+            self.refuse_if_nobody_is_asked(track);
         }
     }
 
@@ -495,7 +496,8 @@ impl Hub {
 
     /// The same if somebody waits.
     pub(super) fn ask_others(&mut self, id: TrackId) {
-        if self.tracks.get(&id).is_some_and(Track::has_waiting) {
+        let asks = |track: &Track| track.has_waiting() && !track.waits_for_asked();
+        if self.tracks.get(&id).is_some_and(asks) {
             self.ask_all(id);
         }
     }

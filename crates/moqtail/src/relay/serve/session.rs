@@ -182,7 +182,10 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
             }
             Event::SubscribeRejected { handle, failure } => {
                 let (code, answered) = match failure {
-                    RequestFailure::Refused { code, .. } => (code, true),
+                    // A relay that has nobody who answers is like one that does not.
+                    RequestFailure::Refused { code, .. } => {
+                        (code, code != SubscribeErrorCode::TIMEOUT)
+                    }
                     RequestFailure::TimedOut => (SubscribeErrorCode::TIMEOUT, false),
                     RequestFailure::GoingAway => (SubscribeErrorCode::INTERNAL_ERROR, false),
                 };

@@ -206,6 +206,35 @@ fn what_is_still_on_its_way_is_waited_for_before_a_fin() {
     }
 }
 
+/// The earlier stream has nothing to send for the moment, though it has not ended: all that there is has been handed over.
+#[test]
+fn a_stream_waits_no_longer_than_until_the_others_have_sent_all() {
+    let mut world = World::new();
+    let delivery = DeliveryLimits {
+        reset_delay: Duration::from_millis(50),
+        ..at_once()
+    };
+    world.delivery = Delivery::new(delivery);
+    world.subscribe(SUB, params(from_start())).unwrap();
+    world.wire.window = 20;
+    let mut earlier = world.publish(header(0, 0));
+    earlier.objects(&objects(0..2)).unwrap();
+    world.run();
+    world.wire.window = usize::MAX;
+    let mut later = world.publish(header(0, 0));
+    later.objects(&objects(3..5)).unwrap();
+    earlier.objects(&objects(2..3)).unwrap();
+    later.finish().unwrap();
+    world.run();
+    // However long that takes: nothing may be left out.
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.stream(1).state, State::Open);
+    world.open_window(0, usize::MAX);
+    world.run();
+    let states = [world.stream(0).state, world.stream(1).state];
+    assert_eq!(states, [State::Open, State::Finished]);
+}
+
 /// The earlier stream cannot be opened before a later one ends.
 #[test]
 fn a_stream_does_not_wait_for_one_that_needs_its_credit() {
