@@ -204,7 +204,9 @@ impl Client {
     }
 
     async fn not_set_up(&self) -> ConnectError {
-        match (self.closed().await, self.blame()) {
+        let reason = self.closed().await;
+        self.told().await;
+        match (reason, self.blame()) {
             (CloseReason::Local { code, reason }, Some(Blame::Peer)) => ConnectError::Violation {
                 code: SessionCode(code.into()),
                 reason,
@@ -388,11 +390,16 @@ impl Client {
         let farewell = self.see_off(grace).await;
         self.close(SessionCode::NO_ERROR, "");
         self.closed().await;
+        self.told().await;
+        farewell
+    }
+
+    /// The session has ended: waits until the peer was told, for the program may end next.
+    async fn told(&self) {
         if let Some(dialled) = &self.inner.dialled {
             // Fails when the peer is gone; then there is nobody to tell.
             let _ = tokio::time::timeout(LAST_WORDS, dialled.wait_idle()).await;
         }
-        farewell
     }
 
     /// Waits until everything is with the peer and was read there, as far as that can be known.
