@@ -213,7 +213,8 @@ fn judge_stream(world: &World, reader: &Reader, opened: &Opened, received: &Rece
             .iter()
             .filter(|(after, _)| *after < object.end);
         // What was taken out before an update goes on where it would be lost otherwise.
-        let was_wanted = !world.keeps && reader.wider.iter().any(|range| range.has(at));
+        let leaves = !world.keeps || world.ages;
+        let was_wanted = leaves && reader.wider.iter().any(|range| range.has(at));
         assert!(
             was_wanted || in_force.clone().all(|(_, range)| range.has(at)),
             "{at} is out of range"
