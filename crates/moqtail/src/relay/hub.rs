@@ -260,8 +260,7 @@ impl Hub {
 
     /// Publishers that are to be asked for a track of this namespace; those that do not answer come last.
     fn publishers_of(&self, namespace: &TrackNamespace, track: Option<&Track>) -> Vec<SessionId> {
-        let candidates = self.candidates(namespace, track);
-        let mut candidates: Vec<_> = candidates.collect();
+        let mut candidates: Vec<_> = self.candidates(namespace, track).collect();
         // They take turns.
         candidates.sort_by_key(|session| self.silence_of(*session));
         candidates.truncate(self.limits.max_publishers_per_track);

@@ -160,17 +160,21 @@ fn the_end_of_a_long_run_is_known_beside_many_short_ones() {
     assert_eq!(world.stream(0).state, State::Finished);
 }
 
+/// Subgroups of one object so far.
+fn begun(world: &World, count: u64) -> Vec<Upstream> {
+    let begin = |subgroup| {
+        let mut upstream = world.publish(header(0, subgroup));
+        upstream.object(subgroup, b"x");
+        upstream
+    };
+    (0..count).map(begin).collect()
+}
+
 /// Readers with very many streams look at all of them now and then only.
 #[test]
 fn a_reader_of_very_many_streams_knows_the_ends_of_all() {
     let mut world = World::subscribed();
-    let mut open: Vec<_> = (0..400)
-        .map(|subgroup| {
-            let mut upstream = world.publish(header(0, subgroup));
-            upstream.object(subgroup, b"x");
-            upstream
-        })
-        .collect();
+    let mut open = begun(&world, 400);
     world.run();
     while !open.is_empty() {
         for upstream in open.split_off(open.len() - 8) {
@@ -202,13 +206,7 @@ fn a_reader_does_not_miss_what_had_waited_before_it_came() {
 #[test]
 fn a_reader_of_many_runs_that_end_and_leave_at_once_is_not_behind() {
     let mut world = World::subscribed();
-    let open: Vec<_> = (0..100)
-        .map(|subgroup| {
-            let mut upstream = world.publish(header(0, subgroup));
-            upstream.object(subgroup, b"x");
-            upstream
-        })
-        .collect();
+    let open = begun(&world, 100);
     world.run();
     for upstream in open {
         upstream.finish().unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::model::{Filter, Location, StreamCode, SubgroupHeader};
-use crate::track::{Delivery, DeliveryLimits, SubscriptionParams, TrackLimits, UpdateParams};
+use crate::track::{DeliveryLimits, SubscriptionParams, TrackLimits, UpdateParams};
 
 const RESET: StreamCode = StreamCode::SESSION_CLOSED;
 const CUT: State = State::Reset(StreamCode::CANCELLED);
@@ -20,6 +20,17 @@ fn hastily() -> SubscriptionParams {
 fn hasty() -> World {
     let mut world = World::new();
     world.subscribe(SUB, hastily()).unwrap();
+    world
+}
+
+/// Streams that are to be reset have 50 ms.
+fn lingering(params: SubscriptionParams) -> World {
+    let delivery = DeliveryLimits {
+        reset_delay: Duration::from_millis(50),
+        ..at_once()
+    };
+    let mut world = World::with(TrackLimits::default(), delivery);
+    world.subscribe(SUB, params).unwrap();
     world
 }
 
@@ -172,14 +183,8 @@ fn what_was_stopped_is_missing_before_a_fin() {
 #[test]
 fn what_is_still_on_its_way_is_waited_for_before_a_fin() {
     for arrives in [true, false] {
-        let mut world = World::new();
+        let mut world = lingering(hastily());
         world.wire.acknowledge = false;
-        let delivery = DeliveryLimits {
-            reset_delay: Duration::from_millis(50),
-            ..at_once()
-        };
-        world.delivery = Delivery::new(delivery);
-        world.subscribe(SUB, hastily()).unwrap();
         world.wire.window = 20;
         first_stream(&world);
         world.run();
@@ -209,13 +214,7 @@ fn what_is_still_on_its_way_is_waited_for_before_a_fin() {
 /// The earlier stream has nothing to send for the moment, though it has not ended: all that there is has been handed over.
 #[test]
 fn a_stream_waits_no_longer_than_until_the_others_have_sent_all() {
-    let mut world = World::new();
-    let delivery = DeliveryLimits {
-        reset_delay: Duration::from_millis(50),
-        ..at_once()
-    };
-    world.delivery = Delivery::new(delivery);
-    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut world = lingering(params(from_start()));
     world.wire.window = 20;
     let mut earlier = world.publish(header(0, 0));
     earlier.objects(&objects(0..2)).unwrap();
@@ -238,13 +237,7 @@ fn a_stream_waits_no_longer_than_until_the_others_have_sent_all() {
 /// The earlier stream cannot be opened before a later one ends.
 #[test]
 fn a_stream_does_not_wait_for_one_that_needs_its_credit() {
-    let mut world = World::new();
-    let delivery = DeliveryLimits {
-        reset_delay: Duration::from_millis(50),
-        ..at_once()
-    };
-    world.delivery = Delivery::new(delivery);
-    world.subscribe(SUB, params(from_start())).unwrap();
+    let mut world = lingering(params(from_start()));
     world.wire.credit = 1;
     let mut later = world.publish(header(0, 0));
     later.objects(&objects(3..5)).unwrap();
