@@ -186,6 +186,8 @@ over_both_carriers! {
                 world.take_level().await;
             }
         }
+        // What it would keep of such an object is as large as a log.
+        world.tolerate(LOG / 2);
         world.end().await;
         Ok(())
     }
