@@ -129,6 +129,30 @@ fn a_new_life_resets_what_was_on_its_way() {
     assert_eq!(world.delivery.staged(), 0);
 }
 
+/// S10.4.3-02: what this subscriber lacks of the old life is nothing that the new one would have to have before a FIN.
+#[test]
+fn what_was_skipped_of_the_old_life_is_not_missing_in_the_new_one() {
+    let mut world = World::subscribed();
+    let forward = |forward| UpdateParams {
+        forward,
+        ..open_update()
+    };
+    world.update(SUB, forward(false)).unwrap();
+    world.send(header(1000, 0), &objects(0..3));
+    world.run();
+    world.update(SUB, forward(true)).unwrap();
+    replace_publisher(&mut world);
+    let mut first = world.publish(header(0, 0));
+    first.objects(&objects(0..2)).unwrap();
+    first.reset(StreamCode::CANCELLED);
+    world.run();
+    world.send(header(0, 0), &objects(2..4));
+    world.run();
+    assert_eq!(world.log.borrow().largest(), Some(Location::new(0, 3)));
+    assert_eq!(world.stream(1).ids(), [2, 3]);
+    assert_eq!(world.stream(1).state, State::Finished);
+}
+
 /// Nothing that was known of the old life binds the new one: ends, gaps, preference, contents.
 #[test]
 fn a_new_life_knows_nothing_of_the_old_one() {

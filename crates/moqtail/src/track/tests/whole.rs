@@ -41,10 +41,15 @@ fn first_stream(world: &World) {
     first.reset(RESET);
 }
 
-/// The log forgets the subgroup, but not all of its group.
-fn forget(world: &mut World) {
+fn keep_for_a_second(world: &World) {
     let mut log = world.log.borrow_mut();
     log.set_cache_duration(world.publisher, Some(Duration::from_secs(1)));
+}
+
+/// The log forgets the subgroup, but not all of its group.
+fn forget(world: &mut World) {
+    keep_for_a_second(world);
+    let mut log = world.log.borrow_mut();
     world.now += Duration::from_secs(2);
     assert!(log.expire(world.now));
     assert!(log.subgroups.is_empty());
@@ -72,20 +77,7 @@ fn who_was_handed_both_streams_gets_fin() {
 #[test]
 fn what_came_while_nothing_was_forwarded_is_missing_before_a_fin() {
     for (start, evicted) in [(0, false), (3, false), (0, true), (3, true)] {
-        let mut world = World::new();
-        let filter = Filter::AbsoluteStart {
-            start: Location::new(0, start),
-        };
-        world.subscribe(SUB, params(filter)).unwrap();
-        let forward = |forward| UpdateParams {
-            start: Location::new(0, start),
-            forward,
-            ..open_update()
-        };
-        world.update(SUB, forward(false)).unwrap();
-        first_stream(&world);
-        world.run();
-        world.update(SUB, forward(true)).unwrap();
+        let mut world = without_the_first_stream(start);
         if evicted {
             forget(&mut world);
         }
@@ -96,6 +88,77 @@ fn what_came_while_nothing_was_forwarded_is_missing_before_a_fin() {
         world.run();
         assert_eq!(world.wire.streams.last().unwrap().state, State::Finished);
     }
+}
+
+/// A world that was told to forward nothing while the first stream came.
+fn without_the_first_stream(start: u64) -> World {
+    let mut world = World::new();
+    let start = Location::new(0, start);
+    let filter = Filter::AbsoluteStart { start };
+    world.subscribe(SUB, params(filter)).unwrap();
+    let forward = |forward| UpdateParams {
+        start,
+        forward,
+        ..open_update()
+    };
+    world.update(SUB, forward(false)).unwrap();
+    first_stream(&world);
+    world.run();
+    world.update(SUB, forward(true)).unwrap();
+    world
+}
+
+/// The second stream is handed over and leaves the log with its end, at which nobody has looked.
+#[test]
+fn what_lies_before_the_subscription_is_not_missing_before_a_fin_that_left() {
+    for (start, end) in [(0, CUT), (3, State::Finished)] {
+        let mut world = without_the_first_stream(start);
+        let mut second = world.publish(header(0, 0));
+        second.objects(&objects(3..5)).unwrap();
+        world.run();
+        second.finish().unwrap();
+        world.evict_all();
+        world.run();
+        assert_eq!(world.stream(0).ids(), [3, 4]);
+        assert_eq!(world.stream(0).state, end, "from {start}");
+    }
+}
+
+/// The log knows no more with which object the subgroup began, but the second stream had it, too.
+#[test]
+fn what_the_second_stream_repeats_is_missing_before_its_fin() {
+    let mut world = without_the_first_stream(0);
+    for subgroup in 1..=32 {
+        let mut other = world.publish(header(0, subgroup));
+        let first = 100 + subgroup;
+        other.objects(&objects(first..first + 1)).unwrap();
+        other.reset(RESET);
+    }
+    world.run();
+    forget(&mut world);
+    world.send(header(0, 0), &objects(0..5));
+    world.run();
+    let last = world.wire.streams.last().unwrap();
+    assert_eq!(last.ids(), [3, 4]);
+    assert_eq!(last.state, CUT);
+}
+
+/// The log forgot the subgroup twice, and came to know of lower objects in between.
+#[test]
+fn a_hole_below_what_was_known_at_first_is_missing_before_a_fin() {
+    let mut world = World::subscribed();
+    for ids in [3..5, 0..1] {
+        let mut upstream = world.publish(header(0, 0));
+        upstream.objects(&objects(ids)).unwrap();
+        upstream.reset(RESET);
+        world.run();
+        forget(&mut world);
+    }
+    world.send(header(0, 0), &objects(5..7));
+    world.run();
+    let last = world.wire.streams.last().unwrap();
+    assert_eq!(last.ids(), [5, 6]);
+    assert_eq!(last.state, CUT);
 }
 
 /// S10.4.3-02: the first stream was begun too late, or not at all.
@@ -112,6 +175,29 @@ fn what_expired_is_missing_before_a_fin() {
         }
         world.wire.window = usize::MAX;
         assert_eq!(second_stream(&mut world), CUT, "window {window}");
+    }
+}
+
+/// What became too old before this session looked at it, or after an update that leaves out only what comes before it.
+#[test]
+fn what_left_because_of_its_age_is_missing_before_a_fin() {
+    for looked in [false, true] {
+        let mut world = World::subscribed();
+        keep_for_a_second(&world);
+        world.wire.credit = 0;
+        first_stream(&world);
+        if looked {
+            world.run();
+            let update = UpdateParams {
+                start: Location::new(0, 1),
+                ..open_update()
+            };
+            world.update(SUB, update).unwrap();
+        }
+        forget(&mut world);
+        assert_eq!(second_stream(&mut world), CUT, "looked {looked}");
+        assert_eq!(world.wire.streams.len(), 1);
+        assert_eq!(world.ended(), None);
     }
 }
 
@@ -194,7 +280,8 @@ fn what_is_still_on_its_way_is_waited_for_before_a_fin() {
         assert_eq!(world.stream(1).state, State::Open);
         if arrives {
             world.open_window(0, usize::MAX);
-            world.run();
+            // At once, and with some time to arrive though its objects are as old as they may become.
+            world.pass(Duration::from_millis(40));
             assert_eq!(world.stream(1).state, State::Finished);
         }
         world.pass(Duration::from_millis(80));
