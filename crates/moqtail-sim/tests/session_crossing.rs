@@ -2,9 +2,10 @@
 
 use moqtail::{
     model::{
-        ControlMessage, Filter, MaxRequestId, PublishErrorCode, RequestId, SubscribeErrorCode,
+        ControlMessage, Filter, KeyValuePair, MaxRequestId, Parameter, Parameters,
+        PublishErrorCode, RequestId, SubscribeErrorCode,
     },
-    session::{CallError, Event, RequestFailure, RequestHandle, StreamVerdict},
+    session::{CallError, Event, RequestFailure, RequestHandle, SessionLimits, StreamVerdict},
 };
 use moqtail_sim::{
     Pair, Scripted, Side,
@@ -231,7 +232,12 @@ fn an_offer_supersedes_a_subscribe_that_was_not_sent() {
         .call(|s, now| s.subscribe(subscribe_options("live#a"), now))
         .unwrap();
     peer.received();
-    peer.send(&ControlMessage::Publish(publish(1, "live#a", 1)));
+    let mut offer = publish(1, "live#a", 1);
+    offer.parameters = Parameters(vec![Parameter::Unknown(KeyValuePair::Bytes {
+        key: 0x41,
+        value: vec![7; SessionLimits::default().max_kept_parameters].into(),
+    })]);
+    peer.send(&ControlMessage::Publish(offer.clone()));
     let [
         Event::PublishRequested(request),
         Event::SubscribeSuperseded { handle },
@@ -240,6 +246,8 @@ fn an_offer_supersedes_a_subscribe_that_was_not_sent() {
         panic!()
     };
     assert_eq!(*handle, asked);
+    // It does not wait, so all of it is told.
+    assert_eq!(request.parameters, offer.parameters);
     let offered = request.handle;
     assert_eq!(
         peer.endpoint

@@ -87,6 +87,7 @@ impl Hub {
         if let Some(track) = track.filter(|track| !self.is_live(*track)) {
             self.ask_others(track);
             self.refuse_if_nobody_is_asked(track);
+            self.release(track);
         }
     }
 

@@ -181,14 +181,7 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
                 self.directory(|directory| directory.upstream_accepted(id, &accepted));
             }
             Event::SubscribeRejected { handle, failure } => {
-                let (code, answered) = match failure {
-                    // A relay that has nobody who answers is like one that does not.
-                    RequestFailure::Refused { code, .. } => {
-                        (code, code != SubscribeErrorCode::TIMEOUT)
-                    }
-                    RequestFailure::TimedOut => (SubscribeErrorCode::TIMEOUT, false),
-                    RequestFailure::GoingAway => (SubscribeErrorCode::INTERNAL_ERROR, false),
-                };
+                let (code, answered) = refusal(&failure);
                 self.directory(|directory| {
                     if answered {
                         directory.upstream_answered(id, handle);
@@ -263,5 +256,15 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
         let most = most.min(shared.config.limits.max_publisher_window);
         let window = self.window.insert(shared.windows.take(most));
         window.bytes()
+    }
+}
+
+/// Why a publisher does not serve a track, and whether that is an answer.
+pub(super) fn refusal(failure: &RequestFailure<SubscribeErrorCode>) -> (SubscribeErrorCode, bool) {
+    match failure {
+        // A relay that has nobody who answers is like one that does not.
+        RequestFailure::Refused { code, .. } => (*code, *code != SubscribeErrorCode::TIMEOUT),
+        RequestFailure::TimedOut => (SubscribeErrorCode::TIMEOUT, false),
+        RequestFailure::GoingAway => (SubscribeErrorCode::INTERNAL_ERROR, false),
     }
 }

@@ -8,13 +8,16 @@ use super::directory::Delivery;
 use super::*;
 use crate::model::{
     ClientSetup, ControlDecoder, ControlMessage, Filter, GroupOrder, Location, Parameter,
-    Parameters, Publish, PublishDoneCode, RequestId, SetupParameter, SetupParameters, Subscribe,
-    SubscribeErrorCode, TrackAlias, VERSION, encode_control,
+    Parameters, Publish, PublishDoneCode, PublishErrorCode, ReasonPhrase, RequestId,
+    SetupParameter, SetupParameters, Subscribe, SubscribeErrorCode, TrackAlias, VERSION,
+    encode_control,
 };
 use crate::peer::Handler as _;
 use crate::peer::{IngestLimits, PeerLimits, Track, TrackPool};
 use crate::relay::{DownstreamRequest, UpstreamId, limits::REQUESTS_TO_STOP};
-use crate::session::{Event, Output, PublishRequest, RequestHandle, SubscribeAccepted};
+use crate::session::{
+    Event, Output, PublishRequest, RequestFailure, RequestHandle, SubscribeAccepted,
+};
 use crate::track::{
     Admission, AttachError, DeliveryLimits, MalformedTrack, StartInfo, SubscriptionParams,
 };
@@ -488,6 +491,44 @@ async fn who_waits_is_served_by_the_offer_of_a_publisher_that_cannot_be_asked() 
         0,
         "{sent:?}"
     );
+}
+
+/// The same, but the offer was not allowed: it can be asked once it gives a request.
+#[tokio::test]
+async fn who_waits_goes_on_waiting_for_a_publisher_whose_offer_was_refused() {
+    let peer = established_with(0);
+    let viewer = subscribe(&peer);
+    let mut fixture = Fixture::of(peer, viewer, 128, None);
+    let asked = fixture.upstream();
+    let offer = offered(&fixture.peer, &offer_of(2, "live#a", GroupOrder::Ascending));
+    fixture.peer.call(|session, _| {
+        let code = PublishErrorCode::UNAUTHORIZED;
+        session
+            .reject_publish(offer.handle, code, "not allowed")
+            .unwrap();
+    });
+    fixture.directory.upstream_superseded(SESSION, asked);
+    assert_ne!(fixture.upstream(), asked);
+    let sent = fixture.sent();
+    let refused = |message: &ControlMessage| matches!(message, ControlMessage::SubscribeError(_));
+    assert!(!sent.iter().any(refused), "{sent:?}");
+}
+
+/// S8.4-05: a relay that nobody answers is as silent as one of its publishers, and stands in no other one's way.
+#[test]
+fn a_publisher_that_says_timeout_has_not_answered() {
+    let refused = |code| RequestFailure::Refused {
+        code,
+        reason: ReasonPhrase::default(),
+    };
+    for (failure, answered) in [
+        (refused(SubscribeErrorCode::UNAUTHORIZED), true),
+        (refused(SubscribeErrorCode::TIMEOUT), false),
+        (RequestFailure::TimedOut, false),
+        (RequestFailure::GoingAway, false),
+    ] {
+        assert_eq!(super::session::refusal(&failure).1, answered, "{failure:?}");
+    }
 }
 
 /// S9.5-01, S8.4-01, S8.4-09: it takes a request to let a publisher begin again, and one that gives none would be silent

@@ -21,3 +21,18 @@ impl WebRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_identifies_the_client_is_not_part_of_the_authority() {
+        let url = "https://user:secret@example.com:4443/live/cam?x=1"
+            .parse()
+            .unwrap();
+        let request = WebRequest::of(&url);
+        assert_eq!(request.authority, "example.com:4443");
+        assert_eq!(request.path, "/live/cam?x=1");
+    }
+}

@@ -95,6 +95,30 @@ fn publishers_that_do_not_answer_stand_in_no_other_ones_way() {
     assert_eq!(third, sessions([101, 100, 104, 103]));
 }
 
+/// SUBSCRIBE_OK and PUBLISH are answers, too.
+#[test]
+fn a_publisher_that_has_something_is_asked_as_before() {
+    for offers in [false, true] {
+        let mut relay = room(5, |_| {});
+        relay.subscribe(VIEWER, handle(5), "room#x");
+        relay.pass(RelayLimits::default().upstream_timeout);
+        let other = asked(&relay.subscribe(VIEWER, handle(9), "room#y"));
+        assert_eq!(other, sessions([100, 104, 103, 102]));
+        let now = relay.now;
+        if offers {
+            let name = "room#z".parse().unwrap();
+            let hub = &mut relay.hub;
+            hub.publish_requested(SessionId(103), handle(1), name, LARGEST, now);
+        } else {
+            // Upstreams 0 to 3 are those that were asked first, and 4 and 5 are before it.
+            relay.hub.upstream_accepted(UpstreamId(6), LARGEST, now);
+        }
+        relay.actions();
+        let third = asked(&relay.subscribe(VIEWER, handle(11), "room#a"));
+        assert_eq!(third, sessions([103, 100, 104, 102]), "offers: {offers}");
+    }
+}
+
 /// Who waits already is served as well as who comes later.
 #[test]
 fn who_waits_while_others_do_not_answer_is_served_by_the_next() {
@@ -138,6 +162,41 @@ fn who_waits_for_an_offer_that_was_refused_is_served_by_others() {
         .hub
         .session_closed(SessionId(104), Vec::new(), relay.now);
     assert_eq!(asked(&relay.actions()), sessions([100]));
+}
+
+/// The offer that replaced the question was refused, and there is nobody to ask.
+#[test]
+fn who_waits_for_an_offer_that_was_refused_is_told_at_once_that_nobody_has_the_track() {
+    let mut relay = Relay::new();
+    relay.announce(PUBLISHER, "live");
+    relay.subscribe(VIEWER, handle(5), "live#x");
+    relay.hub.namespace_done(PUBLISHER, handle(0));
+    relay.hub.upstream_superseded(UpstreamId(0), relay.now);
+    assert_eq!(rejected(&relay.actions()), [(VIEWER, UNKNOWN)]);
+    assert!(relay.hub.tracks.is_empty());
+}
+
+/// One that has said PUBLISH_DONE is not among those that serve the track.
+#[test]
+fn a_publisher_that_answers_too_late_takes_the_place_of_one_that_has_ended() {
+    let mut relay = room(3, |limits| limits.max_publishers_per_track = 2);
+    let first = asked(&relay.subscribe(VIEWER, handle(5), "room#x"));
+    assert_eq!(first, sessions([102, 101]));
+    relay.pass(RelayLimits::default().upstream_timeout);
+    let then = asked(&relay.subscribe(VIEWER, handle(7), "room#x"));
+    assert_eq!(then, sessions([100]));
+    for upstream in [0, 2] {
+        let id = UpstreamId(upstream);
+        relay.hub.upstream_accepted(id, LARGEST, relay.now);
+    }
+    let ended = PublishDoneCode::TRACK_ENDED;
+    relay.hub.upstream_ends(UpstreamId(0), ended, relay.now);
+    relay.actions();
+    relay
+        .hub
+        .upstream_accepted(UpstreamId(1), LARGEST, relay.now);
+    let left = |action: &Action| matches!(action, Action::UnsubscribeUpstream { .. });
+    assert!(!relay.actions().iter().any(left));
 }
 
 /// S8.2-03: those that answer at last are left, if others serve the track by then.

@@ -93,3 +93,34 @@ fn nothing_is_left_of_a_crowd_that_goes_before_its_turn() {
     relay.actions();
     assert!(relay.hub.is_empty(), "{:?}", relay.hub);
 }
+
+/// What has ended waits for nobody but those that were asked before, also when the time of some is over.
+#[test]
+fn nobody_else_is_asked_for_a_crowd_whose_track_ended_before_its_turn() {
+    let base = Relay::new();
+    let limits = RelayLimits {
+        max_waiting_per_session: usize::MAX,
+        max_publishers_per_track: 2,
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::with_limits(limits, base.now);
+    for session in [OTHER, PUBLISHER, BACKUP] {
+        relay.announce(session, "live");
+    }
+    let half = Duration::from_millis(500);
+    for number in 0..CROWD {
+        if number == CROWD / 2 {
+            relay.pass(half);
+        }
+        relay.subscribe(VIEWER, handle(number), "live#x");
+    }
+    let ended = PublishDoneCode::TRACK_ENDED;
+    let serves = UpstreamId(0);
+    relay.hub.upstream_accepted(serves, LARGEST, relay.now);
+    relay.hub.upstream_done(serves, ended, "over", relay.now);
+    assert_eq!(accepted(&relay.actions()).len(), limits::ANSWERS);
+    let actions = relay.pass(half);
+    let overdue = CROWD as usize / 2 - limits::ANSWERS;
+    assert_eq!(rejected(&actions).len(), overdue);
+    assert_eq!(asked(&actions), []);
+}
