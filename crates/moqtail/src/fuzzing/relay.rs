@@ -201,16 +201,14 @@ impl World {
                 let unasked = told.unanswered(session, &full);
                 // A session refuses an offer of what it is subscribed to itself, but for what it could not ask for yet.
                 if unasked.is_some() || !told.feeds(session, &full) {
-                    self.requests += 1;
-                    let handle = RequestHandle(self.requests);
-                    told.publishing.insert((session, handle), name);
-                    hub.publish_requested(session, handle, full, largest, now);
-                    self.drain(0);
-                }
-                if let Some(id) = unasked
-                    && self.told.upstreams.remove(&id).is_some()
-                {
-                    self.hub.upstream_offers(id, now);
+                    // The SUBSCRIBE that could not be sent fails at once, or is over when the offer has been told.
+                    let at_once = unasked.filter(|_| b & 0x20 == 0);
+                    self.give_way(at_once, Hub::upstream_offers);
+                    // Who runs the relay need not allow it.
+                    if unasked.is_none() || b & 0x40 == 0 {
+                        self.offer(session, name, largest);
+                    }
+                    self.give_way(unasked, Hub::upstream_superseded);
                 }
             }
             (9 | 10, _) => {
@@ -256,6 +254,27 @@ impl World {
             _ => {}
         }
         self.drain(source.byte());
+    }
+
+    /// A session offers a track.
+    fn offer(&mut self, session: SessionId, name: usize, largest: Option<Location>) {
+        self.requests += 1;
+        let handle = RequestHandle(self.requests);
+        self.told.publishing.insert((session, handle), name);
+        let full = track_name(name);
+        self.hub
+            .publish_requested(session, handle, full, largest, self.now);
+        self.drain(0);
+    }
+
+    /// What a publisher was asked for is over because it offers the track itself.
+    fn give_way(&mut self, id: Option<UpstreamId>, how: fn(&mut Hub, UpstreamId, Instant)) {
+        if let Some(id) = id
+            && self.told.upstreams.remove(&id).is_some()
+        {
+            how(&mut self.hub, id, self.now);
+            self.drain(0);
+        }
     }
 
     /// A session ends.
@@ -304,6 +323,8 @@ impl World {
         );
         let subscriptions = told.subscribing.len() + told.served.len();
         assert_eq!(self.hub.subscriptions(), subscriptions);
+        let needed = |track: &TrackId| told.is_needed(*track);
+        assert!(told.tracks.keys().all(needed), "a track of nobody");
         for session in &told.sessions {
             let waiting = told.subscribing.keys().filter(|r| r.0 == *session).count();
             let served = told.served.keys().filter(|r| r.0 == *session).count();
@@ -351,6 +372,14 @@ impl Told {
     fn ends(&self, track: TrackId) -> bool {
         let mut of_track = self.upstreams.values().filter(|asked| asked.track == track);
         of_track.all(|asked| asked.ends == Some(PublishDoneCode::TRACK_ENDED))
+    }
+
+    /// Somebody has the track, asks for it or is asked for it.
+    fn is_needed(&self, track: TrackId) -> bool {
+        let served = self.served.values().any(|(_, served)| *served == track);
+        let asked = self.upstreams.values().any(|asked| asked.track == track);
+        let mut waiting = self.subscribing.values().map(|(name, _)| track_name(*name));
+        served || asked || waiting.any(|name| self.tracks.get(&track) == Some(&name))
     }
 
     /// One order of the hub, against what it was asked and what it said before.
