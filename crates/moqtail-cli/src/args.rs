@@ -173,6 +173,9 @@ pub(crate) struct RelayOptions {
     /// Sessions at once; further clients are refused [default: 10000]
     #[arg(long, env = "MOQTAIL_MAX_SESSIONS", value_name = "N")]
     pub(crate) max_sessions: Option<NonZeroU32>,
+    /// Sessions of one address while half of all are taken; further clients are refused [default: 512]
+    #[arg(long, env = "MOQTAIL_MAX_SESSIONS_PER_HOST", value_name = "N")]
+    pub(crate) max_sessions_per_host: Option<NonZeroU32>,
     /// What the logs of all tracks hold together; beyond it the oldest groups leave [default: 512M]
     #[arg(
         long,

@@ -68,7 +68,7 @@ macro_rules! options {
 
 options! {
     RelayOptions {
-        listen, cert, key, http, tolerate, congestion, max_sessions, max_log_bytes, max_track_bytes, lag_bytes,
+        listen, cert, key, http, tolerate, congestion, max_sessions, max_sessions_per_host, max_log_bytes, max_track_bytes, lag_bytes,
     }
     PublishOptions { repeat, datagram, group_lines, priority, hold, no_wait }
     SubscribeOptions { filter, priority, delivery_timeout, count, timeout, no_wait }
@@ -98,6 +98,7 @@ mod tests {
             tolerate = ["empty-namespace-prefix"]
             congestion = "bbr"
             max-sessions = 500
+            max-sessions-per-host = 20
             max-log-bytes = "64M"
             max-track-bytes = "8M"
             lag-bytes = "512K"
@@ -137,6 +138,7 @@ mod tests {
         assert_eq!(config.client.tolerate, config.relay.tolerate);
         assert_eq!(config.relay.congestion, Some(Congestion::Bbr));
         assert_eq!(config.relay.max_sessions, NonZeroU32::new(500));
+        assert_eq!(config.relay.max_sessions_per_host, NonZeroU32::new(20));
         assert_eq!(config.relay.max_log_bytes, Some("64M".parse().unwrap()));
         assert_eq!(config.relay.max_track_bytes, Some("8M".parse().unwrap()));
         assert_eq!(config.relay.lag_bytes, Some("512K".parse().unwrap()));

@@ -72,6 +72,9 @@ fn relay_config(options: &RelayOptions) -> RelayConfig {
     if let Some(count) = options.max_sessions {
         config.limits.max_sessions = usize::try_from(count.get()).unwrap_or(usize::MAX);
     }
+    if let Some(count) = options.max_sessions_per_host {
+        config.limits.max_sessions_per_host = usize::try_from(count.get()).unwrap_or(usize::MAX);
+    }
     if let Some(size) = options.max_log_bytes {
         config.limits.max_log_bytes = size.in_memory();
     }

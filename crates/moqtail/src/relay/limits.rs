@@ -10,6 +10,9 @@ pub struct RelayLimits {
     /// Sessions at once; over it a client is refused before its handshake, and a session that comes nevertheless, such
     /// as one inside the process, is closed with INTERNAL_ERROR. Default 10,000.
     pub max_sessions: usize,
+    /// Sessions that one host, an IPv4 address or a /64 of IPv6, may have while half of `max_sessions` are taken; further ones
+    /// are refused likewise. Default 512.
+    pub max_sessions_per_host: usize,
     /// Tracks at once; over it SUBSCRIBE and PUBLISH are answered INTERNAL_ERROR. A track costs about 3 kB even if it holds
     /// nothing, which no eviction brings back: there are never more than a quarter of `max_log_bytes` has room for, and one
     /// at least. Default 100,000, of which the default of `max_log_bytes` has room for some 40,000.
@@ -70,6 +73,7 @@ impl Default for RelayLimits {
     fn default() -> Self {
         Self {
             max_sessions: 10_000,
+            max_sessions_per_host: 512,
             max_tracks: 100_000,
             max_log_bytes: 512 << 20,
             max_publishers_per_track: 4,

@@ -1,4 +1,4 @@
-//! Which hosts the handshakes of a listener come from, so that under pressure one of them cannot have all.
+//! What each host has of something that all share, so that under pressure one of them cannot have all.
 
 use std::{
     collections::BTreeMap,
@@ -8,46 +8,52 @@ use std::{
 
 use super::lock;
 
-/// How many handshakes each host runs; there are no more hosts in it than handshakes.
+/// How many places each host has; there are no more hosts in it than places.
 #[derive(Debug, Default)]
-pub(super) struct Hosts {
-    running: Mutex<BTreeMap<IpAddr, usize>>,
+pub(crate) struct Hosts {
+    taken: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
-/// A handshake of a host, until it is dropped.
+/// A place of a host, until it is dropped.
 #[derive(Debug)]
-pub(super) struct HostHandshake {
+pub(crate) struct HostPlace {
     hosts: Arc<Hosts>,
     host: IpAddr,
 }
 
 impl Hosts {
-    /// One more handshake of a host; `None`: it runs `most` already.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<HostHandshake> {
+    /// Whether a host has fewer than `most` places.
+    pub(crate) fn has_room(&self, address: IpAddr, most: usize) -> bool {
+        let taken = lock(&self.taken);
+        taken.get(&host(address)).copied().unwrap_or_default() < most
+    }
+
+    /// One more place for a host; `None`: it has `most` already.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<HostPlace> {
         let host = host(address);
-        let mut running = lock(&self.running);
-        let count = running.entry(host).or_default();
+        let mut taken = lock(&self.taken);
+        let count = taken.entry(host).or_default();
         if *count >= most {
             if *count == 0 {
-                running.remove(&host);
+                taken.remove(&host);
             }
             return None;
         }
         *count += 1;
-        Some(HostHandshake {
+        Some(HostPlace {
             hosts: Arc::clone(self),
             host,
         })
     }
 }
 
-impl Drop for HostHandshake {
+impl Drop for HostPlace {
     fn drop(&mut self) {
-        let mut running = lock(&self.hosts.running);
-        if let Some(count) = running.get_mut(&self.host) {
+        let mut taken = lock(&self.hosts.taken);
+        if let Some(count) = taken.get_mut(&self.host) {
             *count -= 1;
             if *count == 0 {
-                running.remove(&self.host);
+                taken.remove(&self.host);
             }
         }
     }
@@ -76,6 +82,8 @@ mod tests {
         let held = [enter("192.0.2.1", 2), enter("::ffff:192.0.2.1", 2)];
         assert!(held.iter().all(Option::is_some));
         assert!(enter("192.0.2.1", 2).is_none());
+        let room = |address: &str| hosts.has_room(address.parse().unwrap(), 2);
+        assert_eq!((room("192.0.2.1"), room("192.0.2.2")), (false, true));
         let other = enter("192.0.2.2", 1);
         assert!(other.is_some());
         let network = enter("2001:db8::1", 1);
@@ -84,6 +92,6 @@ mod tests {
         assert!(enter("2001:db8:0:1::1", 1).is_some());
         assert!(enter("192.0.2.3", 0).is_none());
         drop((held, other, network));
-        assert!(lock(&hosts.running).is_empty());
+        assert!(lock(&hosts.taken).is_empty());
     }
 }

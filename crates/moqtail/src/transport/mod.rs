@@ -26,6 +26,7 @@ mod wakers;
 
 pub use client::{ConnectConfig, ConnectError, Dialer, connect};
 pub use connection::*;
+pub(crate) use hosts::Hosts;
 pub use identity::Identity;
 pub use limits::{Congestion, TransportLimits};
 pub(crate) use lock::lock;

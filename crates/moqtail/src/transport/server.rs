@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     ALPN, ALPN_HTTP3, Connection, Identity, QuicConnection, TlsError, TransportLimits,
-    hosts::{HostHandshake, Hosts},
+    hosts::{HostPlace, Hosts},
     limits::HTTP3_STREAMS,
     lock,
     quic::{HandshakeError, Owner, WeakConnection},
@@ -305,7 +305,7 @@ pub struct Incoming {
 #[derive(Debug)]
 struct Handshake {
     _place: OwnedSemaphorePermit,
-    _host: HostHandshake,
+    _host: HostPlace,
 }
 
 impl Incoming {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use moqtail::client::{ClientConfig, ConnectError};
+use moqtail::client::{Client, ClientConfig, ConnectError};
 use moqtail::relay::RelayConfig;
-use moqtail::transport::{self, TransportKind, TransportLimits};
+use moqtail::transport::{self, MemoryConnection, TransportKind, TransportLimits};
 
 use crate::world::{World, soon};
 
@@ -38,6 +38,30 @@ async fn a_full_relay_refuses_clients_before_their_handshake() {
         while let Err(error) = soon("a place", world.try_client(ClientConfig::default())).await {
             assert_refused(Some(error));
         }
+    }
+}
+
+/// Whoever has places to spare gives none of the last ones to a host that has many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_host_cannot_take_all_places_of_a_relay() {
+    for carrier in [TransportKind::Quic, TransportKind::WebTransport] {
+        let mut config = RelayConfig::default();
+        config.limits.max_sessions = 6;
+        config.limits.max_sessions_per_host = 1;
+        let mut world = World::with(carrier, config).await;
+        let mut crowd = Vec::new();
+        for _ in 0..3 {
+            crowd.push(world.client().await);
+        }
+        assert_refused(world.try_client(ClientConfig::default()).await.err());
+        // One from somewhere else.
+        let (other, connection) = MemoryConnection::pair(TransportLimits::default());
+        let relay = world.relay.clone();
+        let served = tokio::spawn(async move { relay.attach(connection).await });
+        let other = soon("a place", Client::over(other, ClientConfig::default())).await;
+        assert!(other.is_ok(), "{other:?}");
+        drop((crowd, other));
+        soon("the end", served).await.unwrap();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Shell: a relay over connections.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,6 +44,7 @@ const SHUTTING_DOWN: &str = "relay is shutting down";
 
 /// Why there is no room for a session.
 const FULL: &str = "the relay is full";
+const HOST_FULL: &str = "the host has as many sessions as it may";
 
 /// A relay: any number of sessions that publish to and subscribe from each other. Clones refer to the same relay; two
 /// relays in one process share nothing.
@@ -66,6 +68,7 @@ impl Relay {
             windows: Windows::new(config.limits.max_receive_windows),
             config,
             open: watch::Sender::new(0),
+            hosts: Arc::default(),
             refusals: Refusals::default(),
             closing: watch::Sender::new(false),
         });
@@ -79,8 +82,8 @@ impl Relay {
 
     /// Accepts connections of `listener`, each in a task of its own, until it is closed, or after [`Relay::shutdown`] was
     /// called until the last session of the relay is over. Clients that come meanwhile, and those that come while there are
-    /// [`RelayLimits::max_sessions`](super::RelayLimits::max_sessions), are refused before their handshake. Dropping the
-    /// future ends its sessions.
+    /// [`RelayLimits::max_sessions`](super::RelayLimits::max_sessions), or as many of their host as it may have then, are refused
+    /// before their handshake. Dropping the future ends its sessions.
     pub async fn serve(&self, listener: &Listener) {
         let mut sessions = JoinSet::new();
         let over = self.over();
@@ -97,9 +100,11 @@ impl Relay {
                 tracing::debug!(peer = %incoming.remote_address(), "connection refused: {SHUTTING_DOWN}");
                 continue;
             }
-            if *self.shared.open.borrow() >= self.shared.config.limits.max_sessions {
-                let peer = incoming.remote_address();
-                self.shared.refusals.tell(Some(peer), FULL);
+            let peer = incoming.remote_address();
+            let is_full = *self.shared.open.borrow() >= self.shared.config.limits.max_sessions;
+            if is_full || !self.shared.hosts.has_room(peer.ip(), self.most_of_a_host()) {
+                let why = if is_full { FULL } else { HOST_FULL };
+                self.shared.refusals.tell(Some(peer), why);
                 continue;
             }
             let relay = self.clone();
@@ -113,6 +118,15 @@ impl Relay {
             });
         }
         while sessions.join_next().await.is_some() {}
+    }
+
+    /// How many sessions a host may have now.
+    fn most_of_a_host(&self) -> usize {
+        let limits = &self.shared.config.limits;
+        match *self.shared.open.borrow() < limits.max_sessions / 2 {
+            true => usize::MAX,
+            false => limits.max_sessions_per_host,
+        }
     }
 
     /// Waits until the relay is closing and has no session.
@@ -156,8 +170,17 @@ impl Relay {
             ingest: IngestLimits::of_session(&shared.config.peer),
             stopped: BTreeSet::new(),
         };
-        if !lock(&shared.directory).open(id, entry) {
-            shared.refusals.tell(connection.remote_address(), FULL);
+        let address = connection.remote_address();
+        // Its address was not proven before, and other handshakes of it may have run meanwhile.
+        let enter = |peer: SocketAddr| shared.hosts.enter(peer.ip(), self.most_of_a_host());
+        let place = address.map(enter);
+        let why = match place {
+            Some(None) => Some(HOST_FULL),
+            _ if lock(&shared.directory).open(id, entry) => None,
+            _ => Some(FULL),
+        };
+        if let Some(why) = why {
+            shared.refusals.tell(address, why);
             return refuse(&connection).await;
         }
         let _registered = Registered { relay: self, id };

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::{RelayConfig, directory::Directory, windows::Windows};
 use crate::{
     peer::{TrackPool, now},
-    transport::{Refusals, lock},
+    transport::{Hosts, Refusals, lock},
 };
 
 pub(super) struct Shared {
@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub(super) windows: Arc<Windows>,
     /// Sessions that are being served.
     pub(super) open: watch::Sender<usize>,
+    /// Sessions of each host.
+    pub(super) hosts: Arc<Hosts>,
     /// Sessions that there was no room for.
     pub(super) refusals: Refusals,
     /// No new sessions are taken.
