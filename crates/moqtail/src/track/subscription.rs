@@ -11,7 +11,7 @@ use super::{
     ArrivalMark, DeliveryLimits, SubscriptionId, TrackLog,
     cursor::{Cursor, Lost},
     filter::Range,
-    ids::RunId,
+    ids::{RunId, SubgroupKey},
     left::{Departure, Gone},
     looks::Looks,
     outlet::StreamKey,
@@ -139,7 +139,7 @@ pub(super) struct Subscription {
     pub(super) done: BTreeSet<RunId>,
     pub(super) skipped: Skipped,
     /// Cursors that have all of their run behind them and wait for earlier streams of the subgroup.
-    pub(super) waiting_for_fin: usize,
+    pub(super) waiting_for_fin: BTreeSet<(SubgroupKey, RunId)>,
     /// Bytes that its cursors know and have not handed over.
     pub(super) behind: u64,
     /// Its runs that wait.
@@ -202,7 +202,7 @@ impl Subscription {
             epoch: log.epoch(),
             done: BTreeSet::new(),
             skipped: Skipped::default(),
-            waiting_for_fin: 0,
+            waiting_for_fin: BTreeSet::new(),
             behind: 0,
             waiting: 0,
             left_out: Vec::new(),
@@ -519,8 +519,7 @@ impl Subscription {
     /// Forgets a cursor.
     pub(super) fn remove_cursor(&mut self, id: RunId, shared: &mut Shared) -> Option<Box<Cursor>> {
         let mut cursor = self.cursors.remove(&id)?;
-        let waited = usize::from(cursor.waits_for_fin());
-        self.waiting_for_fin = self.waiting_for_fin.saturating_sub(waited);
+        self.waiting_for_fin.remove(&(cursor.subgroup(), id));
         cursor.unqueue(self.id, &mut shared.schedule);
         self.behind = self.behind.saturating_sub(cursor.behind());
         shared.staged = shared.staged.saturating_sub(cursor.unstage());
@@ -547,7 +546,6 @@ impl Subscription {
         let Some(mut cursor) = self.cursors.remove(&id) else {
             return;
         };
-        let waited = cursor.waits_for_fin();
         cursor.unqueue(self.id, &mut shared.schedule);
         shared.set_deadline(Expiry::Run(self.id, id), cursor.deadline.take(), None);
         let before = cursor.lingers.replace((until, code)).map(|(at, _)| at);
@@ -555,7 +553,9 @@ impl Subscription {
         if before.is_none() {
             self.tell_those_that_wait(cursor.subgroup(), shared);
         }
-        self.waiting_for_fin += usize::from(cursor.waits_for_fin() && !waited);
+        if cursor.waits_for_fin() {
+            self.waiting_for_fin.insert((cursor.subgroup(), id));
+        }
         self.cursors.insert(id, cursor);
     }
 
@@ -605,7 +605,7 @@ impl Subscription {
     /// Drops everything that is on its way.
     pub(super) fn drop_all(&mut self, code: StreamCode, shared: &mut Shared) -> Resets {
         let mut resets = Resets::new();
-        self.waiting_for_fin = 0;
+        self.waiting_for_fin.clear();
         for id in self.cursors.keys().copied().collect::<Vec<_>>() {
             self.drop_cursor(id, code, shared, &mut resets);
         }

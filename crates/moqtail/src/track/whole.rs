@@ -50,11 +50,9 @@ impl Subscription {
 
     /// A stream has nothing more to send: those of its `subgroup` that wait for it are looked at again at once.
     pub(super) fn tell_those_that_wait(&self, subgroup: SubgroupKey, shared: &mut Shared) {
-        if self.waiting_for_fin == 0 {
-            return;
-        }
-        for (id, cursor) in &self.cursors {
-            if cursor.subgroup() == subgroup && cursor.waits_for_fin() {
+        let of_subgroup = (subgroup, RunId(0))..=(subgroup, RunId(u64::MAX));
+        for (_, id) in self.waiting_for_fin.range(of_subgroup) {
+            if let Some(cursor) = self.cursors.get(id).filter(|cursor| cursor.waits_for_fin()) {
                 let over = cursor.newest_received;
                 shared.set_deadline(Expiry::Linger(self.id, *id), None, Some(over));
             }
