@@ -153,7 +153,7 @@ impl<C: Connection> Outlet for Streams<C> {
                 let at = self.slot();
                 if let Some(slot) = self.slots.get_mut(at) {
                     slot.stream = Some(stream);
-                    slot.wake.set_finished(false);
+                    slot.wake.begin();
                 }
                 Opened::Stream(StreamKey(at))
             }
@@ -183,7 +183,7 @@ impl<C: Connection> Outlet for Streams<C> {
         if let Some(slot) = self.slots.get_mut(stream.0)
             && let Some(send) = &mut slot.stream
         {
-            slot.wake.set_finished(true);
+            slot.wake.finish();
             send.finish();
             slot.unasked = true;
             self.unasked.push_back(stream);

@@ -144,9 +144,18 @@ impl StreamWake {
         self.listed.store(false, Ordering::Release);
     }
 
-    /// Whether everything of the stream is handed over.
-    pub(super) fn set_finished(&self, finished: bool) {
-        self.finished.store(finished, Ordering::Release);
+    /// Another stream has the place: it may be written now.
+    pub(super) fn begin(&self) {
+        self.finished.store(false, Ordering::Release);
+        // The end of the one before may be listed, which would keep the causes of this one from being told.
+        if self.listed.fetch_or(false, Ordering::AcqRel) {
+            self.session.kick();
+        }
+    }
+
+    /// Everything of the stream is handed over.
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Ordering::Release);
     }
 
     pub(super) fn waker(self: &Arc<Self>) -> Waker {
@@ -288,10 +297,23 @@ mod tests {
         assert!(was_kicked(&session), "an open stream can be written");
         assert_eq!(session.take_streams(), [StreamKey(7)]);
         stream.taken();
-        stream.set_finished(true);
+        stream.finish();
         stream.waker().wake();
         assert!(!was_kicked(&session));
         assert_eq!(session.take_streams(), [StreamKey(7)]);
+    }
+
+    /// It ended after the causes of a turn were taken, and in that turn its place was given to another stream.
+    #[test]
+    fn the_end_of_a_finished_stream_keeps_no_cause_of_the_next_one_in_its_place() {
+        let session = Arc::new(SessionWake::default());
+        let stream = StreamWake::new(session.clone(), StreamKey(7));
+        stream.finish();
+        stream.waker().wake();
+        assert!(!was_kicked(&session));
+        stream.begin();
+        stream.waker().wake();
+        assert!(was_kicked(&session), "the next one can be written");
     }
 
     #[test]
@@ -300,7 +322,7 @@ mod tests {
         let [early, late] =
             [1, 2].map(|number| StreamWake::new(session.clone(), StreamKey(number)));
         for stream in [&early, &late] {
-            stream.set_finished(true);
+            stream.finish();
         }
         early.waker().wake();
         assert!(session.await_closing(true), "one came before");
