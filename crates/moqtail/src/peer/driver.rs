@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::poll_fn,
+    future::{poll_fn, ready},
     ops::ControlFlow,
     pin::pin,
     task::Poll,
@@ -91,6 +91,12 @@ pub(crate) async fn drive<C: Connection, H: Handler<C>>(
         parked: BTreeMap::new(),
         next_stream: 0,
         publishes: false,
+        open: Open {
+            reading: true,
+            writing: true,
+            streams: true,
+            datagrams: true,
+        },
         over: false,
     };
     driver.run().await
@@ -147,8 +153,18 @@ struct Driver<'h, C: Connection, H> {
     next_stream: u64,
     /// The peer has the stream credit of a publisher.
     publishes: bool,
-    /// The connection is closed or closing: nothing is read or written any more.
+    /// What the connection may still bring.
+    open: Open,
+    /// This side has closed the connection: nothing is read or written any more.
     over: bool,
+}
+
+/// Which parts of a connection did not end with it yet.
+struct Open {
+    reading: bool,
+    writing: bool,
+    streams: bool,
+    datagrams: bool,
 }
 
 struct Parked<R> {
@@ -161,13 +177,19 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
     async fn run(mut self) -> CloseReason {
         let connection = self.connection.clone();
         let mut heads = FuturesUnordered::new();
+        // Why the connection is over: what was received before that is still taken.
+        let mut ended = None;
         loop {
             self.handle_outputs().await;
             if self.over {
                 return connection.closed().await;
             }
-            // What a peer sends without end must neither hold off a deadline nor the other tasks of this thread.
-            tokio::task::consume_budget().await;
+            match ended {
+                // What a peer sends without end must neither hold off a deadline nor the other tasks of this thread.
+                None => tokio::task::consume_budget().await,
+                // All that is there has to be ready below, whatever was taken before.
+                Some(_) => tokio::task::yield_now().await,
+            }
             let deadline = self.peer.lock().session.deadline();
             if deadline.is_some_and(|deadline| deadline <= now()) {
                 self.peer.lock().session.timeout(now());
@@ -176,9 +198,19 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             let room_for_heads = self.begun.len() < self.limits.max_pending_heads;
             tokio::select! {
                 biased;
-                reason = connection.closed() => return reason,
-                read = poll_fn(|cx| self.recv.poll_read(cx, self.limits.control_read)) => {
-                    self.control_read(read);
+                reason = connection.closed(), if ended.is_none() => match reason {
+                    CloseReason::Local { .. } => return reason,
+                    _ => {
+                        self.open.writing = false;
+                        ended = Some(reason);
+                    }
+                },
+                read = poll_fn(|cx| self.recv.poll_read(cx, self.limits.control_read)), if self.open.reading => {
+                    match read {
+                        // Its end came with that of the connection.
+                        Ok(None) | Err(_) if ended.is_some() => self.open.reading = false,
+                        read => self.control_read(read),
+                    }
                     // Handling it may have taken long.
                     self.handle_outputs().await;
                     tokio::task::yield_now().await;
@@ -187,7 +219,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                     false => self.send.poll_write(cx, self.unsent.make_contiguous()),
                     // It is never finished, so that is the peer's doing.
                     true => self.send.poll_closed(cx).map(|end| end.and(Err(StreamError::Closed))),
-                }) => self.control_written(written),
+                }), if self.open.writing => self.control_written(written),
                 () = self.peer.called() => {}
                 () = sleep_until(deadline) => self.peer.lock().session.timeout(now()),
                 Some((stream, recv, head)) = heads.next() => match head {
@@ -198,23 +230,24 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                     }
                     ControlFlow::Break(head) => self.head_read(stream, recv, head),
                 },
-                stream = connection.accept_uni(), if room_for_heads => match stream {
+                stream = connection.accept_uni(), if room_for_heads && self.open.streams => match stream {
                     Ok(recv) => {
                         if let Some((stream, recv)) = self.stream_opened(recv) {
                             heads.push(Either::Left(begin_head(stream, recv)));
                         }
                     }
-                    Err(_) => self.over = true,
+                    Err(_) => self.open.streams = false,
                 },
-                datagram = connection.read_datagram() => match datagram {
+                datagram = connection.read_datagram(), if self.open.datagrams => match datagram {
                     Ok(datagram) => self.datagram(datagram),
-                    Err(_) => self.over = true,
+                    Err(_) => self.open.datagrams = false,
                 },
-                bidi = connection.accept_bi() => match bidi {
+                bidi = connection.accept_bi(), if self.open.writing => match bidi {
                     // draft-14 §3.3: a second bidirectional stream is a violation.
                     Ok(_) => self.peer.lock().session.unexpected_stream(),
-                    Err(_) => self.over = true,
+                    Err(_) => self.open.writing = false,
                 },
+                Some(reason) = ready(ended.clone()) => return reason,
             }
         }
     }
@@ -226,17 +259,20 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
             | Err(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Closed) => {
                 self.peer.lock().session.control_ended();
             }
-            Err(StreamError::Connection(_)) => self.over = true,
+            Err(StreamError::Connection(_)) => self.open.reading = false,
         }
     }
 
     fn control_written(&mut self, written: Result<usize, StreamError>) {
         match written {
             Ok(count) => {
-                self.unsent.retain(|chunk| !chunk.is_empty());
+                while self.unsent.pop_front_if(|chunk| chunk.is_empty()).is_some() {}
                 self.peer.lock().session.control_written(count);
             }
-            Err(StreamError::Connection(_)) => self.over = true,
+            Err(StreamError::Connection(_)) => {
+                self.unsent.clear();
+                self.open.writing = false;
+            }
             Err(_) => {
                 self.unsent.clear();
                 self.peer.lock().session.control_ended();
@@ -373,7 +409,8 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
 
     fn handle_output(&mut self, output: Output) {
         match output {
-            Output::Control(bytes) => self.unsent.push_back(bytes),
+            Output::Control(bytes) if self.open.writing => self.unsent.push_back(bytes),
+            Output::Control(_) => {}
             Output::Event(event) => self.handler.event(event),
             Output::ResumeStream { stream, handle } => {
                 if let Some(Parked { header, rest, recv }) = self.parked.remove(&stream) {

@@ -120,6 +120,10 @@ pub(super) const REVIVAL_REST: Duration = Duration::from_secs(1);
 /// How often the time until a publisher beside another one is asked again doubles.
 pub(super) const MAX_DOUBLINGS: u32 = 6;
 
+/// How long the streams of a publisher whose connection is over may take to bring what they received before that into their
+/// tracks.
+pub(super) const READ_OUT: Duration = Duration::from_secs(1);
+
 impl RelayLimits {
     /// How many tracks there may be if an empty one costs so many bytes.
     pub(super) fn tracks_of(&self, cost: usize) -> usize {

@@ -9,7 +9,7 @@ use moqtail::client::{
     SubscribeError, SubscribeOptions, SubscriptionEnd, TrackOptions,
 };
 use moqtail::model::{
-    ControlMessage, Extensions, Filter, FullTrackName, ObjectStatus, PublishDoneCode,
+    ControlMessage, Extensions, Filter, FullTrackName, ObjectStatus, PublishDone, PublishDoneCode,
     PublishErrorCode, PublishNamespaceErrorCode, ReasonPhrase, RequestError, SubscribeErrorCode,
     TrackNamespace,
 };
@@ -292,6 +292,56 @@ over_every_carrier! {
         let object = soon("its own object", objects.next()).await.unwrap().unwrap();
         assert_eq!((object.group, object.object), (1, 0));
     }
+}
+
+/// S9.12-14: the last objects, PUBLISH_DONE and the close of the publisher come at once, and the relay has received them all.
+#[tokio::test]
+async fn what_a_publisher_sent_before_its_close_is_delivered() {
+    const GROUPS: u64 = 30;
+    let mut world = World::new(TransportKind::Memory).await;
+    let mut publisher = world.raw(TransportLimits::default()).await;
+    let request_id = publisher.begin_offer("live#video", 7, None).await;
+    assert_eq!(publisher.offer_answered(request_id).await, Ok(()));
+    let viewer = world.viewer("video", Filter::LargestObject).await;
+    let mut reader = viewer.objects();
+    for group in 0..GROUPS {
+        let objects: Vec<_> = (0..10)
+            .map(|id| {
+                (
+                    id,
+                    Extensions::default(),
+                    ObjectStatus::Normal,
+                    text(group, id),
+                )
+            })
+            .collect();
+        let mut stream = publisher.open().await;
+        let bytes = subgroup_bytes(&plain_header(7, group), &objects);
+        write(&mut *stream, bytes).await.unwrap();
+        stream.finish();
+    }
+    publisher
+        .say(ControlMessage::PublishDone(PublishDone {
+            request_id,
+            status: PublishDoneCode::TRACK_ENDED,
+            stream_count: GROUPS,
+            reason: "over".into(),
+        }))
+        .await;
+    publisher.close();
+    assert_eq!(reader.take(300).await.last().unwrap().0, (GROUPS - 1, 9));
+    assert!(soon("the end", reader.objects.next()).await.is_none());
+    let end = reader.objects.subscription().end();
+    assert!(
+        matches!(
+            end,
+            Some(SubscriptionEnd::Done {
+                status: PublishDoneCode::TRACK_ENDED,
+                ..
+            })
+        ),
+        "{end:?}"
+    );
 }
 
 /// S8.3-01, S8.4-02, S9.13-08: hooks decide who may do what.

@@ -294,6 +294,11 @@ impl RawPeer {
         on!(&self.link, connection => connection.set_max_incoming_uni(streams));
     }
 
+    /// Closes the connection at once.
+    pub(crate) fn close(&self) {
+        on!(&self.link, connection => connection.close(0, ""));
+    }
+
     /// Waits for the end of the connection.
     pub(crate) async fn closed(&self) -> CloseReason {
         soon("the end of the session", async {

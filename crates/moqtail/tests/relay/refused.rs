@@ -5,6 +5,7 @@ use std::time::Duration;
 use moqtail::client::{Client, ClientConfig, ConnectError};
 use moqtail::relay::RelayConfig;
 use moqtail::transport::{self, MemoryConnection, TransportKind, TransportLimits};
+use tokio::task::JoinSet;
 
 use crate::world::{World, soon};
 
@@ -57,11 +58,12 @@ async fn one_host_cannot_take_all_places_of_a_relay() {
         // One from somewhere else.
         let (other, connection) = MemoryConnection::pair(TransportLimits::default());
         let relay = world.relay.clone();
-        let served = tokio::spawn(async move { relay.attach(connection).await });
+        let mut served = JoinSet::new();
+        served.spawn(async move { relay.attach(connection).await });
         let other = soon("a place", Client::over(other, ClientConfig::default())).await;
         assert!(other.is_ok(), "{other:?}");
         drop((crowd, other));
-        soon("the end", served).await.unwrap();
+        soon("the end", served.join_all()).await;
     }
 }
 

@@ -136,6 +136,25 @@ pub(crate) async fn acknowledged_data_survives_the_close<K: Carrier>() {
     assert_eq!(closed(&mut send).await, Ok(()));
 }
 
+/// What has arrived is not lost because its sender has closed since.
+pub(crate) async fn what_was_received_before_the_peer_closed_can_be_taken<K: Carrier>() {
+    let pair = K::pair().await;
+    let _sent = [
+        send_one(&pair.client, &[5; 10_000]).await,
+        send_one(&pair.client, b"and so has this").await,
+    ];
+    let mut late = pair.server.accept_uni().await.unwrap();
+    let mut last = pair.server.accept_uni().await.unwrap();
+    while read(&mut last).await.unwrap().is_some() {}
+    pair.client.close(0, "");
+    assert_eq!(pair.server.closed().await, peer(0, ""));
+    let mut received = 0;
+    while let Some(chunk) = read(&mut late).await.unwrap() {
+        received += chunk.len();
+    }
+    assert_eq!(received, 10_000);
+}
+
 pub(crate) async fn dropping_all_handles_closes<K: Carrier>() {
     let pair = K::pair().await;
     let clone = pair.client.clone();

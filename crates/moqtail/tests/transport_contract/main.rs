@@ -61,6 +61,7 @@ contract! {
     closing::a_closed_connection_does_nothing_more
     closing::waiting_tasks_learn_of_the_close
     closing::acknowledged_data_survives_the_close
+    closing::what_was_received_before_the_peer_closed_can_be_taken
     closing::dropping_all_handles_closes
     closing::streams_do_not_keep_a_connection_open
     closing::a_peer_that_vanishes_is_lost

@@ -1,10 +1,13 @@
 //! Shell: the hub with the sessions and tracks that its numbers stand for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{RelayConfig, upstream::Upstream};
+use super::{
+    RelayConfig,
+    upstream::{Upstream, Upstreams},
+};
 use crate::relay::limits;
 use crate::relay::{Action, DownstreamRequest, Hub, LargestSource, SessionId, TrackId, UpstreamId};
 use crate::{
@@ -49,9 +52,6 @@ impl<C: Connection> Delivery for EgressHandle<C> {
         self.detach(subscription_id(handle));
     }
 }
-
-/// The publishers that a session feeds tracks from, by the relay's request at it.
-pub(super) type Upstreams = Arc<Mutex<BTreeMap<RequestHandle, Upstream>>>;
 
 pub(super) struct SessionEntry {
     pub(super) peer: PeerHandle,

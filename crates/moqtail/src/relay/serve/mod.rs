@@ -20,9 +20,10 @@ mod windows;
 
 pub use config::RelayConfig;
 pub use directory::RelayStats;
-use directory::{Directory, SessionEntry, Upstreams};
+use directory::{Directory, SessionEntry};
 use session::{RelayHandler, carrier};
 use shared::{Shared, keep_time};
+use upstream::{Upstreams, read_out};
 use windows::Windows;
 
 use super::{SessionId, SessionInfo};
@@ -201,7 +202,13 @@ impl Relay {
                 }
             })
         };
-        let mut handler = RelayHandler::new(shared, info, peer.clone(), egress.handle(), upstreams);
+        let mut handler = RelayHandler::new(
+            shared,
+            info,
+            peer.clone(),
+            egress.handle(),
+            upstreams.clone(),
+        );
         let driven = drive(
             connection.clone(),
             peer,
@@ -219,6 +226,7 @@ impl Relay {
         // The driver tells of a close of our own, with its cause.
         if !matches!(reason, CloseReason::Local { .. }) {
             tracing::info!(session = id.0, %reason, "session ended");
+            read_out(&upstreams).await;
         }
         reason
     }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Weak};
 
 use super::{
-    directory::{Directory, Upstreams},
+    directory::Directory,
     shared::Shared,
-    upstream::OnMalformed,
+    upstream::{OnMalformed, Upstreams},
     windows::Window,
 };
 use crate::relay::{DownstreamRequest, Hooks, SessionId, SessionInfo, Verdict};

@@ -1,17 +1,19 @@
 //! Shell: what comes from one publisher for one track.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
-use crate::relay::{TrackId, UpstreamId};
+use crate::relay::{TrackId, UpstreamId, limits::READ_OUT};
 use crate::{
     model::{Location, ObjectDatagram, PublishDoneCode, SubgroupHeader},
     peer::{InboundStream, IngestEnd, IngestLimits, PeerHandle, Track, ingest_subgroup},
+    session::RequestHandle,
     track::{MalformedTrack, PublisherId},
-    transport::RecvStream,
+    transport::{RecvStream, lock},
 };
 
 /// Told of an upstream whose track turned out malformed.
@@ -28,6 +30,9 @@ pub(super) struct Upstream {
     /// What PUBLISH_DONE said, while streams are still on their way.
     pub(super) done: Option<(PublishDoneCode, String)>,
 }
+
+/// The publishers that a session feeds tracks from, by the relay's request at it.
+pub(super) type Upstreams = Arc<Mutex<BTreeMap<RequestHandle, Upstream>>>;
 
 impl Upstream {
     pub(super) fn new(
@@ -104,8 +109,51 @@ impl Upstream {
     }
 }
 
+/// Lets the streams of a publisher whose connection is over take what they received before that into their tracks.
+pub(super) async fn read_out(upstreams: &Upstreams) {
+    let streams = |upstream: &mut Upstream| std::mem::take(&mut upstream.streams);
+    let mut all: Vec<_> = lock(upstreams).values_mut().map(streams).collect();
+    let done = async {
+        for streams in &mut all {
+            while streams.join_next().await.is_some() {}
+        }
+    };
+    // Nothing more comes in, so each of them is at its end soon. What is left is dropped.
+    let _ = timeout(READ_OUT, done).await;
+}
+
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.track.remove_publisher(self.publisher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::model::TrackAlias;
+    use crate::peer::{PeerLimits, TrackPool};
+    use crate::track::TrackLimits;
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_of_a_lost_publisher_have_some_time_to_bring_what_they_received() {
+        for (takes, brought) in [(READ_OUT / 2, true), (READ_OUT * 2, false)] {
+            let track = TrackPool::new(usize::MAX).track(TrackAlias(1), TrackLimits::default());
+            let limits = IngestLimits::of_session(&PeerLimits::default());
+            let mut upstream = Upstream::new(UpstreamId(1), TrackId(1), track, limits);
+            let (done, is_done) = (Arc::new(AtomicBool::new(false)), Ordering::Relaxed);
+            let told = done.clone();
+            upstream.streams.spawn(async move {
+                tokio::time::sleep(takes).await;
+                told.store(true, is_done);
+            });
+            let upstreams = Upstreams::default();
+            lock(&upstreams).insert(RequestHandle(1), upstream);
+            read_out(&upstreams).await;
+            lock(&upstreams).clear();
+            assert_eq!(done.load(is_done), brought);
+        }
     }
 }

@@ -161,17 +161,25 @@ impl Link {
         if state.closed.is_some() {
             return;
         }
+        // What was received before the peer closed can still be taken.
+        let takes = reasons
+            .each_ref()
+            .map(|reason| !matches!(reason, CloseReason::Local { .. }));
         state.closed = Some(reasons);
         for pipe in state.pipes.values_mut() {
             pipe.acknowledged = pipe.has_arrived();
-            pipe.clear();
+            if !takes[1 - (pipe.from & 1)] {
+                pipe.clear();
+            }
             pipe.wake_sender();
             pipe.wake_receiver();
         }
-        for end in &mut state.ends {
-            end.ready_uni.clear();
+        for (end, takes) in state.ends.iter_mut().zip(takes) {
             end.ready_bi.clear();
-            end.datagrams.clear();
+            if !takes {
+                end.ready_uni.clear();
+                end.datagrams.clear();
+            }
         }
         drop(state);
         for end in &self.ends {

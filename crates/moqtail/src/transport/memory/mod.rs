@@ -136,8 +136,8 @@ impl MemoryConnection {
     fn poll_accept_uni(&self, cx: &mut Context<'_>) -> Poll<Result<MemoryRecv, ConnectionError>> {
         let (link, side) = (self.link(), self.side());
         let mut state = link.lock();
-        state.check_open(side)?;
         let Some((_, id)) = state.end(side).ready_uni.pop_first() else {
+            state.check_open(side)?;
             link.end(side).accept_uni.register(cx.waker());
             return Poll::Pending;
         };
@@ -147,9 +147,9 @@ impl MemoryConnection {
     fn poll_read_datagram(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ConnectionError>> {
         let (link, side) = (self.link(), self.side());
         let mut state = link.lock();
-        state.check_open(side)?;
         let end = state.end(side);
         let Some(payload) = end.datagrams.pop_front() else {
+            state.check_open(side)?;
             link.end(side).datagram.register(cx.waker());
             return Poll::Pending;
         };

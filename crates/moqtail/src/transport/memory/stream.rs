@@ -201,12 +201,12 @@ impl RecvStream for MemoryRecv {
         if pipe.read_done {
             return Poll::Ready(Ok(None));
         }
-        open?;
         if pipe.written == Written::Finished {
             pipe.read_done = true;
             self.link.settle(&mut state, self.id);
             return Poll::Ready(Ok(None));
         }
+        open?;
         pipe.read_waker = Some(cx.waker().clone());
         Poll::Pending
     }
