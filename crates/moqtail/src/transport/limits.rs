@@ -61,7 +61,7 @@ pub struct TransportLimits {
     /// Handshakes that one listener runs at once; more are refused. Default 1024.
     pub handshakes: usize,
     /// Handshakes that one host, an IPv4 address or a /64 of IPv6, may run at once while more than half of `handshakes` are
-    /// taken; more are refused. Default 64.
+    /// taken; more are refused. Only those count whose address was proven by a Retry, as it is from then on. Default 64.
     pub handshakes_per_host: usize,
     /// Established connections of one listener; more are refused. Default 16384.
     pub connections: usize,

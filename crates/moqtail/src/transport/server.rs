@@ -247,19 +247,22 @@ impl Listener {
                 true => self.shared.limits.handshakes_per_host,
                 false => usize::MAX,
             };
-            let Some(host) = self.shared.hosts.enter(peer.ip(), most) else {
+            // An address that is not proven may be somebody else's.
+            let proven = incoming.remote_address_validated();
+            let host = proven.then(|| self.shared.hosts.enter(peer.ip(), most));
+            if let Some(None) = host {
                 let why = "too many handshakes of one host";
                 self.shared.refusals.tell(Some(peer), why);
                 incoming.refuse();
                 continue;
-            };
+            }
             let shared = self.shared.clone();
             return Some(Incoming {
                 incoming,
                 shared,
                 handshake: Handshake {
                     _place: handshake,
-                    _host: host,
+                    _host: host.flatten(),
                 },
                 connection,
             });
@@ -305,7 +308,7 @@ pub struct Incoming {
 #[derive(Debug)]
 struct Handshake {
     _place: OwnedSemaphorePermit,
-    _host: HostPlace,
+    _host: Option<HostPlace>,
 }
 
 impl Incoming {

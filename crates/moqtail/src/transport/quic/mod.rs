@@ -23,6 +23,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use web_transport_proto::VarInt;
 
 use super::{
     CloseReason, Connection, ConnectionError, ConnectionStats, DatagramError, TransportKind,
@@ -305,13 +306,13 @@ impl Connection for QuicConnection {
         let shared = self.shared();
         loop {
             let mut read = pin!(shared.conn.read_datagram());
-            let mut datagram = self.until_closed(|cx| read.as_mut().poll(cx)).await?;
+            let datagram = self.until_closed(|cx| read.as_mut().poll(cx)).await?;
             if shared.web.is_none() {
                 return Ok(datagram);
             }
             // Datagrams of other sessions or without a session are dropped, as lost ones would be.
-            if datagram.first() == Some(&DATAGRAM_HEAD) {
-                return Ok(datagram.split_off(1));
+            if let Some(payload) = own_payload(datagram) {
+                return Ok(payload);
             }
         }
     }
@@ -359,6 +360,33 @@ impl Connection for QuicConnection {
             lost_packets: stats.path.lost_packets,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
+        }
+    }
+}
+
+/// What an HTTP/3 datagram brings for the only session, however its number is written.
+fn own_payload(mut datagram: Bytes) -> Option<Bytes> {
+    let session = VarInt::decode(&mut datagram).ok()?;
+    (session.into_inner() == u64::from(DATAGRAM_HEAD)).then_some(datagram)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_of_the_session_is_known_however_its_number_is_written() {
+        for (datagram, payload) in [
+            (&[0, 7, 8][..], Some(&[7, 8][..])),
+            (&[0x40, 0, 7, 8], Some(&[7, 8])),
+            (&[0x80, 0, 0, 0, 7, 8], Some(&[7, 8])),
+            (&[0], Some(&[])),
+            (&[1, 7, 8], None),
+            (&[0x40], None),
+            (&[], None),
+        ] {
+            let read = own_payload(Bytes::copy_from_slice(datagram));
+            assert_eq!(read.as_deref(), payload, "{datagram:?}");
         }
     }
 }
