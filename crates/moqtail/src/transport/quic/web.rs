@@ -182,7 +182,13 @@ where
                     return Poll::Ready(Ok(arrived));
                 }
             }
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // Heads that came before the end are read first.
+            Poll::Ready(Err(error)) => {
+                return match inbound.poll(cx) {
+                    Poll::Ready(arrived) => Poll::Ready(Ok(arrived)),
+                    Poll::Pending => Poll::Ready(Err(error)),
+                };
+            }
             Poll::Pending => {
                 let arrived = ready!(inbound.poll(cx));
                 inbound.hand_over();
