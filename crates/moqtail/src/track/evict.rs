@@ -258,15 +258,14 @@ impl TrackLog {
         let Some(run) = self.runs.get_mut(&id) else {
             return false;
         };
-        let Some(freed) = run.trim_front() else {
+        let Some(trimmed) = run.trim_front() else {
             return false;
         };
         if let Some(gone) = run.forgotten {
-            let taken = run.taken.filter(|(taken, _)| *taken <= gone.id);
-            let entered = taken.map_or(gone.arrival, |(_, order)| order.max(gone.arrival));
+            let entered = gone.arrival.max(trimmed.taken.unwrap_or_default());
             self.left.note(run.group(), &gone, entered);
         }
-        self.uncharge(freed);
+        self.uncharge(trimmed.cost);
         true
     }
 

@@ -303,14 +303,15 @@ impl TrackLog {
             rest
         });
         self.push_all(id, delta.into_iter().chain(rest));
-        let alive = self.streams.get_mut(&key.1);
-        let taken = (held.mark.id, self.arrivals);
+        let alive = self.streams.contains_key(&key.1);
+        let order = self.arrivals;
         self.arrivals += 1;
         if let Some(run) = self.runs.get_mut(&id) {
-            run.taken = Some(taken);
-            run.leader = alive.is_some().then_some(key.1);
+            let cost = run.note_taken(key.0, order);
+            run.leader = alive.then_some(key.1);
+            self.charge(group, id, 0, cost);
         }
-        if let Some(state) = alive {
+        if let Some(state) = self.streams.get_mut(&key.1) {
             state.leads_more = true;
         }
         self.redirect(key, Current::Lead(id));

@@ -47,6 +47,15 @@ pub(super) struct ObjectEntry {
 /// What a run and an entry of its index cost besides their bytes.
 pub(super) const RUN_COST: usize = size_of::<Run>() + 256;
 const ENTRY_COST: usize = size_of::<ObjectEntry>();
+const TAKEN_COST: usize = size_of::<(u64, u64)>();
+
+/// What a run lets go of at once.
+pub(super) struct Trimmed {
+    /// What it cost.
+    pub(super) cost: usize,
+    /// When the latest object among it that had waited went into the run, in the order of arrivals.
+    pub(super) taken: Option<u64>,
+}
 
 /// One run.
 #[derive(Debug)]
@@ -74,8 +83,8 @@ pub(super) struct Run {
     pub(super) last: Option<ObjectEntry>,
     /// The last object whose index entry is gone.
     pub(super) forgotten: Option<ObjectEntry>,
-    /// The last object that had waited before it went into the run, and when that was in the order of arrivals.
-    pub(super) taken: Option<(u64, u64)>,
+    /// Objects of the index that had waited before they went into the run, and when that was in the order of arrivals.
+    taken: VecDeque<(u64, u64)>,
     /// Where an object began that was never completed.
     cut: Option<u64>,
     entries: VecDeque<ObjectEntry>,
@@ -109,7 +118,7 @@ impl Run {
             change: 0,
             last: None,
             forgotten: None,
-            taken: None,
+            taken: VecDeque::new(),
             cut: None,
             entries: VecDeque::new(),
             chunks: ChunkList::default(),
@@ -206,6 +215,15 @@ impl Run {
         ENTRY_COST
     }
 
+    /// Notes that the last object, `id`, had waited and went into the run at `order`; returns what that costs.
+    pub(super) fn note_taken(&mut self, id: u64, order: u64) -> usize {
+        if self.entries.back().is_none_or(|last| last.id != id) {
+            return 0;
+        }
+        self.taken.push_back((id, order));
+        TAKEN_COST
+    }
+
     /// Takes the last object out of the index, because it will not be completed; returns what it cost.
     pub(super) fn abandon_last(&mut self) -> usize {
         let Some(partial) = self.entries.pop_back() else {
@@ -213,20 +231,27 @@ impl Run {
         };
         self.last = self.entries.back().copied();
         self.cut = Some(partial.start);
-        ENTRY_COST
+        let waited = self.taken.pop_back_if(|(id, _)| *id == partial.id);
+        ENTRY_COST + waited.map_or(0, |_| TAKEN_COST)
     }
 
-    /// Lets the oldest piece go, and index entries with it; returns what they cost.
-    pub(super) fn trim_front(&mut self) -> Option<usize> {
+    /// Lets the oldest piece go, and index entries with it.
+    pub(super) fn trim_front(&mut self) -> Option<Trimmed> {
+        let mut taken = None;
         let mut cost = self.chunks.pop_front()? + CHUNK_COST;
         while let Some(entry) = self
             .entries
             .front()
             .filter(|entry| entry.end <= self.chunks.base())
         {
-            self.forgotten = Some(*entry);
+            let gone = *entry;
+            self.forgotten = Some(gone);
             self.entries.pop_front();
             cost += ENTRY_COST;
+            if let Some((_, order)) = self.taken.pop_front_if(|(id, _)| *id <= gone.id) {
+                taken = taken.max(Some(order));
+                cost += TAKEN_COST;
+            }
         }
         while let Some((_, waste)) = self
             .waste
@@ -235,7 +260,7 @@ impl Run {
             self.wasted -= waste;
             cost += waste;
         }
-        Some(cost)
+        Some(Trimmed { cost, taken })
     }
 
     /// When the last object of which the oldest piece has bytes was received.

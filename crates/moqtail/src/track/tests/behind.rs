@@ -241,6 +241,32 @@ fn a_reader_knows_that_it_missed_what_had_waited() {
     assert_eq!(code, Some(PublishDoneCode::TOO_FAR_BEHIND));
 }
 
+/// Two had waited, and only the first of them has left by the time the session looks.
+#[test]
+fn a_reader_knows_that_it_missed_the_first_of_those_that_had_waited() {
+    let mut world = World::subscribed();
+    let mut leader = world.publish(header(0, 0));
+    let mut follower = world.publish_as(world.second_publisher(), header(0, 0));
+    leader.begin(0, b"never whole", 1);
+    follower.object(1, b"waits");
+    follower.object(2, b"waits too");
+    world.run();
+    leader.reset(StreamCode::CANCELLED);
+    follower.object(3, b"does not wait");
+    let holds = |world: &World, object| {
+        let log = world.log.borrow();
+        let mut runs = log.changed_since(0);
+        runs.any(|run| run.entry(object).is_some())
+    };
+    while holds(&world, 1) {
+        assert!(world.log.borrow_mut().shed());
+    }
+    assert!(holds(&world, 2));
+    world.run();
+    let code = world.ended().map(|(code, _)| code);
+    assert_eq!(code, Some(PublishDoneCode::TOO_FAR_BEHIND));
+}
+
 /// Who has missed something does not take the end of the track for the end of what it has read.
 #[test]
 fn a_reader_that_missed_the_last_objects_knows_it_although_the_track_has_ended() {
