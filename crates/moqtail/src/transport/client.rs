@@ -177,14 +177,18 @@ impl Dialer {
     /// [`ConnectError`]; of several addresses, that of the one that got furthest.
     pub async fn connect(&self, url: &MoqtUrl) -> Result<QuicConnection, ConnectError> {
         let limit = self.limits.connect_timeout;
-        timeout(limit, self.try_connect(url))
-            .await
-            .unwrap_or_else(|_| {
-                Err(ConnectError::Timeout {
-                    target: format!("{}:{}", url.host(), url.port()),
-                    limit,
-                })
-            })
+        // Outside of what is given up: an address that says nothing does not hide what another one said.
+        let mut failed = None;
+        let connected = timeout(limit, self.try_connect(url, &mut failed)).await;
+        connected.unwrap_or_else(|_| {
+            let silence = ConnectError::Timeout {
+                target: format!("{}:{}", url.host(), url.port()),
+                limit,
+            };
+            Err(failed
+                .filter(|said| said.rank() > silence.rank())
+                .unwrap_or(silence))
+        })
     }
 
     /// Waits until every connection made here is closed and its peer was told. Call it before the program ends.
@@ -195,8 +199,12 @@ impl Dialer {
         }
     }
 
-    async fn try_connect(&self, url: &MoqtUrl) -> Result<QuicConnection, ConnectError> {
-        let (conn, endpoint) = self.race(url, addresses(url).await?).await?;
+    async fn try_connect(
+        &self,
+        url: &MoqtUrl,
+        failed: &mut Option<ConnectError>,
+    ) -> Result<QuicConnection, ConnectError> {
+        let (conn, endpoint) = self.race(url, addresses(url).await?, failed).await?;
         let owner = Owner::Dialer(endpoint);
         match url.scheme() {
             Scheme::Moqt => Ok(QuicConnection::raw(conn, &self.limits, owner)),
@@ -221,10 +229,10 @@ impl Dialer {
         &self,
         url: &MoqtUrl,
         addresses: Vec<SocketAddr>,
+        failed: &mut Option<ConnectError>,
     ) -> Result<(quinn::Connection, quinn::Endpoint), ConnectError> {
         let mut rest = addresses.into_iter();
         let mut attempts = FuturesUnordered::new();
-        let mut failed: Option<ConnectError> = None;
         loop {
             let more = match rest.next() {
                 Some(addr) => {
@@ -237,9 +245,9 @@ impl Dialer {
                 result = attempts.next() => match (result, failed.take()) {
                     (Some(Ok(connected)), _) => return Ok(connected),
                     (Some(Err(error)), Some(before)) if before.rank() >= error.rank() => {
-                        failed = Some(before);
+                        *failed = Some(before);
                     }
-                    (Some(Err(error)), _) => failed = Some(error),
+                    (Some(Err(error)), _) => *failed = Some(error),
                     (None, Some(error)) => return Err(error),
                     (None, None) => return Err(no_address(url, "no addresses")),
                 },

@@ -1,7 +1,8 @@
 //! Listening and connecting: what works, and what a person is told when it does not.
 
 use std::{
-    net::{Ipv4Addr, UdpSocket},
+    io,
+    net::{Ipv4Addr, Ipv6Addr, UdpSocket},
     time::Duration,
 };
 
@@ -169,6 +170,30 @@ async fn where_nobody_answers_the_connection_times_out() {
         config.limits.connect_timeout = Duration::from_millis(400);
         let error = connect(config).await.unwrap_err();
         assert!(matches!(error, ConnectError::Timeout { .. }), "{error:?}");
+    })
+    .await;
+}
+
+/// A firewall that drops the packets of one address family is no reason to be told of the network.
+#[tokio::test]
+async fn an_address_that_says_nothing_does_not_hide_what_another_one_said() {
+    in_time(async {
+        let (listener, mute) = loop {
+            let (listener, _) = listen(TransportLimits::default());
+            match UdpSocket::bind((Ipv6Addr::LOCALHOST, listener.local_addr().port())) {
+                Ok(mute) => break (listener, mute),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                // There is only one address.
+                Err(_) => return,
+            }
+        };
+        let port = mute.local_addr().unwrap().port();
+        let url = format!("moqt://localhost:{port}/").parse().unwrap();
+        let mut config = ConnectConfig::new(url, pinned(&identity()));
+        config.limits.connect_timeout = Duration::from_secs(2);
+        let (client, _) = meet(&listener, config).await;
+        let error = client.unwrap_err();
+        assert!(matches!(error, ConnectError::Untrusted { .. }), "{error:?}");
     })
     .await;
 }
