@@ -86,7 +86,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         }
     };
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
-    let serving = server.run(async { drop(end.await) }, std::future::pending());
+    let serving = server.run(None, async { drop(end.await) }, std::future::pending());
     let running = async {
         let result = tokio::select! {
             result = parts => result,
@@ -141,7 +141,18 @@ async fn listen(wanted: Option<ListenAddr>) -> Result<RelayServer, CliError> {
         let listen = std::slice::from_ref(address);
         let source = CertificateSource::Generated(Vec::new());
         let (config, transport) = (RelayConfig::default(), TransportLimits::default());
-        RelayServer::bind(listen, None, source, config, transport).await
+        let bound = RelayServer::bind(listen, None, source, config, transport).await;
+        bound.map_err(|error| match error {
+            CliError::PortInUse {
+                protocol, address, ..
+            } => CliError::PortInUse {
+                protocol,
+                address,
+                // A demo has no `--http`.
+                option: "--listen",
+            },
+            error => error,
+        })
     };
     match wanted {
         Some(address) => bind(&address).await,

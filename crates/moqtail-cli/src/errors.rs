@@ -27,6 +27,15 @@ pub(crate) enum CliError {
         address: String,
         option: &'static str,
     },
+    /// This user may not take that port.
+    #[error(
+        "Cannot listen on {address}: {reason}. Ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or choose another port with `{option}`."
+    )]
+    Privileged {
+        address: String,
+        reason: String,
+        option: &'static str,
+    },
     /// A listener cannot be opened for any other reason.
     #[error(
         "Cannot listen on {address}: {reason}. Choose an address of this machine with `{option}`."
@@ -78,6 +87,11 @@ pub(crate) enum CliError {
         "The server at {authority} refused WebTransport: {reason}. Check the path of the URL, or try moqt:// for raw QUIC."
     )]
     WebTransport { authority: String, reason: String },
+    /// The same with one that may pass.
+    #[error(
+        "The server at {authority} cannot take the WebTransport session now: HTTP status {status}. Try again later, or use another relay."
+    )]
+    Unable { authority: String, status: u16 },
     /// The relay ended the session on purpose.
     #[error("The relay at {authority} ended the session: {reason}. {next}")]
     SessionEnded {
@@ -90,6 +104,11 @@ pub(crate) enum CliError {
         "The relay at {authority} does not keep to MOQT draft 14: {reason}. Use another relay, or tell its operator."
     )]
     SessionClosed { authority: String, reason: String },
+    /// There is no descriptor for another socket.
+    #[error(
+        "Cannot open a socket for {authority}: {reason}. Raise the limit of open files (`ulimit -n`), or make fewer connections."
+    )]
+    NoDescriptor { authority: String, reason: String },
     /// A connection failed in a way that has no more precise line.
     #[error("Cannot connect to {authority}: {reason}. Run again with `-v` to see more.")]
     Connect { authority: String, reason: String },
@@ -240,6 +259,11 @@ impl CliError {
                 address,
                 option,
             },
+            io::ErrorKind::PermissionDenied => Self::Privileged {
+                address,
+                reason: plain(error),
+                option,
+            },
             _ => Self::Listen {
                 address,
                 reason: plain(error),
@@ -270,6 +294,16 @@ impl CliError {
             reason: plain(error),
         }
     }
+}
+
+/// Whether this process or the machine has as many files open as it may.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    /// ENFILE and EMFILE, which all Unix systems number like this.
+    const UNIX: [i32; 2] = [23, 24];
+    cfg!(unix)
+        && error
+            .raw_os_error()
+            .is_some_and(|code| UNIX.contains(&code))
 }
 
 /// An error's text on one line without the final full stop, as a part of a sentence.
@@ -340,6 +374,13 @@ mod tests {
                 .to_string()
                 .starts_with("Cannot listen on 192.0.2.1:4443: ")
         );
+    }
+
+    #[test]
+    fn a_port_that_this_user_may_not_take_is_told_with_what_is_missing() {
+        let denied = io::ErrorKind::PermissionDenied.into();
+        let error = CliError::from_bind("UDP", "127.0.0.1:443", "--listen", &denied).to_string();
+        assert!(error.contains("CAP_NET_BIND_SERVICE"), "{error}");
     }
 
     #[test]

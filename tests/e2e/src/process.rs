@@ -284,6 +284,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Sends SIGKILL: the program has no chance to say good-bye.
     pub fn kill(&self) {
         self.signal(Signal::KILL);

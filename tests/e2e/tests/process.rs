@@ -453,7 +453,8 @@ fn a_publisher_that_is_ended_leaves_no_hole_behind() {
         publisher.write(more.as_bytes());
         publisher.terminate();
         assert_eq!(publisher.finish().code, Some(0));
-        viewer.terminate();
+        // As when the terminal is closed.
+        viewer.hang_up();
         let finished = viewer.finish();
         assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
         let numbers = numbers(&finished.stdout);

@@ -7,18 +7,30 @@ use std::{
 };
 
 use moqtail::transport::Identity;
+use rustls::pki_types::{
+    PrivateKeyDer,
+    pem::{self, PemObject as _},
+};
 use tokio::time::{Instant, sleep};
 
-use super::validity;
+use super::validity::{self, Validity};
 use crate::{
     args::RelayOptions,
     errors::{CliError, plain},
     http::{self, Shown},
+    signals::Hangups,
     values::{Fingerprint, ListenAddr},
 };
 
 /// How often the PEM files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often the wall clock is looked at, by which certificates are dated: it goes on while a machine sleeps, and may be set
+/// long after a start.
+const CLOCK_EVERY: Duration = Duration::from_secs(60);
+
+/// How far the wall clock may go back before a generated certificate is replaced. It is valid from an hour before on.
+const CLOCK_SLACK: Duration = Duration::from_secs(1800);
 
 /// How long a generated certificate is used; it is valid for longer, and browsers pin it for less than 14 days.
 const RENEW_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
@@ -42,8 +54,8 @@ pub(crate) struct Certificate {
     pub(super) identity: Identity,
     /// For the HTTP side: TLS if it is from files, as browsers trust no other one there.
     pub(super) shown: Shown,
-    /// When it is replaced if it is generated, else when it is valid no longer, as far as it says so.
-    pub(super) until: Option<SystemTime>,
+    /// From when to when it is used if it is generated, else valid, as far as it says so.
+    pub(super) dates: Option<Validity>,
     /// The state of its files before they were read.
     pub(super) stamp: Stamp,
 }
@@ -97,8 +109,12 @@ impl CertificateSource {
                 let identity = identity.map_err(|error| CliError::Start {
                     reason: plain(error),
                 })?;
-                let until = Some(now() + RENEW_AFTER);
-                Ok(Certificate::new(identity, None, until, stamp))
+                let from = now();
+                let dates = Validity {
+                    from,
+                    until: from + RENEW_AFTER,
+                };
+                Ok(Certificate::new(identity, None, Some(dates), stamp))
             }
             Self::Files { cert, key } => {
                 let chain = read(cert, "a certificate chain in PEM form with `--cert`")?;
@@ -108,50 +124,74 @@ impl CertificateSource {
                     reason,
                     wanted: "a certificate chain with `--cert` and its own key with `--key`, both in PEM form",
                 };
+                check_key(key, &secret)?;
                 let identity =
                     Identity::from_pem(&chain, &secret).map_err(|error| unusable(plain(error)))?;
                 let tls = http::tls(&chain, &secret).map_err(unusable)?;
-                let until = validity::not_after(&chain);
-                Ok(Certificate::new(identity, Some(tls), until, stamp))
+                let dates = validity::read(&chain);
+                Ok(Certificate::new(identity, Some(tls), dates, stamp))
             }
         }
     }
 
     /// Whether there is a certificate that clients can trust; what to say of one from files that ends soon.
     pub(super) fn check(&self) -> Result<Option<String>, CliError> {
-        let until = self.load()?.until;
-        match (self, until) {
-            (Self::Files { cert, .. }, Some(until)) if until <= now() => Err(CliError::Pem {
-                path: cert.clone(),
-                reason: format!("it ended on {}", validity::date(until)),
-                wanted: "a certificate that is valid with `--cert`",
-            }),
-            (Self::Files { .. }, Some(until)) => Ok(validity::warning(until, now())),
+        let dates = self.load()?.dates;
+        match (self, dates) {
+            (Self::Files { cert, .. }, Some(dates)) => {
+                refuse_invalid(cert, dates)?;
+                Ok(validity::warning(dates, now()))
+            }
             _ => Ok(None),
         }
     }
 
-    /// Calls `renewed` with each new certificate after the one that is valid `until` then and of files that were `loaded`
-    /// then; never returns. What cannot be used is logged, daily while it cannot, and the one before stays. So is a
-    /// certificate from files that ends soon.
-    pub(crate) async fn watch(
+    /// Loads what takes the place of a certificate with the dates `before`. One that nobody trusts now does not take that of
+    /// one that is trusted.
+    fn load_after(&self, before: Option<Validity>) -> Result<Certificate, CliError> {
+        let certificate = self.load()?;
+        let was_good = before.is_none_or(|dates| dates.fault(now()).is_none());
+        if let Self::Files { cert, .. } = self
+            && let Some(dates) = certificate.dates
+            && was_good
+        {
+            refuse_invalid(cert, dates)?;
+        }
+        Ok(certificate)
+    }
+
+    /// Calls `renewed` with each new certificate after the one with these `dates` and of files that were `loaded` then; never
+    /// returns. What cannot be used is logged, daily while it cannot, and the one before stays. So is a certificate from
+    /// files that ends soon. Files are looked at at once for each of `hangups`.
+    pub(super) async fn watch(
         &self,
-        mut until: Option<SystemTime>,
+        mut dates: Option<Validity>,
         mut loaded: Stamp,
+        mut hangups: Option<Hangups>,
         mut renewed: impl FnMut(Certificate),
     ) {
         let mut failed = None;
         let (mut unusable, mut ending) = (Reminder::default(), Reminder::default());
         loop {
-            match self {
-                Self::Generated(_) => sleep(RENEW_AFTER).await,
-                Self::Files { .. } => sleep(LOOK_EVERY).await,
+            let asked = async {
+                match &mut hangups {
+                    Some(hangups) => hangups.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep(self.look_every()) => {}
+                () = asked => tracing::info!("looking at the certificate"),
             }
             let stamp = self.stamp();
-            if self.is_generated() || stamp != loaded {
-                match self.load() {
+            let is_due = match self {
+                Self::Generated(_) => is_to_renew(dates, now()),
+                Self::Files { .. } => stamp != loaded,
+            };
+            if is_due {
+                match self.load_after(dates) {
                     Ok(certificate) => {
-                        (until, loaded) = (certificate.until, certificate.stamp);
+                        (dates, loaded) = (certificate.dates, certificate.stamp);
                         renewed(certificate);
                         tracing::info!("another certificate is in use now");
                         failed = None;
@@ -169,11 +209,18 @@ impl CertificateSource {
                 }
             }
             if let Self::Files { .. } = self
-                && let Some(line) = until.and_then(|until| validity::warning(until, now()))
+                && let Some(line) = dates.and_then(|dates| validity::warning(dates, now()))
                 && ending.is_due()
             {
                 tracing::warn!("{line}");
             }
+        }
+    }
+
+    fn look_every(&self) -> Duration {
+        match self {
+            Self::Generated(_) => CLOCK_EVERY,
+            Self::Files { .. } => LOOK_EVERY,
         }
     }
 
@@ -193,16 +240,56 @@ impl Certificate {
     fn new(
         identity: Identity,
         tls: Option<http::Tls>,
-        until: Option<SystemTime>,
+        dates: Option<Validity>,
         stamp: Stamp,
     ) -> Self {
         let fingerprint = Fingerprint(identity.fingerprint());
         Self {
             identity,
             shown: Shown { fingerprint, tls },
-            until,
+            dates,
             stamp,
         }
+    }
+}
+
+/// Whether a generated certificate with these dates is to be replaced at `now`.
+fn is_to_renew(dates: Option<Validity>, now: SystemTime) -> bool {
+    dates.is_none_or(|dates| dates.until <= now || now + CLOCK_SLACK < dates.from)
+}
+
+fn refuse_invalid(cert: &Path, dates: Validity) -> Result<(), CliError> {
+    let invalid = |reason| CliError::Pem {
+        path: cert.to_owned(),
+        reason,
+        wanted: "a certificate that is valid with `--cert`",
+    };
+    dates
+        .fault(now())
+        .map_or(Ok(()), |reason| Err(invalid(reason)))
+}
+
+/// Whether there is a key that can be read without asking anybody.
+fn check_key(path: &Path, pem: &[u8]) -> Result<(), CliError> {
+    let unusable = |reason: String, wanted| CliError::Pem {
+        path: path.to_owned(),
+        reason,
+        wanted,
+    };
+    // `BEGIN ENCRYPTED PRIVATE KEY`, and `Proc-Type: 4,ENCRYPTED` in older files.
+    if pem.windows(9).any(|word| word == b"ENCRYPTED") {
+        return Err(unusable(
+            "the key has a passphrase".to_owned(),
+            "the same without one with `--key`: `openssl pkey -in FILE -out PLAIN`",
+        ));
+    }
+    let wanted = "a private key in PEM form with `--key`";
+    match PrivateKeyDer::from_pem_slice(pem) {
+        Ok(_) => Ok(()),
+        Err(pem::Error::NoItemsFound) => {
+            Err(unusable("it holds no private key".to_owned(), wanted))
+        }
+        Err(error) => Err(unusable(plain(error), wanted)),
     }
 }
 
@@ -297,6 +384,10 @@ mod tests {
     impl Pems {
         /// A certificate that ends at that time.
         fn new(name: &str, end: SystemTime) -> Self {
+            Self::between(name, now() - REMIND_EVERY, end)
+        }
+
+        fn between(name: &str, begin: SystemTime, end: SystemTime) -> Self {
             let path = |kind| {
                 let file = format!("moqtail-{name}-{kind}-{}", std::process::id());
                 std::env::temp_dir().join(file)
@@ -305,13 +396,18 @@ mod tests {
                 cert: path("cert"),
                 key: path("key"),
             };
-            pems.renew(end);
+            pems.write(begin, end);
             pems
         }
 
         fn renew(&self, end: SystemTime) {
+            self.write(now() - 2 * REMIND_EVERY, end);
+        }
+
+        fn write(&self, begin: SystemTime, end: SystemTime) {
             let secret = rcgen::KeyPair::generate().unwrap();
             let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.not_before = begin.into();
             params.not_after = end.into();
             fs::write(&self.cert, params.self_signed(&secret).unwrap().pem()).unwrap();
             fs::write(&self.key, secret.serialize_pem()).unwrap();
@@ -344,7 +440,7 @@ mod tests {
             .with_ansi(false)
             .with_writer(move || Log(writer.clone()));
         let guard = tracing::subscriber::set_default(subscriber.finish());
-        let watching = source.watch(loaded.until, loaded.stamp, |_| {
+        let watching = source.watch(loaded.dates, loaded.stamp, None, |_| {
             panic!("there is no other certificate")
         });
         let breaking = async {
@@ -413,12 +509,13 @@ mod tests {
             .and_then(|key| key.set_modified(now() + LOOK_EVERY))
             .unwrap();
         let (noticed, mut renewed) = tokio::sync::mpsc::channel(1);
-        let watching = source.watch(loaded.until, loaded.stamp, |certificate| {
-            noticed.try_send(certificate.until).unwrap();
+        let until = |certificate: &Certificate| certificate.dates.unwrap().until;
+        let watching = source.watch(loaded.dates, loaded.stamp, None, |certificate| {
+            noticed.try_send(until(&certificate)).unwrap();
         });
         tokio::select! {
             () = watching => {}
-            until = renewed.recv() => assert!(until.unwrap() > loaded.until),
+            renewed = renewed.recv() => assert!(renewed.unwrap() > until(&loaded)),
             () = sleep(10 * LOOK_EVERY) => panic!("nobody noticed"),
         }
     }
@@ -433,6 +530,70 @@ mod tests {
         assert!(line.contains("ends on"), "{line}");
         pems.renew(now() + 90 * REMIND_EVERY);
         assert_eq!(pems.source().check().unwrap(), None);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_valid_yet_is_no_good_configuration() {
+        let (tomorrow, far) = (now() + REMIND_EVERY, now() + 90 * REMIND_EVERY);
+        let pems = Pems::between("tomorrow", tomorrow, far);
+        let error = pems.source().check().unwrap_err().to_string();
+        assert!(error.contains(": it begins on "), "{error}");
+    }
+
+    /// Clients would be turned away until it is valid.
+    #[test]
+    fn a_certificate_outside_its_dates_replaces_none_that_is_valid() {
+        let day = REMIND_EVERY;
+        let pems = Pems::new("outside", now() + 90 * day);
+        let source = pems.source();
+        let (good, over) = (
+            source.load().unwrap().dates,
+            Some(Validity {
+                from: now() - 9 * day,
+                until: now() - day,
+            }),
+        );
+        for (begin, end) in [
+            (now() + day, now() + 90 * day),
+            (now() - 2 * day, now() - day),
+        ] {
+            pems.write(begin, end);
+            let error = source.load_after(good).unwrap_err().to_string();
+            assert!(error.contains("that is valid with `--cert`"), "{error}");
+            assert!(source.load_after(over).is_ok());
+        }
+        pems.renew(now() + day);
+        assert!(source.load_after(good).is_ok());
+    }
+
+    /// A machine that slept, or that learned the time after the start.
+    #[test]
+    fn a_generated_certificate_is_replaced_by_the_wall_clock() {
+        let source = CertificateSource::Generated(Vec::new());
+        let dates = source.load().unwrap().dates;
+        let hour = Duration::from_secs(3600);
+        assert!(!is_to_renew(dates, now()));
+        assert!(!is_to_renew(dates, now() - hour / 4));
+        assert!(!is_to_renew(dates, now() + RENEW_AFTER - hour));
+        assert!(is_to_renew(dates, now() + RENEW_AFTER + hour));
+        assert!(is_to_renew(dates, now() - hour));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
+        let pems = Pems::new("key", now() + 90 * REMIND_EVERY);
+        let certificate = fs::read_to_string(&pems.cert).unwrap();
+        let locked =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        for (key, cause, next) in [
+            (locked, "the key has a passphrase", "`openssl pkey"),
+            (&certificate, "it holds no private key", "`--key`"),
+        ] {
+            fs::write(&pems.key, key).unwrap();
+            let error = pems.source().load().unwrap_err().to_string();
+            let told = format!("Cannot use {}: {cause}. ", pems.key.display());
+            assert!(error.starts_with(&told) && error.contains(next), "{error}");
+        }
     }
 
     #[cfg(unix)]

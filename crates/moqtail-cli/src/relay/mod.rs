@@ -1,6 +1,7 @@
 //! `moqtail relay`: listen, and tell how to use it.
 
 mod certificate;
+mod listening;
 mod server;
 mod validity;
 
@@ -12,7 +13,7 @@ pub(crate) use self::{certificate::CertificateSource, server::RelayServer};
 use crate::{
     args::{RelayArgs, RelayOptions},
     config::{ConfigFile, Options as _},
-    errors::CliError,
+    errors::{CliError, plain},
     logging::say,
     output, program,
     signals::Signals,
@@ -46,6 +47,9 @@ pub(crate) async fn run(
         output::print("The configuration is good.\n");
         return Ok(());
     }
+    let hangups = signals.take_hangups().map_err(|error| CliError::Start {
+        reason: plain(error),
+    })?;
     let config = relay_config(&options);
     let transport = transport_limits(&options, &config);
     let http = options.http.as_ref();
@@ -62,7 +66,7 @@ pub(crate) async fn run(
     let signal = || async {
         signals.lock().await.next().await;
     };
-    server.run(signal(), signal()).await
+    server.run(hangups, signal(), signal()).await
 }
 
 /// What the options say about the relay itself.

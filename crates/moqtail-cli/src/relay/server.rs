@@ -9,18 +9,20 @@ use std::{
 use futures_util::future::join_all;
 use moqtail::{
     relay::{Relay, RelayConfig},
-    transport::{BufferShortfall, Identity, ListenConfig, ListenError, Listener, TransportLimits},
+    transport::{BufferShortfall, Listener, TransportLimits},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
 use super::{
     certificate::{CertificateSource, Stamp},
-    validity,
+    listening::bind_all,
+    validity::{self, Validity},
 };
 use crate::{
     errors::{CliError, plain},
     http::{self, HttpLimits, Shown},
     output::print,
+    signals::Hangups,
     values::{Fingerprint, HttpAddr, ListenAddr},
 };
 
@@ -41,8 +43,8 @@ pub(crate) struct RelayServer {
     http: Vec<TcpListener>,
     source: CertificateSource,
     shown: watch::Sender<Shown>,
-    /// Until when the certificate in use is.
-    until: Option<SystemTime>,
+    /// From when to when the certificate in use is.
+    dates: Option<Validity>,
     /// The state of the files that it is from.
     stamp: Stamp,
 }
@@ -75,7 +77,7 @@ impl RelayServer {
             http,
             source,
             shown: watch::Sender::new(certificate.shown),
-            until: certificate.until,
+            dates: certificate.dates,
             stamp: certificate.stamp,
         })
     }
@@ -144,12 +146,15 @@ impl RelayServer {
 
     /// When another certificate takes the place of a generated one.
     pub(super) fn renewed_at(&self) -> Option<SystemTime> {
-        self.until.filter(|_| self.is_generated())
+        let dates = self.dates.filter(|_| self.is_generated());
+        dates.map(|dates| dates.until)
     }
 
-    /// Serves until `end` is ready, then lets the sessions leave. A second signal in `hurry` cuts that short.
+    /// Serves until `end` is ready, then lets the sessions leave. A second signal in `hurry` cuts that short. `hangups` have
+    /// it look at its certificate.
     pub(crate) async fn run(
         self,
+        hangups: Option<Hangups>,
         end: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), CliError> {
@@ -159,7 +164,7 @@ impl RelayServer {
             http,
             source,
             shown,
-            until,
+            dates,
             stamp,
         } = self;
         let mut serving = JoinSet::new();
@@ -176,14 +181,17 @@ impl RelayServer {
             ));
         }
         let generated = source.is_generated();
-        let renew = source.watch(until, stamp, |renewed| {
+        let renew = source.watch(dates, stamp, hangups, |renewed| {
             for listener in &listeners {
                 listener.set_identity(&renewed.identity);
             }
             let fingerprint = renewed.shown.fingerprint;
             shown.send_replace(renewed.shown);
-            let until = renewed.until.filter(|_| generated);
-            print(&certificate_line(fingerprint, until));
+            let dates = renewed.dates.filter(|_| generated);
+            print(&certificate_line(
+                fingerprint,
+                dates.map(|dates| dates.until),
+            ));
         });
         let ended = tokio::select! {
             () = end => Ok(()),
@@ -229,76 +237,4 @@ fn certificate_line(fingerprint: Fingerprint, renewed_at: Option<SystemTime>) ->
         format!(", until {date}; `--cert` and `--key` give one that stays")
     });
     format!("certificate {fingerprint} (SHA-256){until}\n")
-}
-
-type Bound = (Vec<Arc<Listener>>, Vec<TcpListener>);
-
-async fn bind_all(
-    listen: &[ListenAddr],
-    http: Option<&HttpAddr>,
-    identity: &Identity,
-    transport: &TransportLimits,
-) -> Result<Bound, CliError> {
-    let mut listeners = Vec::new();
-    for address in listen {
-        listeners.extend(bind_udp(address, identity, transport).await?);
-    }
-    let tcp: Vec<SocketAddr> = match http {
-        Some(HttpAddr::Off) => Vec::new(),
-        Some(HttpAddr::At(address)) => resolve(address, "--http").await?,
-        None => listeners.iter().map(Listener::local_addr).collect(),
-    };
-    let mut bound = Vec::new();
-    for address in tcp {
-        let listener = TcpListener::bind(address).await;
-        bound
-            .push(listener.map_err(|error| CliError::from_bind("TCP", address, "--http", &error))?);
-    }
-    Ok((listeners.into_iter().map(Arc::new).collect(), bound))
-}
-
-async fn bind_udp(
-    address: &ListenAddr,
-    identity: &Identity,
-    transport: &TransportLimits,
-) -> Result<Vec<Listener>, CliError> {
-    let config = |at: SocketAddr| {
-        let mut config = ListenConfig::new(at, identity.clone());
-        config.limits = transport.clone();
-        config
-    };
-    if address.host == "localhost" {
-        let any = SocketAddr::from(([127, 0, 0, 1], address.port));
-        return Listener::bind_localhost(config(any)).map_err(udp_failed);
-    }
-    let addresses = resolve(address, "--listen").await?;
-    addresses
-        .into_iter()
-        .map(|at| Listener::bind(config(at)).map_err(udp_failed))
-        .collect()
-}
-
-async fn resolve(address: &ListenAddr, option: &'static str) -> Result<Vec<SocketAddr>, CliError> {
-    let failed = |reason| CliError::Listen {
-        address: address.to_string(),
-        reason,
-        option,
-    };
-    let found = address
-        .resolve()
-        .await
-        .map_err(|error| failed(plain(error)))?;
-    match found.is_empty() {
-        true => Err(failed("the name has no address".to_owned())),
-        false => Ok(found),
-    }
-}
-
-fn udp_failed(error: ListenError) -> CliError {
-    match error {
-        ListenError::Bind { addr, source } => CliError::from_bind("UDP", addr, "--listen", &source),
-        error => CliError::Start {
-            reason: plain(error),
-        },
-    }
 }
