@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{http::FINGERPRINT_PATH, values::Fingerprint};
+use crate::{errors::is_out_of_descriptors, http::FINGERPRINT_PATH, values::Fingerprint};
 
 /// How long a relay on this machine may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,6 +20,9 @@ pub(crate) enum FetchError {
     /// Nothing listens on the TCP port: most likely there is no relay yet.
     #[error("nothing listens on TCP port {0}")]
     Refused(u16),
+    /// This process, or the machine, has no descriptor for a socket.
+    #[error("{0}")]
+    NoDescriptor(io::Error),
     /// Something listens there, but it did not give a fingerprint.
     #[error("http://{0}{FINGERPRINT_PATH} gave no fingerprint: {1}")]
     NoFingerprint(String, String),
@@ -51,6 +54,7 @@ pub(crate) async fn fetch(host: &str, port: u16) -> Result<Fingerprint, FetchErr
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Err(FetchError::Refused(port))
         }
+        Err(error) if is_out_of_descriptors(&error) => Err(FetchError::NoDescriptor(error)),
         Err(error) => Err(FetchError::NoFingerprint(authority, error.to_string())),
     }
 }

@@ -1,8 +1,10 @@
 //! The way to a relay: whom to trust, connecting, waiting for it, and what went wrong.
 
 mod roots;
+mod trust;
 
 use std::{
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,12 +19,15 @@ use moqtail::{
     transport::{self, CloseReason, MoqtUrl, Scheme, TransportKind, Trust},
 };
 
-use self::roots::Roots;
+use self::{
+    roots::Roots,
+    trust::{GIVE_FINGERPRINT, GIVE_TRUST, with_roots},
+};
 use crate::{
     backoff::{self, Backoff},
     client_options::ClientOptions,
-    errors::{CliError, clipped, plain},
-    fingerprint,
+    errors::{CliError, clipped, is_out_of_descriptors, plain},
+    fingerprint::{self, FetchError},
     logging::say,
     values::Tolerance,
 };
@@ -49,8 +54,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How often a fetched fingerprint may fail in a row: a relay that starts anew has another certificate.
 const STALE_FINGERPRINTS: u32 = 3;
 
-/// Next steps where a certificate is not trusted.
-const GIVE_TRUST: &str = "Give `--ca`, `--fingerprint` or, for tests only, `--insecure`.";
+/// What the file of `--ca` should hold.
 const CA_WANTED: &str = "certificates in PEM form with `--ca`";
 
 /// One relay, and how to get to it.
@@ -88,15 +92,29 @@ struct Trusted {
     fetched: bool,
     /// Why it could not be asked.
     fetch_error: Option<String>,
+    /// Why the system's roots, which count then, cannot be used.
+    no_roots: Option<String>,
+}
+
+impl From<Trust> for Trusted {
+    fn from(trust: Trust) -> Self {
+        Self {
+            trust,
+            fetched: false,
+            fetch_error: None,
+            no_roots: None,
+        }
+    }
 }
 
 /// A failed attempt.
+#[derive(Debug)]
 struct Failure {
     error: CliError,
     kind: FailureKind,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FailureKind {
     /// A relay may come up.
     Waitable,
@@ -268,7 +286,7 @@ impl Link {
 
     async fn attempt(&self) -> Result<Client, Failure> {
         let target = self.target();
-        let mut trusted = self.trusted(&target).await.map_err(Failure::last)?;
+        let mut trusted = self.trusted(&target).await?;
         let mut connected = Client::connect(&target, self.config(&trusted)).await;
         // It may be about to be written.
         if let Err(ConnectError::Transport(transport::ConnectError::Tls(error))) = &connected
@@ -277,6 +295,14 @@ impl Link {
         {
             tracing::info!(%error, "the file of --ca is of no use now; what it held before is");
             trusted.trust = Trust::Roots(before);
+            connected = Client::connect(&target, self.config(&trusted)).await;
+        }
+        // A relay of this machine may come up, and tell its fingerprint then: without roots it cannot be trusted until it does.
+        if let Err(ConnectError::Transport(transport::ConnectError::Tls(error))) = &connected
+            && trusted.fetch_error.is_some()
+        {
+            trusted.no_roots = Some(plain(error));
+            trusted.trust = Trust::Fingerprints(Vec::new());
             connected = Client::connect(&target, self.config(&trusted)).await;
         }
         if let (Ok(_), Trust::Roots(pem)) = (&connected, &trusted.trust) {
@@ -304,40 +330,32 @@ impl Link {
         config
     }
 
-    async fn trusted(&self, target: &MoqtUrl) -> Result<Trusted, CliError> {
-        let plain_trust = |trust| Trusted {
-            trust,
-            fetched: false,
-            fetch_error: None,
-        };
+    async fn trusted(&self, target: &MoqtUrl) -> Result<Trusted, Failure> {
         if self.options.insecure == Some(true) {
-            return Ok(plain_trust(Trust::Insecure));
+            return Ok(Trust::Insecure.into());
         }
         if let Some(fingerprint) = self.options.fingerprint {
-            return Ok(plain_trust(Trust::Fingerprints(vec![fingerprint.0])));
+            return Ok(Trust::Fingerprints(vec![fingerprint.0]).into());
         }
         if let Some(path) = &self.options.ca {
-            let read = self.roots.read(path).await.map(Trust::Roots);
-            let unreadable = |error| self.unusable_trust(plain(error));
-            return read.map(plain_trust).map_err(unreadable);
+            let read = self.roots.read(path).await;
+            let unreadable = |error| Failure::last(self.unusable_trust(plain(error)));
+            return read.map(|pem| Trust::Roots(pem).into()).map_err(unreadable);
         }
         if !fingerprint::is_loopback(target.host()) {
-            return Ok(plain_trust(Trust::System));
+            return Ok(Trust::System.into());
         }
-        Ok(
-            match fingerprint::fetch(target.host(), target.port()).await {
-                Ok(fingerprint) => Trusted {
-                    trust: Trust::Fingerprints(vec![fingerprint.0]),
-                    fetched: true,
-                    fetch_error: None,
-                },
-                Err(error) => Trusted {
-                    trust: Trust::System,
-                    fetched: false,
-                    fetch_error: Some(error.to_string()),
-                },
-            },
-        )
+        match fingerprint::fetch(target.host(), target.port()).await {
+            Ok(fingerprint) => Ok(Trusted {
+                fetched: true,
+                ..Trust::Fingerprints(vec![fingerprint.0]).into()
+            }),
+            Err(FetchError::NoDescriptor(error)) => Err(self.no_descriptor(&error)),
+            Err(error) => Ok(Trusted {
+                fetch_error: Some(error.to_string()),
+                ..Trust::System.into()
+            }),
+        }
     }
 
     fn failure(&self, error: ConnectError, trusted: &Trusted) -> Failure {
@@ -371,6 +389,7 @@ impl Link {
                 reason: plain(reason),
             }),
             E::Untrusted { reason, .. } => self.untrusted(&reason, trusted),
+            E::Socket(error) if is_out_of_descriptors(&error) => self.no_descriptor(&error),
             E::Protocol { alpn, .. } => {
                 let other = match self.target().scheme() {
                     Scheme::Moqt => "https:// for WebTransport",
@@ -382,6 +401,10 @@ impl Link {
                     other,
                 })
             }
+            // RFC 9110 §15.6, RFC 6585 §4: what the server cannot do now, or not for so many.
+            E::Rejected {
+                status: status @ (429 | 500..=599),
+            } => Failure::waitable(CliError::Unable { authority, status }),
             E::Rejected { .. } | E::WebTransport(_) => Failure::last(CliError::WebTransport {
                 authority,
                 reason: text,
@@ -396,6 +419,14 @@ impl Link {
                 reason: text,
             }),
         }
+    }
+
+    /// Others may close theirs.
+    fn no_descriptor(&self, error: &io::Error) -> Failure {
+        Failure::waitable(CliError::NoDescriptor {
+            authority: self.authority(),
+            reason: plain(error),
+        })
     }
 
     /// What to say when what is to be trusted cannot be used.
@@ -417,14 +448,18 @@ impl Link {
     fn untrusted(&self, reason: &str, trusted: &Trusted) -> Failure {
         let authority = self.authority();
         let (reason, next) = match (&trusted.trust, &trusted.fetch_error) {
-            (Trust::Fingerprints(_), _) => (
+            (_, Some(fetch)) => {
+                let reason = trusted.no_roots.as_deref().unwrap_or(reason);
+                (
+                    format!("{}, and {}", plain(reason), plain(fetch)),
+                    GIVE_TRUST,
+                )
+            }
+            (Trust::Fingerprints(_), None) => (
                 "its SHA-256 is not the expected one".to_owned(),
-                "Give the fingerprint that the relay prints with `--fingerprint`.",
+                GIVE_FINGERPRINT,
             ),
-            (_, Some(fetch)) => (
-                format!("{}, and {}", plain(reason), plain(fetch)),
-                GIVE_TRUST,
-            ),
+            (Trust::Roots(_), None) => (plain(reason), with_roots(reason)),
             (_, None) => (plain(reason), GIVE_TRUST),
         };
         let error = CliError::Certificate {

@@ -32,8 +32,12 @@ impl Authority {
 
     /// Writes `cert.pem` and `key.pem` for localhost.
     fn issue(&self, scratch: &Scratch) {
-        let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        self.issue_with(scratch, params);
+    }
+
+    fn issue_with(&self, scratch: &Scratch, params: CertificateParams) {
+        let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         scratch.write("key.pem", key.serialize_pem());
         scratch.write("cert.pem", certificate.pem());
@@ -180,6 +184,121 @@ fn an_authority_vouches_for_a_relay_with_a_certificate_of_its_own() {
         assert!(!reaches(&url, &[]));
         assert!(reaches(&url, &["--insecure"]));
     }
+}
+
+/// Who gave an authority need not be told to give one.
+#[test]
+fn a_certificate_that_an_authority_does_not_vouch_for_is_told_with_what_is_wrong_with_it() {
+    let refused = |scratch: &Scratch, ca: &str| {
+        let relay = Relay::start_with(listening(scratch, 0));
+        let url = relay.quic();
+        let arguments = ["subscribe", &url, "a", "--track", "t", "--ca", ca];
+        let finished = Process::moqtail(arguments).finish();
+        assert_eq!(finished.code, Some(1), "{:#?}", finished.stderr);
+        let line = finished.last_error().to_owned();
+        assert!(!line.contains("Give `--ca`"), "{line}");
+        line
+    };
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    let params = |name: &str| CertificateParams::new(vec![name.to_owned()]).expect("a name");
+
+    authority.issue_with(&scratch, params("relay.example.com"));
+    let line = refused(&scratch, text(&authority.pem));
+    assert!(line.contains("Connect to a host that it names"), "{line}");
+
+    let mut over = params("localhost");
+    over.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    authority.issue_with(&scratch, over);
+    let line = refused(&scratch, text(&authority.pem));
+    assert!(line.contains("Renew the files"), "{line}");
+
+    let mut early = params("localhost");
+    early.not_before = rcgen::date_time_ymd(4000, 1, 1);
+    authority.issue_with(&scratch, early);
+    let line = refused(&scratch, text(&authority.pem));
+    assert!(line.contains("Check the clocks"), "{line}");
+
+    authority.issue(&scratch);
+    let stranger = Scratch::new();
+    let line = refused(&scratch, text(&Authority::new(&stranger).pem));
+    assert!(line.contains("Give the authority that issued it"), "{line}");
+
+    // As `openssl req -x509` makes it.
+    let mut own = params("localhost");
+    own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = own.self_signed(&key).expect("a certificate");
+    scratch.write("key.pem", key.serialize_pem());
+    let cert = scratch.write("cert.pem", certificate.pem());
+    let line = refused(&scratch, text(&cert));
+    assert!(line.contains("CA:FALSE"), "{line}");
+}
+
+/// A container often has none.
+#[test]
+fn a_machine_without_roots_waits_for_a_local_relay_and_for_its_restart() {
+    let free = std::net::TcpListener::bind("localhost:0").expect("a free port");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let mut command = Command::new(moqtail());
+    let url = format!("moqt://localhost:{port}");
+    command
+        .args(["subscribe", &url, "live/nobody", "--track", "t"])
+        .envs([
+            ("SSL_CERT_FILE", "/nonexistent"),
+            ("SSL_CERT_DIR", "/nonexistent"),
+        ]);
+    let program = Process::spawn(command);
+    program.wait_stderr("Waiting: No relay answers");
+    for count in 1..=2 {
+        let relay = Relay::start_on(port);
+        program.wait_output("connected", |_, lines| {
+            let connected = lines.iter().filter(|line| line.contains("Connected to"));
+            (connected.count() == count).then_some(())
+        });
+        relay.stop();
+    }
+    program.interrupt();
+    assert_eq!(program.finish().code, Some(0));
+}
+
+/// And says why, if it is there without telling its fingerprint.
+#[test]
+fn a_machine_without_roots_is_told_what_to_give() {
+    let relay = Relay::start_with(["--listen", "localhost:0", "--http", "off"]);
+    let mut command = Command::new(moqtail());
+    command
+        .args(["subscribe", &relay.quic(), "live/nobody", "--track", "t"])
+        .envs([
+            ("SSL_CERT_FILE", "/nonexistent"),
+            ("SSL_CERT_DIR", "/nonexistent"),
+        ]);
+    let finished = Process::spawn(command).finish();
+    assert_eq!(finished.code, Some(1), "{:#?}", finished.stderr);
+    let line = finished.last_error();
+    for part in [
+        "is not trusted: no usable root certificate",
+        "nothing listens on TCP port",
+        "Give `--ca`",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+/// A supervisor means by it that configuration has changed.
+#[test]
+fn a_hangup_has_a_relay_look_at_its_certificate() {
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    authority.issue(&scratch);
+    let mut arguments = listening(&scratch, 0);
+    arguments.push("-v".to_owned());
+    let relay = Relay::start_with(arguments);
+    relay.process().hang_up();
+    relay.process().wait_stderr("looking at the certificate");
+    assert!(reaches(&relay.quic(), &["--ca", text(&authority.pem)]));
+    relay.stop();
 }
 
 #[test]
