@@ -45,6 +45,15 @@ impl Header {
             total,
         }))
     }
+
+    /// Bytes of the whole box where it has to say them, because it is not known where the input ends.
+    pub(crate) fn claimed(&self) -> Result<u64, Error> {
+        self.total.ok_or_else(|| {
+            let kind = FourCc(self.kind);
+            let why = format!("`{kind}` box without a length, whose end nobody can tell");
+            Error::malformed(why)
+        })
+    }
 }
 
 /// A box inside a buffer.

@@ -301,6 +301,7 @@ impl Ordinary {
         let head = Sample {
             track_id: track.id,
             sequence: self.sequence,
+            description: sample.description,
             decode_time: time.ticks,
             duration: sample.duration,
             offset: sample.offset,
@@ -491,6 +492,7 @@ fn moved(fragment: &Fragment, added: u64, sequence: u32) -> Result<Fragment, Err
         track_id,
         decode_time,
         moof_position: 0,
+        gap: 0,
     };
     let mut data = fragment::rewrite(&moof, &change)?;
     data.extend_from_slice(fragment.data.get(moof.raw.len()..).unwrap_or_default());

@@ -1,18 +1,13 @@
 //! Movie fragments: what a `moof` says, and writing it anew.
 
 use bytes::Bytes;
-use mp4_atom::{Mfhd, Tfdt, Tfhd, Trex, Trun, TrunEntry};
+use mp4_atom::{Mfhd, Tfdt, Tfhd, Trun, TrunEntry};
 
 use crate::boxes::{BoxRef, copy_box, write_atom, write_box};
 use crate::error::{Error, TrackList, Unsuitable};
 use crate::limits::Limits;
+use crate::run::{DELTA_FLAGS, Defaults, KEY_FLAGS, Run, Runs};
 
-/// `sample_is_non_sync_sample` in sample flags (ISO/IEC 14496-12 §8.8.3.1).
-const NON_SYNC: u32 = 0x0001_0000;
-/// Sample flags of a key frame: depends on no other, is a sync sample.
-pub(crate) const KEY_FLAGS: u32 = 0x0200_0000;
-/// Sample flags of any other frame: depends on others, is no sync sample.
-pub(crate) const DELTA_FLAGS: u32 = 0x0101_0000;
 /// `data-offset-present` in the flags of a `trun`.
 const TRUN_DATA_OFFSET: u32 = 1;
 
@@ -47,24 +42,6 @@ impl Fragment {
     }
 }
 
-/// The sample defaults of a track in a fragmented stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Defaults {
-    pub(crate) duration: u32,
-    pub(crate) size: u32,
-    pub(crate) flags: u32,
-}
-
-impl From<Trex> for Defaults {
-    fn from(trex: Trex) -> Self {
-        Self {
-            duration: trex.default_sample_duration,
-            size: trex.default_sample_size,
-            flags: trex.default_sample_flags,
-        }
-    }
-}
-
 /// What a `moof` with one track says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -72,12 +49,17 @@ pub(crate) struct Head {
     /// `None` when there is no `tfdt`.
     pub(crate) decode_time: Option<u64>,
     pub(crate) keyframe: bool,
+    /// Whether a key frame comes behind other frames.
+    pub(crate) later_keyframe: bool,
     pub(crate) first_offset: i64,
     pub(crate) duration: u64,
     pub(crate) samples: u32,
     pub(crate) even: bool,
     /// Media is addressed from the `moof` itself, as CMAF wants, and not from the file.
     pub(crate) self_contained: bool,
+    /// From where to where its media lies, seen from the start of the `moof`; `None` when it has none.
+    pub(crate) media: Option<(i128, i128)>,
+    ends_in_sync: bool,
 }
 
 /// The track ids of a `moof`, one per `traf`.
@@ -94,9 +76,10 @@ pub(crate) fn track_ids(moof: &BoxRef<'_>) -> Result<Vec<u32>, Error> {
 }
 
 impl Head {
-    /// Reads a `moof` whose track has these sample defaults.
+    /// Reads a `moof` at this position of its file, whose track has these sample defaults.
     pub(crate) fn parse(
         moof: &BoxRef<'_>,
+        moof_position: u64,
         defaults: Defaults,
         limits: &Limits,
     ) -> Result<Self, Error> {
@@ -110,37 +93,43 @@ impl Head {
             track_id: tfhd.track_id,
             decode_time,
             keyframe: false,
+            later_keyframe: false,
             first_offset: 0,
             duration: 0,
             samples: 0,
             even: true,
             self_contained: tfhd.base_data_offset.is_none(),
+            media: None,
+            ends_in_sync: false,
         };
-        let default_duration = tfhd.default_sample_duration.unwrap_or(defaults.duration);
-        let default_flags = tfhd.default_sample_flags.unwrap_or(defaults.flags);
         let mut first_duration = None;
-        for child in traf.children() {
-            let child = child?;
-            if child.kind != *b"trun" {
-                continue;
-            }
-            let trun: Trun = child.decode()?;
-            let samples = (head.samples as usize).saturating_add(trun.samples.len());
-            let limit = limits.max_fragment_samples as u64;
-            let what = "the number of samples in a fragment";
-            Error::check(what, samples as u64, "max_fragment_samples", limit)?;
-            for sample in &trun.samples {
-                let duration = sample.duration.unwrap_or(default_duration);
-                if head.samples == 0 {
-                    head.keyframe = sample.flags.unwrap_or(default_flags) & NON_SYNC == 0;
-                    head.first_offset = sample.cts.unwrap_or(0);
-                }
-                head.even &= *first_duration.get_or_insert(duration) == duration;
-                head.duration += u64::from(duration);
-                head.samples += 1;
-            }
+        for run in Runs::new(&traf, &tfhd, defaults, moof_position, limits) {
+            head.add(&run?, &mut first_duration);
         }
         Ok(head)
+    }
+
+    fn add(&mut self, run: &Run, first_duration: &mut Option<u32>) {
+        for (count, sample) in run.stretches() {
+            let sync = sample.is_sync();
+            if self.samples == 0 {
+                self.keyframe = sync;
+                self.first_offset = sample.offset;
+            } else {
+                self.later_keyframe |= sync && !self.ends_in_sync;
+            }
+            self.ends_in_sync = sync;
+            self.even &= *first_duration.get_or_insert(sample.duration) == sample.duration;
+            let duration = u64::from(count) * u64::from(sample.duration);
+            self.duration = self.duration.saturating_add(duration);
+            self.samples = self.samples.saturating_add(count);
+        }
+        let bytes = run.bytes();
+        if bytes > 0 {
+            let end = run.start + i128::from(bytes);
+            let (from, to) = self.media.unwrap_or((run.start, end));
+            self.media = Some((from.min(run.start), to.max(end)));
+        }
     }
 
     /// The fragment, given its bytes and its decode time.
@@ -159,7 +148,7 @@ impl Head {
     }
 }
 
-fn only_traf<'a>(moof: &BoxRef<'a>) -> Result<BoxRef<'a>, Error> {
+pub(crate) fn only_traf<'a>(moof: &BoxRef<'a>) -> Result<BoxRef<'a>, Error> {
     let mut found = None;
     for child in moof.children() {
         let child = child?;
@@ -179,6 +168,8 @@ pub(crate) struct Rewrite {
     /// Position of the `moof` in the space its base data offset counts in; needed only for
     /// fragments that are not self-contained.
     pub(crate) moof_position: u64,
+    /// Bytes between the `moof` and its `mdat` that are left out.
+    pub(crate) gap: usize,
 }
 
 /// Writes a `moof` with new numbers, addressed from itself. All other boxes are kept.
@@ -186,10 +177,10 @@ pub(crate) fn rewrite(moof: &BoxRef<'_>, change: &Rewrite) -> Result<Vec<u8>, Er
     let traf = only_traf(moof)?;
     let mut tfhd: Tfhd = traf.need(b"tfhd")?.decode()?;
     // Where the old offsets count from, seen from the start of the old `moof`.
-    let base = match tfhd.base_data_offset.take() {
-        Some(base) => i128::from(base) - i128::from(change.moof_position),
-        None => 0,
-    };
+    let base = tfhd
+        .base_data_offset
+        .take()
+        .map(|base| i128::from(base) - i128::from(change.moof_position));
     tfhd.track_id = change.track_id;
     tfhd.default_base_is_moof = true;
     let tfdt = Tfdt {
@@ -204,29 +195,51 @@ pub(crate) fn rewrite(moof: &BoxRef<'_>, change: &Rewrite) -> Result<Vec<u8>, Er
                     sequence_number: change.sequence,
                 },
             )?;
-            write_box(out, b"traf", |out| {
-                write_atom(out, &tfhd)?;
-                write_atom(out, &tfdt)?;
-                copy_rest(out, &traf, shift)
-            })
+            for child in moof.children() {
+                let child = child?;
+                match &child.kind {
+                    b"mfhd" => {}
+                    b"traf" => write_box(out, b"traf", |out| {
+                        write_atom(out, &tfhd)?;
+                        write_atom(out, &tfdt)?;
+                        copy_rest(out, &traf, shift, base.is_some())
+                    })?,
+                    _ => copy_box(out, &child)?,
+                }
+            }
+            Ok(())
         })?;
         Ok(out)
     };
     // The media follows the `moof`, so its offset grows by what the `moof` grows.
     let growth = write(0)?.len() as i128 - moof.raw.len() as i128;
-    write(base + growth)
+    write(base.unwrap_or(0) + growth - change.gap as i128)
 }
 
-/// Copies the boxes of a `traf` that are not rewritten, moving each run's data offset.
-fn copy_rest(out: &mut Vec<u8>, traf: &BoxRef<'_>, shift: i128) -> Result<(), Error> {
+/// Copies the boxes of a `traf` that are not rewritten, moving each run's data offset. `had_base`: the first run
+/// started at a base that is gone, if it does not say where.
+fn copy_rest(
+    out: &mut Vec<u8>,
+    traf: &BoxRef<'_>,
+    shift: i128,
+    had_base: bool,
+) -> Result<(), Error> {
+    let mut is_first = true;
     for child in traf.children() {
         let child = child?;
         match &child.kind {
             b"tfhd" | b"tfdt" => {}
             b"trun" => {
-                copy_box(out, &child)?;
-                let start = out.len() - child.body.len();
-                move_data_offset(out.get_mut(start..).unwrap_or_default(), shift)?;
+                let mut body = child.body.to_vec();
+                if had_base && is_first {
+                    add_data_offset(&mut body);
+                }
+                is_first = false;
+                move_data_offset(&mut body, shift)?;
+                write_box(out, b"trun", |out| {
+                    out.extend_from_slice(&body);
+                    Ok(())
+                })?;
             }
             b"saio" if shift != 0 => {
                 let why = "an encrypted fragment would need its `saio` offsets moved";
@@ -238,11 +251,24 @@ fn copy_rest(out: &mut Vec<u8>, traf: &BoxRef<'_>, shift: i128) -> Result<(), Er
     Ok(())
 }
 
+/// Gives the body of a `trun` a data offset of 0 where it has none.
+fn add_data_offset(trun: &mut Vec<u8>) {
+    let flags = trun_flags(trun) | TRUN_DATA_OFFSET;
+    if trun_flags(trun) != flags && trun.len() >= 8 {
+        trun.splice(..4, flags.to_be_bytes());
+        trun.splice(8..8, [0; 4]);
+    }
+}
+
+/// Version and flags, with which the body of a `trun` starts.
+fn trun_flags(trun: &[u8]) -> u32 {
+    trun.first_chunk::<4>()
+        .map_or(0, |word| u32::from_be_bytes(*word))
+}
+
 /// Moves the data offset in the body of a `trun`, where it has one.
 fn move_data_offset(trun: &mut [u8], shift: i128) -> Result<(), Error> {
-    let flags = trun
-        .first_chunk::<4>()
-        .map_or(0, |word| u32::from_be_bytes(*word));
+    let flags = trun_flags(trun);
     let field = trun
         .get_mut(8..12)
         .and_then(|field| <&mut [u8; 4]>::try_from(field).ok());
@@ -260,6 +286,8 @@ fn move_data_offset(trun: &mut [u8], shift: i128) -> Result<(), Error> {
 pub(crate) struct Sample {
     pub(crate) track_id: u32,
     pub(crate) sequence: u32,
+    /// Number of its sample entry, from 1.
+    pub(crate) description: u32,
     pub(crate) decode_time: u64,
     pub(crate) duration: u32,
     pub(crate) offset: i32,
@@ -281,37 +309,48 @@ pub(crate) fn write_sample(sample: &Sample, media: &[u8]) -> Result<Bytes, Error
     };
     let tfhd = Tfhd {
         track_id: sample.track_id,
+        // The headers of files say 1 for all samples.
+        sample_description_index: (sample.description != 1).then_some(sample.description),
         default_base_is_moof: true,
         ..Default::default()
     };
-    let write = |data_offset: i32| -> Result<Vec<u8>, Error> {
+    let tfdt = Tfdt {
+        base_media_decode_time: sample.decode_time,
+    };
+    let trun = Trun {
+        data_offset: Some(0),
+        samples: vec![entry].into(),
+    };
+    write_fragment(sample.sequence, &tfhd, &tfdt, trun, &[], media)
+}
+
+/// Writes one run as `moof`, with other boxes of it, and `mdat`.
+pub(crate) fn write_fragment(
+    sequence: u32,
+    tfhd: &Tfhd,
+    tfdt: &Tfdt,
+    mut trun: Trun,
+    others: &[u8],
+    media: &[u8],
+) -> Result<Bytes, Error> {
+    let write = |trun: &Trun| -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();
         write_box(&mut out, b"moof", |out| {
-            write_atom(
-                out,
-                &Mfhd {
-                    sequence_number: sample.sequence,
-                },
-            )?;
+            let sequence_number = sequence;
+            write_atom(out, &Mfhd { sequence_number })?;
             write_box(out, b"traf", |out| {
-                write_atom(out, &tfhd)?;
-                write_atom(
-                    out,
-                    &Tfdt {
-                        base_media_decode_time: sample.decode_time,
-                    },
-                )?;
-                let trun = Trun {
-                    data_offset: Some(data_offset),
-                    samples: vec![entry].into(),
-                };
-                write_atom(out, &trun)
-            })
+                write_atom(out, tfhd)?;
+                write_atom(out, tfdt)?;
+                write_atom(out, trun)
+            })?;
+            out.extend_from_slice(others);
+            Ok(())
         })?;
         Ok(out)
     };
-    let moof_len = write(0)?.len();
-    let mut out = write(i32::try_from(moof_len + 8).unwrap_or(i32::MAX))?;
+    let moof_len = write(&trun)?.len();
+    trun.data_offset = Some(i32::try_from(moof_len + 8).unwrap_or(i32::MAX));
+    let mut out = write(&trun)?;
     write_box(&mut out, b"mdat", |out| {
         out.extend_from_slice(media);
         Ok(())

@@ -5,7 +5,7 @@ use mp4_atom::{Mdhd, Mvhd, Tkhd, Trex};
 
 use crate::boxes::{BoxRef, Children, copy_box, write_atom, write_box};
 use crate::error::Error;
-use crate::fragment::Defaults;
+use crate::run::Defaults;
 use crate::track::{self, Track};
 
 /// Brands for inputs without an `ftyp` of their own that fits: ISO base media with movie
@@ -44,7 +44,7 @@ fn write_mvex(out: &mut Vec<u8>, track_id: u32, defaults: Defaults) -> Result<()
 fn write_trex(out: &mut Vec<u8>, track_id: u32, defaults: Defaults) -> Result<(), Error> {
     let trex = Trex {
         track_id,
-        default_sample_description_index: 1,
+        default_sample_description_index: defaults.description,
         default_sample_duration: defaults.duration,
         default_sample_size: defaults.size,
         default_sample_flags: defaults.flags,
@@ -161,12 +161,13 @@ impl<'a> SingleHeader<'a> {
     /// What fragments depend on, in bytes that are equal only if it is.
     pub(crate) fn form(&self) -> Bytes {
         let Defaults {
+            description,
             duration,
             size,
             flags,
         } = self.defaults;
         let (kind, stsd) = self.codec;
-        let numbers = [self.timescale, duration, size, flags].map(u32::to_be_bytes);
+        let numbers = [self.timescale, description, duration, size, flags].map(u32::to_be_bytes);
         [numbers.as_flattened(), kind, stsd].concat().into()
     }
 }

@@ -6,11 +6,13 @@ use bytes::{Bytes, BytesMut};
 
 use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc, TrackList, Unsuitable};
-use crate::fragment::{self, Defaults, Fragment, Head, Rewrite};
+use crate::fragment::{self, Fragment, Head, Rewrite};
 use crate::header;
 use crate::limits::Limits;
+use crate::run::Defaults;
 use crate::sniff;
-use crate::track::{self, TrackInfo, Tracks};
+use crate::split::Parts;
+use crate::track::{self, TrackInfo, TrackKind, Tracks};
 
 /// What [`Fmp4Reader`] found.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +43,8 @@ pub struct Init {
 /// A stream is a header (`ftyp`, `moov`) and fragments (`moof`, `mdat`), each of one track. Other
 /// boxes are skipped. A fragment's bytes are passed on as they came, in one piece of memory, but
 /// for two old forms that players refuse: file-relative addresses and a missing decode time are
-/// replaced.
+/// replaced. A fragment of video with a key frame behind other frames is split there, unless it is
+/// encrypted, so that a group can start at each key frame.
 ///
 /// What it holds is bounded by [`Limits`]: at most one `moof` with its `mdat`, or one header.
 ///
@@ -68,11 +71,15 @@ pub struct Fmp4Reader {
     buffer: BytesMut,
     /// Position of the buffer's first byte in the stream.
     position: u64,
+    /// Where the file began that file-relative addresses count from: several may follow one another.
+    origin: u64,
     /// Bytes of the current box that are still to be thrown away.
     skip: Skip,
     ftyp: Option<Bytes>,
     header: Option<Bytes>,
     tracks: BTreeMap<u32, TrackState>,
+    /// What is left of a fragment that is split.
+    parts: Option<Parts>,
     failed: bool,
 }
 
@@ -94,6 +101,7 @@ const NO_SKIP: Skip = Skip {
 #[derive(Debug)]
 struct TrackState {
     defaults: Defaults,
+    is_video: bool,
     /// Decode time after the last fragment.
     end_time: u64,
 }
@@ -123,10 +131,12 @@ impl Fmp4Reader {
             limits,
             buffer: BytesMut::new(),
             position: 0,
+            origin: 0,
             skip: NO_SKIP,
             ftyp: None,
             header: None,
             tracks: BTreeMap::new(),
+            parts: None,
             failed: false,
         }
     }
@@ -225,6 +235,12 @@ impl Fmp4Reader {
     }
 
     fn step(&mut self) -> Result<Step, Error> {
+        if let Some(parts) = &mut self.parts {
+            if let Some(fragment) = parts.next_part()? {
+                return Ok(Step::Event(Event::Fragment(fragment)));
+            }
+            self.parts = None;
+        }
         if self.skip.bytes > 0 {
             let now = self.skip.bytes.min(self.buffer.len() as u64);
             self.skip.bytes -= now;
@@ -278,7 +294,7 @@ impl Fmp4Reader {
         limit_name: &'static str,
         limit: u64,
     ) -> Result<Option<usize>, Error> {
-        let total = head.total.unwrap_or(u64::MAX);
+        let total = head.claimed()?;
         Error::check(what, total, limit_name, limit)?;
         let total = usize::try_from(total).unwrap_or(usize::MAX);
         Ok((self.buffer.len() >= total).then_some(total))
@@ -299,6 +315,7 @@ impl Fmp4Reader {
         let Some(total) = self.complete(head, "the size of `ftyp`", "max_header", limit)? else {
             return Ok(Step::NeedMore);
         };
+        self.origin = self.position;
         let ftyp = self.take(total);
         self.ftyp
             .get_or_insert_with(|| Bytes::copy_from_slice(&ftyp));
@@ -330,6 +347,7 @@ impl Fmp4Reader {
                 info.id,
                 TrackState {
                     defaults,
+                    is_video: info.kind == TrackKind::Video,
                     end_time: 0,
                 },
             );
@@ -352,39 +370,56 @@ impl Fmp4Reader {
         let Some(moof) = self.complete(head, "the size of a `moof`", "max_moof", limit)? else {
             return Ok(Step::NeedMore);
         };
-        let Some(mdat) = Header::parse(self.buffer.get(moof..).unwrap_or_default())? else {
+        let Some((mdat, media)) = self.media_after(moof)? else {
             return Ok(Step::NeedMore);
         };
-        if mdat.kind != *b"mdat" {
-            let kind = FourCc(mdat.kind);
-            return Err(Error::malformed(format!(
-                "a `moof` is followed by `{kind}`, not `mdat`"
-            )));
-        }
-        let total = mdat.total.unwrap_or(u64::MAX);
-        Error::check(
-            "the size of an `mdat`",
-            total,
-            "max_mdat",
-            self.limits.max_mdat,
-        )?;
-        let total = moof.saturating_add(usize::try_from(total).unwrap_or(usize::MAX));
+        let limit = self.limits.max_mdat;
+        let size = mdat.claimed()?;
+        Error::check("the size of an `mdat`", size, "max_mdat", limit)?;
+        let total = media.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
         if self.buffer.len() < total {
             return Ok(Step::NeedMore);
         }
-        let position = self.position;
+        let position = self.position.saturating_sub(self.origin);
         let raw = self.take(total);
-        match self.fragment(&raw, moof, position)? {
+        match self.fragment(&raw, moof, media, position)? {
             Some(fragment) => Ok(Step::Event(Event::Fragment(fragment))),
             None => Ok(Step::Again),
         }
     }
 
-    /// Reads a fragment; `None` when it is empty or of a track that is left out.
+    /// The head of the `mdat` behind a `moof` of this length, and where it starts in the buffer.
+    fn media_after(&self, moof: usize) -> Result<Option<(Header, usize)>, Error> {
+        let mut at = moof;
+        loop {
+            let rest = self.buffer.get(at..).unwrap_or_default();
+            let Some(next) = Header::parse(rest)? else {
+                return Ok(None);
+            };
+            match &next.kind {
+                b"mdat" => return Ok(Some((next, at))),
+                b"free" | b"skip" | b"wide" | b"uuid" | b"emsg" | b"prft" => {
+                    let size = usize::try_from(next.claimed()?).unwrap_or(usize::MAX);
+                    at = at.saturating_add(size);
+                    let between = at.saturating_sub(moof) as u64;
+                    let what = "what lies between a `moof` and its `mdat`";
+                    Error::check(what, between, "max_moof", self.limits.max_moof)?;
+                }
+                kind => {
+                    let kind = FourCc(*kind);
+                    let why = format!("a `moof` is followed by `{kind}`, not `mdat`");
+                    return Err(Error::malformed(why));
+                }
+            }
+        }
+    }
+
+    /// Reads a fragment; `None` when it is empty, of a track that is left out or to be split.
     fn fragment(
         &mut self,
         raw: &Bytes,
         moof_len: usize,
+        mdat_at: usize,
         position: u64,
     ) -> Result<Option<Fragment>, Error> {
         let moof = BoxRef::whole(raw)?;
@@ -397,12 +432,29 @@ impl Fmp4Reader {
         let Some(track) = self.tracks.get_mut(&id) else {
             return Ok(None);
         };
-        let head = Head::parse(&moof, track.defaults, &self.limits)?;
+        let mut head = Head::parse(&moof, position, track.defaults, &self.limits)?;
         if head.samples == 0 {
             return Ok(None);
         }
+        head.keyframe |= !track.is_video;
+        let media = mdat_at as i128..=raw.len() as i128;
+        if head
+            .media
+            .is_some_and(|(from, to)| !media.contains(&from) || !media.contains(&to))
+        {
+            let why = "samples of a fragment are not in the `mdat` behind it";
+            return Err(Error::malformed(why));
+        }
         let decode_time = head.decode_time.unwrap_or(track.end_time);
-        let data = if head.self_contained && head.decode_time.is_some() {
+        track.end_time = decode_time.saturating_add(head.duration);
+        if track.is_video && head.later_keyframe {
+            self.parts = Parts::of(raw, position, track.defaults, decode_time, &self.limits)?;
+            if self.parts.is_some() {
+                return Ok(None);
+            }
+        }
+        let gap = mdat_at.saturating_sub(moof_len);
+        let data = if head.self_contained && head.decode_time.is_some() && gap == 0 {
             raw.clone()
         } else {
             let sequence = 0;
@@ -411,13 +463,12 @@ impl Fmp4Reader {
                 track_id: id,
                 decode_time,
                 moof_position: position,
+                gap,
             };
             let mut data = fragment::rewrite(&moof, &change)?;
-            data.extend_from_slice(raw.get(moof_len..).unwrap_or_default());
+            data.extend_from_slice(raw.get(mdat_at..).unwrap_or_default());
             data.into()
         };
-        let fragment = head.with_data(data, decode_time);
-        track.end_time = fragment.end_time();
-        Ok(Some(fragment))
+        Ok(Some(head.with_data(data, decode_time)))
     }
 }

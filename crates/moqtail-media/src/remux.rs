@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc};
-use crate::fragment::{self, Defaults, Head, Rewrite};
+use crate::fragment::{self, Head, Rewrite};
 use crate::header::{self, SingleHeader};
 use crate::least::Least;
 use crate::limits::Limits;
+use crate::run::Defaults;
 use crate::time::MediaTime;
 
 /// A decode time this far below the newest one of its track means that the publisher started
@@ -129,11 +130,25 @@ struct Lane {
     left_at: Option<u64>,
 }
 
+/// A `moof` of an object with its `mdat`.
+#[derive(Debug)]
+struct Chunk {
+    moof: Bytes,
+    mdat: Bytes,
+    /// Bytes between them that are left out.
+    gap: usize,
+}
+
+impl Chunk {
+    fn bytes(&self) -> usize {
+        self.moof.len() + self.mdat.len()
+    }
+}
+
 /// A fragment that has not left.
 #[derive(Debug)]
 struct Waiting {
-    moof: Bytes,
-    mdat: Bytes,
+    chunk: Chunk,
     duration: u64,
     since: Instant,
 }
@@ -141,7 +156,7 @@ struct Waiting {
 impl Waiting {
     /// Bytes it takes to keep this.
     fn bytes(&self) -> usize {
-        size_of::<(Place, Self)>() + self.moof.len() + self.mdat.len()
+        size_of::<(Place, Self)>() + self.chunk.bytes()
     }
 }
 
@@ -267,15 +282,15 @@ impl Remuxer {
                 buffered: self.buffered,
             });
         }
-        let chunks = chunks(object)?;
+        let chunks = chunks(object, &self.limits)?;
         let Some(lane) = self.lanes.get(track) else {
             return Ok(());
         };
-        let head = |(moof, mdat): (Bytes, Bytes)| {
-            let head = Head::parse(&BoxRef::whole(&moof)?, lane.defaults, &self.limits)?;
+        let head = |chunk: Chunk| {
+            let moof = BoxRef::whole(&chunk.moof)?;
+            let head = Head::parse(&moof, 0, lane.defaults, &self.limits)?;
             let waiting = Waiting {
-                moof,
-                mdat,
+                chunk,
                 duration: head.duration,
                 since: now,
             };
@@ -420,9 +435,11 @@ impl Remuxer {
             track_id: u32::try_from(track).unwrap_or(u32::MAX).saturating_add(1),
             decode_time,
             moof_position: 0,
+            gap: waiting.chunk.gap,
         };
-        let mut out = fragment::rewrite(&BoxRef::whole(&waiting.moof)?, &change)?;
-        out.extend_from_slice(&waiting.mdat);
+        let moof = BoxRef::whole(&waiting.chunk.moof)?;
+        let mut out = fragment::rewrite(&moof, &change)?;
+        out.extend_from_slice(&waiting.chunk.mdat);
         Ok(Some(out.into()))
     }
 
@@ -480,9 +497,10 @@ fn parse_all<'a>(
 
 /// The `moof`s of an object's payload, each with the `mdat` that follows it. Other boxes between
 /// them are left out, and not held in memory when they are most of the object.
-fn chunks(object: &Bytes) -> Result<Vec<(Bytes, Bytes)>, Error> {
+fn chunks(object: &Bytes, limits: &Limits) -> Result<Vec<Chunk>, Error> {
     let mut chunks = Vec::new();
     let mut moof: Option<Bytes> = None;
+    let mut gap = 0;
     let mut rest = object.clone();
     while !rest.is_empty() {
         let Some(head) = Header::parse(&rest)? else {
@@ -498,29 +516,36 @@ fn chunks(object: &Bytes) -> Result<Vec<(Bytes, Bytes)>, Error> {
             })?;
         let whole = rest.split_to(total);
         match &head.kind {
-            b"moof" => moof = Some(whole),
+            b"moof" => {
+                let size = total as u64;
+                Error::check("the size of a `moof`", size, "max_moof", limits.max_moof)?;
+                moof = Some(whole);
+                gap = 0;
+            }
             b"mdat" if head.total.is_none() => {
                 let why = "an `mdat` without a length, which would swallow all after it";
                 return Err(Error::malformed(why));
             }
             b"mdat" => {
                 if let Some(moof) = moof.take() {
-                    chunks.push((moof, whole));
+                    chunks.push(Chunk {
+                        moof,
+                        mdat: whole,
+                        gap,
+                    });
                 }
             }
-            _ => {}
+            _ => gap = gap.saturating_add(total),
         }
     }
     if moof.is_some() {
         return Err(Error::malformed("a `moof` without the `mdat` it describes"));
     }
-    let used: usize = chunks
-        .iter()
-        .map(|(moof, mdat)| moof.len() + mdat.len())
-        .sum();
+    let used: usize = chunks.iter().map(Chunk::bytes).sum();
     if used < object.len() / 2 {
-        for part in chunks.iter_mut().flat_map(|(moof, mdat)| [moof, mdat]) {
-            *part = Bytes::copy_from_slice(part);
+        for chunk in &mut chunks {
+            chunk.moof = Bytes::copy_from_slice(&chunk.moof);
+            chunk.mdat = Bytes::copy_from_slice(&chunk.mdat);
         }
     }
     Ok(chunks)

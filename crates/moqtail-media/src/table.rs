@@ -12,6 +12,8 @@ pub(crate) struct SampleRef {
     /// Position in the file.
     pub(crate) position: u64,
     pub(crate) size: u32,
+    /// Number of its sample entry, from 1.
+    pub(crate) description: u32,
     /// Decode time from the start of the track's media.
     pub(crate) decode_time: u64,
     pub(crate) duration: u32,
@@ -129,6 +131,7 @@ pub(crate) struct Cursor {
     next_chunk: usize,
     chunk_run: usize,
     left_in_chunk: u32,
+    description: u32,
     position: u64,
 }
 
@@ -188,12 +191,13 @@ impl Cursor {
                 at(self.sync) == Some(number)
             }
         };
-        let offset = i32::try_from(offset.unwrap_or(0))
-            .map_err(|_| Error::malformed("a composition offset over 31 bits"))?;
+        // Signed in version 1 and, though it says otherwise, in version 0 as QuickTime writes it.
+        let offset = offset.unwrap_or(0) as i32;
         let duration = duration.unwrap_or(0);
         let sample = SampleRef {
             position: self.position,
             size,
+            description: self.description,
             decode_time: self.decode_time,
             duration,
             offset,
@@ -220,6 +224,7 @@ impl Cursor {
         }
         let run = table.runs.entries.get(self.chunk_run);
         self.left_in_chunk = run.map_or(0, |run| run.samples_per_chunk);
+        self.description = run.map_or(1, |run| run.sample_description_index.max(1));
         self.position = *position;
         Ok(())
     }

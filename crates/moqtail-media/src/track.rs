@@ -6,8 +6,9 @@ use mp4_atom::{Mdhd, Tkhd, Trex};
 use crate::boxes::BoxRef;
 use crate::codec::{self, Media};
 use crate::error::{Error, FourCc};
-use crate::fragment::{Defaults, Fragment};
+use crate::fragment::Fragment;
 use crate::limits::Limits;
+use crate::run::Defaults;
 
 /// What kind of media a track carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

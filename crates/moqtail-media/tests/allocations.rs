@@ -10,8 +10,8 @@ use bytes::Bytes;
 use cap::Cap;
 use common::{boxed, read, short_stream, some_time};
 use moqtail_media::{
-    Catalog, CatalogObject, CatalogTrack, CatalogUpdate, MAX_CATALOG_BYTES, MAX_CATALOG_TRACKS,
-    Packaging, Remuxer,
+    Catalog, CatalogObject, CatalogTrack, CatalogUpdate, Limits, MAX_CATALOG_BYTES,
+    MAX_CATALOG_TRACKS, Packaging, RemuxOptions, Remuxer,
 };
 
 #[global_allocator]
@@ -86,4 +86,30 @@ fn a_waiting_fragment_does_not_hold_the_rest_of_its_object() {
     assert!(remuxer.deadline().is_some());
     let held = HEAP.allocated() - before;
     assert!(held < REST, "{held} bytes");
+}
+
+#[test]
+fn samples_over_the_limit_are_counted_before_they_are_read() {
+    const SAMPLES: u32 = 1 << 20;
+    let _turn = turn();
+    let (init, ..) = read([&short_stream(0)[..]]);
+    let init = init.unwrap().tracks[0].init.clone();
+    let mut limits = Limits::default();
+    limits.max_moof = u64::MAX;
+    let options = RemuxOptions::default();
+    let mut remuxer = Remuxer::with_options([&init[..]], options, limits).unwrap();
+    let mut trun = [&[0, 0, 4, 0][..], &SAMPLES.to_be_bytes()].concat();
+    trun.resize(8 + 4 * SAMPLES as usize, 0);
+    let tfhd = boxed(b"tfhd", &[0, 0, 0, 0, 0, 0, 0, 1]);
+    let traf = boxed(b"traf", &[tfhd, boxed(b"trun", &trun)].concat());
+    let object = [boxed(b"moof", &traf), boxed(b"mdat", &[])].concat();
+    let object = Bytes::from(object);
+    let before = HEAP.total_allocated();
+    let error = remuxer.push(0, 1, &object, some_time()).unwrap_err();
+    assert!(
+        error.to_string().contains("max_fragment_samples"),
+        "{error}"
+    );
+    let bytes = HEAP.total_allocated() - before;
+    assert!(bytes < object.len(), "{bytes} bytes");
 }

@@ -277,6 +277,23 @@ fn longer_fragments() {
 }
 
 #[test]
+fn key_frames_inside_longer_fragments_start_groups() {
+    let flags = "cmaf+separate_moof+delay_moov+skip_trailer -frag_duration 100000";
+    let picture = "testsrc2=size=320x180:rate=25:duration=2";
+    let stream = ffmpeg(&format!(
+        "-f lavfi -i {picture} -f lavfi -i {SOUND} {H264} -g 10 -keyint_min 10 -c:a aac \
+        -f mp4 -movflags {flags} -"
+    ));
+    let (init, fragments) = good(&stream);
+    let video = || fragments.iter().filter(|f| f.track_id == 1);
+    assert!(video().any(|fragment| fragment.samples == 3));
+    let starts = video().filter(|f| f.keyframe).map(|f| f.decode_time);
+    let gop = u64::from(init.tracks[0].timescale) * 10 / 25;
+    let expected: Vec<_> = (0..5).map(|n| n * gop).collect();
+    assert_eq!(starts.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn fragments_addressed_from_the_file_are_made_self_contained() {
     let stream = ffmpeg(&format!(
         "-f lavfi -i {PICTURE} {H264} -f mp4 -movflags empty_moov+frag_keyframe -"
