@@ -11,11 +11,13 @@ const DECODER_SPECIFIC: u8 = 5;
 
 /// What an `esds` says about its track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Esds {
+pub(crate) struct Esds<'a> {
     /// MPEG-4 object type; 0x40 is AAC as MPEG-4 has it.
     pub(crate) object_type: u8,
     /// Bit/s; 0 when unknown.
     pub(crate) average_bitrate: u32,
+    /// The decoder's own configuration; empty when there is none.
+    pub(crate) specific: &'a [u8],
     pub(crate) audio: Option<AudioConfig>,
 }
 
@@ -24,15 +26,15 @@ pub(crate) struct Esds {
 pub(crate) struct AudioConfig {
     /// Audio object type; 2 is AAC-LC.
     pub(crate) object_type: u32,
-    /// Hz; `None` for a reserved frequency index.
+    /// Hz, of what comes out of the decoder; `None` for a reserved frequency index.
     pub(crate) samplerate: Option<u32>,
     /// `None` when the channels are described elsewhere in the stream.
     pub(crate) channels: Option<u32>,
 }
 
-impl Esds {
+impl<'a> Esds<'a> {
     /// Reads the body of an `esds` box.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Error> {
         let read = || {
             // Version and flags come first.
             let es = descriptor(body.get(4..)?, ES_DESCRIPTOR)?;
@@ -44,6 +46,7 @@ impl Esds {
             Some(Self {
                 object_type: *object_type,
                 average_bitrate: u32::from_be_bytes(*average),
+                specific: specific.unwrap_or_default(),
                 audio: specific.and_then(AudioConfig::parse),
             })
         };
@@ -102,15 +105,18 @@ impl AudioConfig {
         if object_type == 31 {
             object_type = 32 + bits.take(6)?;
         }
-        let samplerate = match bits.take(4)? {
-            15 => Some(bits.take(24)?),
-            index => RATES.get(index as usize).copied(),
-        };
-        let channels = match bits.take(4)? {
+        let mut samplerate = bits.samplerate()?;
+        let mut channels = match bits.take(4)? {
             0 => None,
             7 => Some(8),
             n => Some(n),
         };
+        if matches!(object_type, SBR | PS) {
+            samplerate = bits.samplerate()?;
+        }
+        if object_type == PS && channels == Some(1) {
+            channels = Some(2);
+        }
         (object_type > 0).then_some(Self {
             object_type,
             samplerate,
@@ -118,6 +124,11 @@ impl AudioConfig {
         })
     }
 }
+
+/// Object types of HE-AAC: the rate of the core comes first, then that of the output. With parametric stereo, one
+/// channel becomes two.
+const SBR: u32 = 5;
+const PS: u32 = 29;
 
 /// Sample rates by sampling frequency index, in Hz.
 const RATES: [u32; 13] = [
@@ -132,6 +143,13 @@ struct Bits<'a> {
 }
 
 impl Bits<'_> {
+    fn samplerate(&mut self) -> Option<Option<u32>> {
+        Some(match self.take(4)? {
+            15 => Some(self.take(24)?),
+            index => RATES.get(index as usize).copied(),
+        })
+    }
+
     fn take(&mut self, count: u32) -> Option<u32> {
         let mut value = 0;
         for _ in 0..count {
@@ -183,9 +201,23 @@ mod tests {
             &[0, 1, 0x40, 3, b'u', b'r', b'l'],
             &[0, 1, 0x20, 0, 3],
         ] {
-            let esds = Esds::parse(&esds(head, &[0x12, 0x10])).unwrap();
+            let body = esds(head, &[0x12, 0x10]);
+            let esds = Esds::parse(&body).unwrap();
+            assert_eq!(esds.specific, [0x12, 0x10]);
             assert_eq!((esds.object_type, esds.average_bitrate), (0x40, 96_000));
             assert_eq!(esds.audio, Some(expected));
+        }
+    }
+
+    #[test]
+    fn he_aac_is_what_comes_out_of_the_decoder() {
+        // 24 kHz in one channel, then 48 kHz, over a core of type 2.
+        for (object_type, channels) in [(5u32, 1), (29, 2)] {
+            let bits = object_type << 27 | 6 << 23 | 1 << 19 | 3 << 15 | 2 << 10;
+            let audio = AudioConfig::parse(&bits.to_be_bytes()).unwrap();
+            assert_eq!(audio.object_type, object_type);
+            assert_eq!(audio.samplerate, Some(48_000));
+            assert_eq!(audio.channels, Some(channels));
         }
     }
 

@@ -4,12 +4,8 @@ use mp4_atom::{Av1c, Avcc, Btrt, Dops, Hvcc, VpcC};
 
 use crate::aac::Esds;
 use crate::boxes::BoxRef;
+use crate::entry::SampleEntry;
 use crate::error::{Error, FourCc};
-
-/// Bytes of a `VisualSampleEntry` before its boxes.
-const VISUAL_HEAD: usize = 78;
-/// Bytes of an `AudioSampleEntry` before its boxes.
-const AUDIO_HEAD: usize = 28;
 
 /// What a sample entry says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +25,8 @@ pub(crate) enum Media {
 }
 
 /// Reads a sample entry; `Ok(None)` when its codec is not one of ours.
-pub(crate) fn describe(entry: &BoxRef<'_>) -> Result<Option<CodecInfo>, Error> {
-    let described = match &entry.kind {
+pub(crate) fn describe(entry: &SampleEntry<'_>) -> Result<Option<CodecInfo>, Error> {
+    let described = match &entry.kind() {
         b"avc1" | b"avc3" => video(entry, b"avcC", avc)?,
         b"hvc1" | b"hev1" => video(entry, b"hvcC", hevc)?,
         b"vp09" => video(entry, b"vpcC", vp9)?,
@@ -42,30 +38,8 @@ pub(crate) fn describe(entry: &BoxRef<'_>) -> Result<Option<CodecInfo>, Error> {
     Ok(Some(described))
 }
 
-/// The child of this type among the boxes after a sample entry's fixed part.
-fn config<'a>(entry: &BoxRef<'a>, head: usize, kind: &[u8; 4]) -> Result<BoxRef<'a>, Error> {
-    optional(entry, head, kind)?.ok_or_else(|| {
-        let (kind, entry) = (FourCc(*kind), FourCc(entry.kind));
-        Error::malformed(format!("`{entry}` sample entry has no `{kind}` box"))
-    })
-}
-
-fn optional<'a>(
-    entry: &BoxRef<'a>,
-    head: usize,
-    kind: &[u8; 4],
-) -> Result<Option<BoxRef<'a>>, Error> {
-    for child in entry.children_from(head) {
-        let child = child?;
-        if child.kind == *kind {
-            return Ok(Some(child));
-        }
-    }
-    Ok(None)
-}
-
-fn declared_bitrate(entry: &BoxRef<'_>, head: usize) -> Result<Option<u64>, Error> {
-    let Some(btrt) = optional(entry, head, b"btrt")? else {
+fn declared_bitrate(entry: &SampleEntry<'_>) -> Result<Option<u64>, Error> {
+    let Some(btrt) = entry.find(b"btrt")? else {
         return Ok(None);
     };
     let btrt: Btrt = btrt.decode()?;
@@ -77,32 +51,18 @@ fn declared_bitrate(entry: &BoxRef<'_>, head: usize) -> Result<Option<u64>, Erro
     Ok((rate > 0).then_some(u64::from(rate)))
 }
 
-fn be16(entry: &BoxRef<'_>, at: usize) -> Result<u16, Error> {
-    let bytes = entry
-        .body
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<2>());
-    let bytes = bytes.ok_or_else(|| {
-        Error::malformed(format!("`{}` sample entry is cut off", FourCc(entry.kind)))
-    })?;
-    Ok(u16::from_be_bytes(*bytes))
-}
-
 fn video(
-    entry: &BoxRef<'_>,
+    entry: &SampleEntry<'_>,
     kind: &[u8; 4],
     name: fn(&str, &BoxRef<'_>) -> Result<String, Error>,
 ) -> Result<CodecInfo, Error> {
-    let media = Media::Video {
-        width: be16(entry, 24)?,
-        height: be16(entry, 26)?,
-    };
-    let config = config(entry, VISUAL_HEAD, kind)?;
-    let prefix = FourCc(entry.kind).to_string();
+    let (width, height) = entry.size()?;
+    let config = entry.need(kind)?;
+    let prefix = FourCc(entry.kind()).to_string();
     Ok(CodecInfo {
         codec: name(&prefix, &config)?,
-        media,
-        bitrate: declared_bitrate(entry, VISUAL_HEAD)?,
+        media: Media::Video { width, height },
+        bitrate: declared_bitrate(entry)?,
     })
 }
 
@@ -173,24 +133,23 @@ fn av1(prefix: &str, config: &BoxRef<'_>) -> Result<String, Error> {
     ))
 }
 
-/// The fixed part of an audio sample entry: channels and sample rate in Hz (0 when it does not
-/// fit the 16 bits).
-fn audio_head(entry: &BoxRef<'_>) -> Result<(u32, u32), Error> {
-    Ok((u32::from(be16(entry, 16)?), u32::from(be16(entry, 24)?)))
-}
+/// The object type of MPEG-4 audio, the only one that has audio object types.
+const MPEG4_AUDIO: u8 = 0x40;
 
 /// `mp4a.40.N` with N the audio object type; other MPEG-4 object types are named by their code.
-fn aac(entry: &BoxRef<'_>) -> Result<CodecInfo, Error> {
-    let (mut channels, mut samplerate) = audio_head(entry)?;
-    let esds = Esds::parse(config(entry, AUDIO_HEAD, b"esds")?.body)?;
+fn aac(entry: &SampleEntry<'_>) -> Result<CodecInfo, Error> {
+    let (mut channels, mut samplerate) = entry.sound()?;
+    let esds = Esds::parse(entry.need(b"esds")?.body)?;
     let mut codec = format!("mp4a.{:x}", esds.object_type);
     if let Some(audio) = esds.audio {
-        codec.push_str(&format!(".{}", audio.object_type));
+        if esds.object_type == MPEG4_AUDIO {
+            codec.push_str(&format!(".{}", audio.object_type));
+        }
         // Writers commonly leave 2 in the sample entry, so the decoder's own configuration wins.
         channels = audio.channels.unwrap_or(channels);
         samplerate = audio.samplerate.unwrap_or(samplerate);
     }
-    let declared = declared_bitrate(entry, AUDIO_HEAD)?;
+    let declared = declared_bitrate(entry)?;
     let average = (esds.average_bitrate > 0).then_some(u64::from(esds.average_bitrate));
     Ok(CodecInfo {
         codec,
@@ -202,8 +161,8 @@ fn aac(entry: &BoxRef<'_>) -> Result<CodecInfo, Error> {
     })
 }
 
-fn opus(entry: &BoxRef<'_>) -> Result<CodecInfo, Error> {
-    let dops: Dops = config(entry, AUDIO_HEAD, b"dOps")?.decode()?;
+fn opus(entry: &SampleEntry<'_>) -> Result<CodecInfo, Error> {
+    let dops: Dops = entry.need(b"dOps")?.decode()?;
     Ok(CodecInfo {
         codec: "opus".to_owned(),
         // Opus always decodes at 48 kHz, whatever the encoder was fed.
@@ -211,7 +170,7 @@ fn opus(entry: &BoxRef<'_>) -> Result<CodecInfo, Error> {
             samplerate: 48_000,
             channels: dops.output_channel_count.into(),
         },
-        bitrate: declared_bitrate(entry, AUDIO_HEAD)?,
+        bitrate: declared_bitrate(entry)?,
     })
 }
 
@@ -230,9 +189,18 @@ mod tests {
         out
     }
 
+    const VISUAL_HEAD: usize = 78;
+    const AUDIO_HEAD: usize = 28;
+
     fn codec(kind: &[u8; 4], head: usize, atom: &impl mp4_atom::Atom) -> CodecInfo {
-        let raw = entry(kind, head, atom);
-        describe(&BoxRef::whole(&raw).unwrap()).unwrap().unwrap()
+        read(&entry(kind, head, atom)).unwrap().unwrap()
+    }
+
+    /// Reads an entry of a track of its kind.
+    fn read(raw: &[u8]) -> Result<Option<CodecInfo>, Error> {
+        let is_video = raw.get(4..8) != Some(b"Opus") && raw.get(4..8) != Some(b"mp4a");
+        let handler = if is_video { b"vide" } else { b"soun" };
+        describe(&SampleEntry::new(BoxRef::whole(raw)?, handler, 0))
     }
 
     #[test]
@@ -304,10 +272,75 @@ mod tests {
     #[test]
     fn unknown_and_unconfigured_entries() {
         let raw = entry(b"tmcd", 8, &Btrt::default());
-        assert_eq!(describe(&BoxRef::whole(&raw).unwrap()).unwrap(), None);
+        assert_eq!(read(&raw).unwrap(), None);
         let raw = entry(b"avc1", VISUAL_HEAD, &Btrt::default());
-        assert!(describe(&BoxRef::whole(&raw).unwrap()).is_err());
+        assert!(read(&raw).is_err());
         let raw = entry(b"avc1", 10, &Btrt::default());
-        assert!(describe(&BoxRef::whole(&raw).unwrap()).is_err());
+        assert!(read(&raw).is_err());
+    }
+
+    /// An `esds` of this object type, with a configuration of AAC-LC in stereo at 44.1 kHz.
+    fn esds(object_type: u8) -> Vec<u8> {
+        let specific = [5, 2, 0x12, 0x10];
+        let mut config = vec![4, 17, object_type];
+        config.resize(15, 0);
+        config.extend(specific);
+        let mut body = vec![0, 0, 0, 0, 3, 22, 0, 1, 0];
+        body.extend(config);
+        let mut out = Vec::new();
+        write_box(&mut out, b"esds", |out| {
+            out.extend(body);
+            Ok(())
+        })
+        .unwrap();
+        out
+    }
+
+    fn sound(version: u16, extra: usize, boxes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_box(&mut out, b"mp4a", |out| {
+            out.extend([0; 8]);
+            out.extend(version.to_be_bytes());
+            out.resize(8 + AUDIO_HEAD + extra, 0);
+            out.extend(boxes);
+            Ok(())
+        })
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn only_mpeg4_audio_has_audio_object_types() {
+        for (object_type, codec) in [(0x40, "mp4a.40.2"), (0x67, "mp4a.67"), (0x6b, "mp4a.6b")] {
+            let info = read(&sound(0, 0, &esds(object_type))).unwrap().unwrap();
+            assert_eq!(info.codec, codec);
+            let (samplerate, channels) = (44_100, 2);
+            assert_eq!(
+                info.media,
+                Media::Audio {
+                    samplerate,
+                    channels
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn sound_descriptions_of_quicktime_are_longer() {
+        let mut wave = Vec::new();
+        write_box(&mut wave, b"wave", |out| {
+            out.extend(esds(0x40));
+            out.extend([0, 0, 0, 8, 0, 0, 0, 0]);
+            Ok(())
+        })
+        .unwrap();
+        for (version, extra) in [(1, 16), (2, 36)] {
+            let raw = sound(version, extra, &wave);
+            assert_eq!(read(&raw).unwrap().unwrap().codec, "mp4a.40.2");
+            // In a `stsd` of version 1 the entry is one of ISO.
+            let raw = sound(version, 0, &esds(0x40));
+            let entry = SampleEntry::new(BoxRef::whole(&raw).unwrap(), b"soun", 1);
+            assert_eq!(describe(&entry).unwrap().unwrap().codec, "mp4a.40.2");
+        }
     }
 }

@@ -38,7 +38,7 @@ pub enum Error {
         /// The sample entry types that were found.
         found: String,
     },
-    /// A second, different header arrived in the middle of the stream.
+    /// A second header with other tracks or codecs arrived in the middle of the stream.
     #[error(
         "the stream changed its header (tracks or codecs) midway; start a new broadcast for it"
     )]

@@ -1,9 +1,12 @@
 //! CMAF headers: one track's own, out of a header of many, and many tracks' out of theirs.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use mp4_atom::{Mdhd, Mvhd, Tkhd, Trex};
 
 use crate::boxes::{BoxRef, Children, copy_box, write_atom, write_box};
+use crate::entry;
 use crate::error::Error;
 use crate::run::Defaults;
 use crate::track::{self, Track};
@@ -17,7 +20,8 @@ fn write_ftyp(out: &mut Vec<u8>) -> Result<(), Error> {
     })
 }
 
-/// The header of one track of a fragmented stream: `ftyp` as it came, the `trak` byte for byte.
+/// The header of one track of a fragmented stream: `ftyp` as it came, the `trak` byte for byte but for sample entries
+/// that only QuickTime has, and what a decryption module has to know.
 pub(crate) fn fragmented_header(
     ftyp: Option<&[u8]>,
     moov: &BoxRef<'_>,
@@ -31,10 +35,58 @@ pub(crate) fn fragmented_header(
     let mvhd = moov.need(b"mvhd")?;
     write_box(&mut out, b"moov", |out| {
         copy_box(out, &mvhd)?;
-        copy_box(out, &track.trak)?;
-        write_mvex(out, track.info.id, track.defaults.unwrap_or_default())
+        copy_with_stsd(out, &track.trak)?;
+        write_mvex(out, track.info.id, track.defaults.unwrap_or_default())?;
+        pssh(moov).try_for_each(|pssh| copy_box(out, &pssh))
     })?;
     Ok(out.into())
+}
+
+/// The boxes of a `moov` for decryption modules.
+fn pssh<'a>(moov: &BoxRef<'a>) -> impl Iterator<Item = BoxRef<'a>> {
+    let children = moov.children().flatten();
+    children.filter(|child| child.kind == *b"pssh")
+}
+
+/// The type of its handler, which tells the kind of a track.
+fn handler<'a>(mdia: &BoxRef<'a>) -> Result<&'a [u8], Error> {
+    Ok(mdia.need(b"hdlr")?.body.get(8..12).unwrap_or_default())
+}
+
+/// Copies a `trak` with its `stsd` as ISO has it.
+fn copy_with_stsd(out: &mut Vec<u8>, trak: &BoxRef<'_>) -> Result<(), Error> {
+    let mdia = trak.need(b"mdia")?;
+    let handler = handler(&mdia)?;
+    let stsd = mdia.need(b"minf")?.need(b"stbl")?.need(b"stsd")?;
+    if !entry::is_quicktime(&stsd, handler) {
+        return copy_box(out, trak);
+    }
+    copy_but(out, trak, &[b"mdia", b"minf", b"stbl", b"stsd"], &|out| {
+        entry::write_stsd(out, &stsd, handler)
+    })
+}
+
+/// Copies a box, but writes another one in place of that at the end of this path.
+fn copy_but(
+    out: &mut Vec<u8>,
+    from: &BoxRef<'_>,
+    path: &[&[u8; 4]],
+    write: &dyn Fn(&mut Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Some((next, path)) = path.split_first() else {
+        return write(out);
+    };
+    write_box(out, &from.kind, |out| {
+        for child in from.children() {
+            let child = child?;
+            if child.kind == **next {
+                copy_but(out, &child, path, write)?;
+            } else {
+                copy_box(out, &child)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 fn write_mvex(out: &mut Vec<u8>, track_id: u32, defaults: Defaults) -> Result<(), Error> {
@@ -77,6 +129,7 @@ fn write_mdia(out: &mut Vec<u8>, mdia: &BoxRef<'_>) -> Result<(), Error> {
     let mut mdhd: Mdhd = mdia.need(b"mdhd")?.decode()?;
     mdhd.duration = 0;
     write_atom(out, &mdhd)?;
+    let handler = handler(mdia)?;
     copy_box(out, &mdia.need(b"hdlr")?)?;
     let minf = mdia.need(b"minf")?;
     let stsd = minf.need(b"stbl")?.need(b"stsd")?;
@@ -88,7 +141,7 @@ fn write_mdia(out: &mut Vec<u8>, mdia: &BoxRef<'_>) -> Result<(), Error> {
             }
         }
         write_box(out, b"stbl", |out| {
-            copy_box(out, &stsd)?;
+            entry::write_stsd(out, &stsd, handler)?;
             write_atom(out, &mp4_atom::Stts::default())?;
             write_atom(out, &mp4_atom::Stsc::default())?;
             write_atom(out, &mp4_atom::Stsz::default())?;
@@ -102,12 +155,13 @@ pub(crate) struct SingleHeader<'a> {
     ftyp: Option<BoxRef<'a>>,
     mvhd: BoxRef<'a>,
     trak: BoxRef<'a>,
+    pssh: Vec<BoxRef<'a>>,
     pub(crate) timescale: u32,
     pub(crate) defaults: Defaults,
     /// Whether only some fragments can be decoded on their own.
     pub(crate) is_video: bool,
-    /// Kind and codec: the `hdlr` type and the `stsd` as it came.
-    codec: (&'a [u8], &'a [u8]),
+    /// Kind and codec: the `hdlr` type and the `stsd`.
+    codec: (&'a [u8], BoxRef<'a>),
 }
 
 impl<'a> SingleHeader<'a> {
@@ -140,7 +194,7 @@ impl<'a> SingleHeader<'a> {
         if mdhd.timescale == 0 {
             return Err(Error::malformed("a track has timescale 0"));
         }
-        let kind = mdia.need(b"hdlr")?.body.get(8..12).unwrap_or_default();
+        let kind = handler(&mdia)?;
         let stsd = mdia.need(b"minf")?.need(b"stbl")?.need(b"stsd")?;
         let defaults = track::fragment_defaults(&moov)?;
         let defaults = defaults
@@ -151,10 +205,11 @@ impl<'a> SingleHeader<'a> {
             ftyp,
             mvhd: moov.need(b"mvhd")?,
             trak,
+            pssh: pssh(&moov).collect(),
             timescale: mdhd.timescale,
             defaults: defaults.unwrap_or_default(),
             is_video: kind == b"vide",
-            codec: (kind, stsd.raw),
+            codec: (kind, stsd),
         })
     }
 
@@ -168,7 +223,8 @@ impl<'a> SingleHeader<'a> {
         } = self.defaults;
         let (kind, stsd) = self.codec;
         let numbers = [self.timescale, description, duration, size, flags].map(u32::to_be_bytes);
-        [numbers.as_flattened(), kind, stsd].concat().into()
+        let stsd = entry::form(&stsd, kind);
+        [numbers.as_flattened(), kind, &stsd].concat().into()
     }
 }
 
@@ -192,7 +248,14 @@ pub(crate) fn merged_header(tracks: &[SingleHeader<'_>]) -> Result<Bytes, Error>
         }
         write_box(out, b"mvex", |out| {
             numbered().try_for_each(|(id, track)| write_trex(out, id, track.defaults))
-        })
+        })?;
+        // Those of the tracks of one broadcast are the same.
+        let mut written = BTreeSet::new();
+        let all = tracks.iter().flat_map(|track| &track.pssh);
+        for pssh in all.filter(|pssh| written.insert(pssh.raw)) {
+            copy_box(out, pssh)?;
+        }
+        Ok(())
     })?;
     Ok(out.into())
 }

@@ -7,12 +7,12 @@ use bytes::{Bytes, BytesMut};
 use crate::boxes::{BoxRef, Header};
 use crate::error::{Error, FourCc, TrackList, Unsuitable};
 use crate::fragment::{self, Fragment, Head, Rewrite};
-use crate::header;
+use crate::header::{self, SingleHeader};
 use crate::limits::Limits;
 use crate::run::Defaults;
 use crate::sniff;
 use crate::split::Parts;
-use crate::track::{self, TrackInfo, TrackKind, Tracks};
+use crate::track::{self, IgnoredTrack, TrackInfo, TrackKind, Tracks};
 
 /// What [`Fmp4Reader`] found.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +30,8 @@ pub enum Event {
 pub struct Init {
     /// The tracks with a known codec, in the order of the header; at least one.
     pub tracks: Vec<TrackInfo>,
-    /// Sample entry types of the tracks that are left out: their fragments are dropped.
-    pub ignored: Vec<FourCc>,
+    /// The tracks that are left out: their fragments are dropped.
+    pub ignored: Vec<IgnoredTrack>,
 }
 
 /// Turns the bytes of a fragmented MP4 stream, in pieces of any size, into events.
@@ -76,7 +76,7 @@ pub struct Fmp4Reader {
     /// Bytes of the current box that are still to be thrown away.
     skip: Skip,
     ftyp: Option<Bytes>,
-    header: Option<Bytes>,
+    /// Empty until the header has come.
     tracks: BTreeMap<u32, TrackState>,
     /// What is left of a fragment that is split.
     parts: Option<Parts>,
@@ -100,6 +100,8 @@ const NO_SKIP: Skip = Skip {
 
 #[derive(Debug)]
 struct TrackState {
+    /// What a header that comes again must not change.
+    form: Bytes,
     defaults: Defaults,
     is_video: bool,
     /// Decode time after the last fragment.
@@ -134,7 +136,6 @@ impl Fmp4Reader {
             origin: 0,
             skip: NO_SKIP,
             ftyp: None,
-            header: None,
             tracks: BTreeMap::new(),
             parts: None,
             failed: false,
@@ -207,10 +208,10 @@ impl Fmp4Reader {
             let (kind, missing) = self.missing()?;
             return Err(Error::Truncated { kind, missing });
         }
-        match (&self.header, self.position) {
-            (Some(_), _) => Ok(()),
-            (None, 0) => Err(Unsuitable::NotMp4("empty").into()),
-            (None, _) => Err(Unsuitable::NoHeader.into()),
+        match (self.tracks.is_empty(), self.position) {
+            (false, _) => Ok(()),
+            (true, 0) => Err(Unsuitable::NotMp4("empty").into()),
+            (true, _) => Err(Unsuitable::NoHeader.into()),
         }
     }
 
@@ -257,7 +258,7 @@ impl Fmp4Reader {
             b"ftyp" => self.ftyp(&head),
             b"moov" => self.moov(&head),
             b"moof" => self.moof(&head),
-            b"mdat" if self.header.is_none() => Err(Unsuitable::HeaderAtEnd.into()),
+            b"mdat" if self.tracks.is_empty() => Err(Unsuitable::HeaderAtEnd.into()),
             _ => {
                 let bytes = head.total.unwrap_or(u64::MAX);
                 self.skip = Skip {
@@ -328,42 +329,42 @@ impl Fmp4Reader {
             return Ok(Step::NeedMore);
         };
         let raw = self.take(total);
-        match &self.header {
-            Some(header) if *header == raw => return Ok(Step::Again),
-            Some(_) => return Err(Error::HeaderChanged),
-            None => {}
-        }
         let moov = BoxRef::whole(&raw)?;
         if moov.find(b"mvex")?.is_none() || track::lists_samples(&moov)? {
             return Err(Unsuitable::NotFragmented.into());
         }
         let found = Tracks::parse(&moov, &self.limits)?;
-        let mut tracks = Vec::new();
+        let (mut tracks, mut states) = (Vec::new(), BTreeMap::new());
         for track in found.usable {
             let mut info = track.info.clone();
             info.init = header::fragmented_header(self.ftyp.as_deref(), &moov, &track)?;
-            let defaults = track.defaults.unwrap_or_default();
-            self.tracks.insert(
-                info.id,
-                TrackState {
-                    defaults,
-                    is_video: info.kind == TrackKind::Video,
-                    end_time: 0,
-                },
-            );
+            let state = TrackState {
+                form: SingleHeader::parse(&info.init)?.form(),
+                defaults: track.defaults.unwrap_or_default(),
+                is_video: info.kind == TrackKind::Video,
+                end_time: 0,
+            };
+            states.insert(info.id, state);
             tracks.push(info);
         }
+        if !self.tracks.is_empty() {
+            let old = self.tracks.iter().map(|(id, state)| (id, &state.form));
+            let new = states.iter().map(|(id, state)| (id, &state.form));
+            if old.ne(new) {
+                return Err(Error::HeaderChanged);
+            }
+            return Ok(Step::Again);
+        }
+        self.tracks = states;
         let init = Init {
             tracks,
             ignored: found.ignored,
         };
-        // A copy, so that a header kept for hours does not pin the buffer it came in.
-        self.header = Some(Bytes::copy_from_slice(&raw));
         Ok(Step::Event(Event::Init(init)))
     }
 
     fn moof(&mut self, head: &Header) -> Result<Step, Error> {
-        if self.header.is_none() {
+        if self.tracks.is_empty() {
             return Err(Unsuitable::NoHeader.into());
         }
         let limit = self.limits.max_moof;

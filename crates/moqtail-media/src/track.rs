@@ -1,10 +1,13 @@
 //! What a header (`moov`) says about its tracks.
 
+use std::fmt;
+
 use bytes::Bytes;
 use mp4_atom::{Mdhd, Tkhd, Trex};
 
 use crate::boxes::BoxRef;
 use crate::codec::{self, Media};
+use crate::entry::SampleEntry;
 use crate::error::{Error, FourCc};
 use crate::fragment::Fragment;
 use crate::limits::Limits;
@@ -78,12 +81,30 @@ pub(crate) struct Track<'a> {
     pub(crate) defaults: Option<Defaults>,
 }
 
+/// A track that is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IgnoredTrack {
+    /// Its sample entry type, which tells its codec.
+    pub entry: FourCc,
+    /// What is wrong with its description; `None` for a codec this crate does not know.
+    pub reason: Option<String>,
+}
+
+impl fmt::Display for IgnoredTrack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "{}: {reason}", self.entry),
+            None => write!(f, "{}", self.entry),
+        }
+    }
+}
+
 /// The tracks of a `moov`, in its order.
 pub(crate) struct Tracks<'a> {
     /// Those of a known codec; [`TrackInfo::init`] is still empty.
     pub(crate) usable: Vec<Track<'a>>,
-    /// Sample entry types of the others.
-    pub(crate) ignored: Vec<FourCc>,
+    pub(crate) ignored: Vec<IgnoredTrack>,
 }
 
 impl<'a> Tracks<'a> {
@@ -103,10 +124,12 @@ impl<'a> Tracks<'a> {
                 "max_tracks",
                 limits.max_tracks as u64,
             )?;
-            let (info, entry) = describe(&trak)?;
-            let Some(info) = info else {
-                ignored.push(entry);
-                continue;
+            let info = match describe(&trak)? {
+                Described::Usable(info) => info,
+                Described::Ignored(track) => {
+                    ignored.push(track);
+                    continue;
+                }
             };
             if usable.iter().any(|other| other.info.id == info.id) {
                 return Err(Error::malformed(format!(
@@ -125,7 +148,7 @@ impl<'a> Tracks<'a> {
             });
         }
         if usable.is_empty() {
-            let found: Vec<_> = ignored.iter().map(FourCc::to_string).collect();
+            let found: Vec<_> = ignored.iter().map(IgnoredTrack::to_string).collect();
             let found = if found.is_empty() {
                 "none at all".to_owned()
             } else {
@@ -171,24 +194,35 @@ pub(crate) fn fragment_defaults(moov: &BoxRef<'_>) -> Result<Vec<(u32, Defaults)
     Ok(all)
 }
 
-/// Reads a `trak`; the info is `None` when it is not audio or video of a known codec.
-fn describe(trak: &BoxRef<'_>) -> Result<(Option<TrackInfo>, FourCc), Error> {
+/// What a `trak` is to us.
+enum Described {
+    Usable(TrackInfo),
+    Ignored(IgnoredTrack),
+}
+
+/// Reads a `trak`; it is ignored when it is not audio or video of a known codec, well described.
+fn describe(trak: &BoxRef<'_>) -> Result<Described, Error> {
     let tkhd: Tkhd = trak.need(b"tkhd")?.decode()?;
     let mdia = trak.need(b"mdia")?;
     let mdhd: Mdhd = mdia.need(b"mdhd")?.decode()?;
     let stsd = mdia.need(b"minf")?.need(b"stbl")?.need(b"stsd")?;
-    // `stsd` starts with version, flags and the number of entries.
-    let Some(entry) = stsd.children_from(8).next().transpose()? else {
+    let handler = mdia.need(b"hdlr")?.body.get(8..12).unwrap_or_default();
+    let Some(entry) = SampleEntry::all(&stsd, handler).next().transpose()? else {
         return Err(Error::malformed("`stsd` has no sample entry"));
     };
-    let handler = mdia.need(b"hdlr")?.body.get(8..12);
-    let kind = match handler {
-        Some(b"vide") => TrackKind::Video,
-        Some(b"soun") => TrackKind::Audio,
-        _ => return Ok((None, FourCc(entry.kind))),
+    let ignored = |reason| {
+        let entry = FourCc(entry.kind());
+        Ok(Described::Ignored(IgnoredTrack { entry, reason }))
     };
-    let Some(described) = codec::describe(&entry)? else {
-        return Ok((None, FourCc(entry.kind)));
+    let kind = match handler {
+        b"vide" => TrackKind::Video,
+        b"soun" => TrackKind::Audio,
+        _ => return ignored(None),
+    };
+    let described = match codec::describe(&entry) {
+        Ok(Some(described)) => described,
+        Ok(None) => return ignored(None),
+        Err(error) => return ignored(Some(error.to_string())),
     };
     if mdhd.timescale == 0 || tkhd.track_id == 0 {
         return Err(Error::malformed("a track has id 0 or timescale 0"));
@@ -227,13 +261,9 @@ fn describe(trak: &BoxRef<'_>) -> Result<(Option<TrackInfo>, FourCc), Error> {
             info.samplerate = Some(rate);
             info.channels = Some(channels);
         }
-        _ => {
-            return Err(Error::malformed(
-                "a track's handler and sample entry disagree",
-            ));
-        }
+        _ => return ignored(Some("its handler and its sample entry disagree".to_owned())),
     }
-    Ok((Some(info), FourCc(entry.kind)))
+    Ok(Described::Usable(info))
 }
 
 fn is_language(code: &str) -> bool {

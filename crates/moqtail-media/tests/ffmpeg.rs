@@ -294,6 +294,51 @@ fn key_frames_inside_longer_fragments_start_groups() {
 }
 
 #[test]
+fn a_stream_that_is_made_again_is_the_same_broadcast() {
+    let make = |seconds: u32, date: &str| {
+        ffmpeg(&format!(
+            "-f lavfi -i {PICTURE} -f lavfi -i sine=frequency={seconds}00:sample_rate=48000 -t {seconds} \
+            {H264} -c:a aac -metadata creation_time={date} -f mp4 -movflags {LIVE} -"
+        ))
+    };
+    let first = make(1, "2020-01-01T00:00:00");
+    let second = make(2, "2021-01-01T00:00:00");
+    let header = |stream: &[u8]| read([stream]).0.unwrap().tracks;
+    assert_ne!(header(&first), header(&second));
+    let (_, fragments, end) = read([&first[..], &second]);
+    end.unwrap();
+    let count = |stream: &[u8]| read([stream]).1.len();
+    assert_eq!(fragments.len(), count(&first) + count(&second));
+}
+
+#[test]
+fn quicktime_files_and_streams() {
+    let both = format!(
+        "-f lavfi -i {PICTURE} -f lavfi -i {SOUND} -c:v libx264 -bf 2 -g 30 -pix_fmt yuv420p"
+    );
+    let fragments = "empty_moov+separate_moof+default_base_moof+frag_every_frame";
+    let made = [
+        TempFile::make("quicktime", &format!("{both} -c:a aac -f mov")),
+        TempFile::make(
+            "quicktime-live",
+            &format!("{both} -c:a aac -movflags {fragments} -f mov"),
+        ),
+    ];
+    for made in made {
+        let mut file = made.open();
+        let init = file.init().clone();
+        assert_eq!(codecs(&init)[1], "mp4a.40.2");
+        assert_eq!(init.ignored, []);
+        let sound = &init.tracks[1];
+        assert_eq!((sound.samplerate, sound.channels), (Some(48_000), Some(1)));
+        // Players take neither sound description of QuickTime.
+        assert!(!sound.init.windows(4).any(|kind| kind == b"wave"));
+        let fragments = fragments_of(&mut file, usize::MAX);
+        check_merged(&init, &fragments);
+    }
+}
+
+#[test]
 fn fragments_addressed_from_the_file_are_made_self_contained() {
     let stream = ffmpeg(&format!(
         "-f lavfi -i {PICTURE} {H264} -f mp4 -movflags empty_moov+frag_keyframe -"

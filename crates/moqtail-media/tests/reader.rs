@@ -5,7 +5,8 @@ mod common;
 
 use common::{box_at, boxed, read, sample_stream, short_stream};
 use moqtail_media::{
-    Error, Event, FFMPEG_FLAGS, Fmp4Reader, Limits, TrackKind, Unsuitable, sample,
+    Error, Event, FFMPEG_FLAGS, Fmp4Reader, Limits, Remuxer, TrackInfo, TrackKind, Unsuitable,
+    sample,
 };
 
 fn error_of(stream: &[u8]) -> Error {
@@ -122,6 +123,42 @@ fn each_track_gets_a_header_of_its_own() {
 }
 
 #[test]
+fn a_track_that_cannot_be_described_is_left_out_with_its_reason() {
+    let mut stream = short_stream(4).to_vec();
+    // The configuration of the picture goes by another name.
+    let at = stream
+        .windows(4)
+        .position(|window| window == b"avcC")
+        .unwrap();
+    stream[at..at + 4].copy_from_slice(b"avcX");
+    let (init, fragments, end) = read([&stream[..]]);
+    end.unwrap();
+    let init = init.unwrap();
+    assert_eq!(init.tracks.len(), 1);
+    assert!(fragments.iter().all(|f| f.track_id == init.tracks[0].id));
+    let ignored: Vec<_> = init.ignored.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        ignored,
+        ["avc1: malformed MP4: `avc1` sample entry has no `avcC` box"]
+    );
+}
+
+#[test]
+fn what_decryption_modules_need_is_in_the_header_of_each_track_and_of_all() {
+    let stream = short_stream(0);
+    let (_, ftyp) = box_at(&stream, 0);
+    let pssh = boxed(b"pssh", &[5; 30]);
+    let moov = boxed(b"moov", &[&stream[ftyp + 8..], &pssh].concat());
+    let (init, ..) = read([&stream[..ftyp], &moov]);
+    let tracks = init.unwrap().tracks;
+    assert!(tracks.iter().all(|track| track.init.ends_with(&pssh)));
+    let remuxer = Remuxer::new(tracks.iter().map(|track| &track.init[..])).unwrap();
+    let header = remuxer.header();
+    let times = header.windows(pssh.len()).filter(|w| *w == pssh).count();
+    assert_eq!(times, 1);
+}
+
+#[test]
 fn the_frame_rate_is_learnt_from_the_first_fragment() {
     let stream = short_stream(4);
     let (init, fragments, _) = read([&stream[..]]);
@@ -155,6 +192,65 @@ fn other_boxes_are_skipped() {
         4,
         "a repeated header is the same broadcast"
     );
+}
+
+/// Puts these bytes so many behind the first place where the type of a box is.
+fn patch(data: &mut [u8], kind: &[u8; 4], behind: usize, bytes: &[u8]) {
+    let at = data.windows(4).position(|window| window == kind).unwrap() + 4 + behind;
+    data[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+#[test]
+fn a_header_with_other_dates_and_bit_rates_is_the_same_broadcast() {
+    let stream = short_stream(2);
+    let mut again = stream.to_vec();
+    for kind in [b"mvhd", b"mdhd", b"tkhd"] {
+        patch(&mut again, kind, 4, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+    patch(&mut again, b"btrt", 0, &[7; 12]);
+    // Heads of two descriptors, then buffer size and bit rates.
+    patch(&mut again, b"esds", 4 + 8 + 5 + 2, &[9; 11]);
+    assert!(again != stream[..]);
+    let (init, fragments, end) = read([&stream[..], &again]);
+    end.unwrap();
+    assert_eq!(fragments.len(), 4);
+    let (init_again, ..) = read([&again[..]]);
+    let (tracks, mut again) = (init.unwrap().tracks, init_again.unwrap().tracks);
+    let remuxer = Remuxer::new(tracks.iter().map(|track| &track.init[..])).unwrap();
+    let same = |tracks: &[TrackInfo]| {
+        let inits = tracks.iter().map(|track| &track.init[..]);
+        remuxer.continues_with(inits).unwrap()
+    };
+    assert_ne!(tracks, again);
+    assert!(same(&again));
+
+    // The decoder's own configuration matters.
+    let mut other = again[1].init.to_vec();
+    let specific = [0x11, 0x90];
+    let at = other
+        .windows(3)
+        .position(|window| window == [5, 0x80, 0x80])
+        .unwrap()
+        + 5;
+    other[at..at + 2].copy_from_slice(&specific);
+    again[1].init = other.into();
+    assert!(!same(&again));
+}
+
+#[test]
+fn the_sample_entry_that_a_track_begins_with_is_kept() {
+    let mut stream = short_stream(0).to_vec();
+    // Version, flags and track id come before.
+    patch(&mut stream, b"trex", 8, &[0, 0, 0, 2]);
+    let tracks = read([&stream[..]]).0.unwrap().tracks;
+    let remuxer = Remuxer::new(tracks.iter().map(|track| &track.init[..])).unwrap();
+    for header in [&tracks[0].init, remuxer.header()] {
+        let at = header.windows(4).position(|kind| kind == b"trex").unwrap();
+        assert_eq!(header[at + 12..at + 16], [0, 0, 0, 2]);
+    }
+    let others = read([&short_stream(0)[..]]).0.unwrap().tracks;
+    let inits = others.iter().map(|track| &track.init[..]);
+    assert!(!remuxer.continues_with(inits).unwrap());
 }
 
 #[test]

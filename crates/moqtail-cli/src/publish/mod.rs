@@ -73,7 +73,7 @@ async fn media(
     let mut broadcast = MediaBroadcast::new(namespace, &init, unix_ms(), priority)?;
     for left_out in &init.ignored {
         say(format_args!(
-            "Leaving out a track of a kind that cannot be published ({left_out})."
+            "Leaving out a track that cannot be published ({left_out})."
         ));
     }
     let published = watch::Sender::new(Announced::NotYet);

@@ -241,13 +241,14 @@ fn fragments_in(object: &[u8]) -> u64 {
     count
 }
 
-/// `ftyp` and a `moov` of these tracks, with the ids 1, 2, …
+/// `ftyp` and a `moov` of these tracks, with the ids 1, 2, …, and what is for decryption.
 fn check_header(header: &[u8], tracks: usize) {
     let [ftyp, moov] = boxes(header).try_into().unwrap_or_else(|found: Vec<_>| {
         panic!("a header of {} boxes", found.len());
     });
     assert_eq!((&ftyp.kind, &moov.kind), (b"ftyp", b"moov"));
-    let kinds: Vec<_> = boxes(moov.body).iter().map(|child| child.kind).collect();
+    let mut kinds: Vec<_> = boxes(moov.body).iter().map(|child| child.kind).collect();
+    assert!(kinds.drain(tracks + 2..).all(|kind| kind == *b"pssh"));
     let mut expected = vec![*b"trak"; tracks + 2];
     expected[0] = *b"mvhd";
     expected[tracks + 1] = *b"mvex";
