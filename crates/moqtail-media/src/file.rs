@@ -174,7 +174,14 @@ fn read_moov<R: Read + Seek>(source: &mut R, limits: &Limits) -> Result<Vec<u8>,
             }
             return Ok(moov);
         }
-        position = position.saturating_add(total);
+        let left = end - position;
+        if total > left {
+            return Err(Error::Truncated {
+                kind: FourCc(head.kind),
+                missing: total - left,
+            });
+        }
+        position += total;
     }
     Err(Unsuitable::NoHeader.into())
 }

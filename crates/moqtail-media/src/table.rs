@@ -249,3 +249,60 @@ pub(crate) fn edit(trak: &BoxRef<'_>) -> Result<(u64, u64), Error> {
     }
     Ok((delay, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use mp4_atom::{CttsEntry, StscEntry, SttsEntry};
+
+    use super::*;
+
+    /// Three samples in two chunks, with these composition offsets and sample entries.
+    fn samples(offsets: [i64; 3], entries: [u32; 2]) -> Vec<SampleRef> {
+        let offset = |sample_offset| CttsEntry {
+            sample_count: 1,
+            sample_offset,
+        };
+        let run = |(first_chunk, samples_per_chunk, sample_description_index)| StscEntry {
+            first_chunk,
+            samples_per_chunk,
+            sample_description_index,
+        };
+        let table = SampleTable {
+            times: Stts {
+                entries: vec![SttsEntry {
+                    sample_count: 3,
+                    sample_delta: 100,
+                }],
+            },
+            offsets: offsets.map(offset).into(),
+            chunks: vec![1000, 2000],
+            runs: Stsc {
+                entries: vec![run((1, 2, entries[0])), run((2, 1, entries[1]))],
+            },
+            sizes: StszSamples::Identical { count: 3, size: 10 },
+            sync: None,
+            count: 3,
+            duration: 300,
+            bytes: 30,
+        };
+        let mut cursor = Cursor::default();
+        std::iter::from_fn(|| cursor.next(&table).unwrap()).collect()
+    }
+
+    #[test]
+    fn offsets_of_version_0_are_signed_as_in_quicktime() {
+        let negative = i64::from(-200i32 as u32);
+        let found = samples([negative, -300, 400], [1, 1]);
+        let offsets: Vec<_> = found.iter().map(|sample| sample.offset).collect();
+        assert_eq!(offsets, [-200, -300, 400]);
+    }
+
+    #[test]
+    fn samples_tell_which_entry_they_have() {
+        let found = samples([0; 3], [1, 2]);
+        let entries: Vec<_> = found.iter().map(|sample| sample.description).collect();
+        assert_eq!(entries, [1, 1, 2]);
+        // Entries count from 1.
+        assert_eq!(samples([0; 3], [0, 1])[0].description, 1);
+    }
+}

@@ -135,6 +135,18 @@ fn a_file_that_is_cut_off_fails_where_it_ends() {
 }
 
 #[test]
+fn a_file_that_is_cut_off_before_its_header_is_told_so() {
+    // As cameras write it: media first, and the header when the recording ends.
+    let mut file = b"\0\0\0\x10ftypisom\0\0\0\0\0\0\x10\0mdat".to_vec();
+    file.resize(16 + 1000, 0);
+    let error = Mp4File::open(Cursor::new(&file[..])).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the input ended inside a `mdat` box, 3096 bytes short; the source was cut off"
+    );
+}
+
+#[test]
 fn other_files_are_refused() {
     let error = Mp4File::open(Cursor::new(&b"\x1a\x45\xdf\xa3 matroska header"[..])).unwrap_err();
     assert!(
@@ -175,4 +187,22 @@ fn limits_hold() {
         }
     };
     assert!(error.to_string().contains("max_mdat"), "{error}");
+}
+
+#[test]
+fn samples_of_another_sample_entry_name_it() {
+    let mut file = sample().to_vec();
+    let at = file.windows(4).position(|kind| kind == b"stsc").unwrap();
+    // Version and flags, the number of runs, and two fields of the first one come before.
+    file[at + 20..at + 24].copy_from_slice(&2u32.to_be_bytes());
+    let mut file = Mp4File::open(Cursor::new(&file[..])).unwrap();
+    let fragments = all(&mut file);
+    let named = fragments.iter().filter(|timed| {
+        let data = &timed.fragment.data;
+        let at = data.windows(4).position(|kind| kind == b"tfhd").unwrap() + 4;
+        // `sample-description-index-present`, and behind the track id the index.
+        data[at + 3] & 2 != 0 && data[at + 8..at + 12] == [0, 0, 0, 2]
+    });
+    let tracks: Vec<_> = named.map(|timed| timed.fragment.track_id).collect();
+    assert!(!tracks.is_empty() && tracks.iter().all(|track| *track == 1));
 }
