@@ -1,6 +1,7 @@
 //! `moqtail subscribe`: a broadcast as one stream, or the objects of a track.
 
 mod following;
+mod gaps;
 mod limit;
 mod losses;
 mod objects;

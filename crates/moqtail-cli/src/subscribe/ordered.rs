@@ -1,4 +1,4 @@
-//! Objects of a subscription in the order of their groups, although each group has a stream of its own.
+//! Objects of a subscription in the order of their groups and Object IDs, although each subgroup has a stream of its own.
 
 use std::{
     collections::BTreeMap,
@@ -14,16 +14,16 @@ use moqtail::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::losses::Losses;
+use super::{gaps::Gaps, losses::Losses};
 
-/// How long a group waits for the stream of the group before it, which may have been overtaken.
+/// How long what follows waits for a stream that is not there and may have been overtaken.
 const OVERTAKEN: Duration = Duration::from_millis(200);
 
-/// How long the first group of all waits for an earlier one, where nothing tells which is first.
+/// How long the first object of all waits for an earlier one, where nothing tells which is first.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// After so many groups in a row that did not exist, the next ones are not missed: this publisher counts in leaps.
-const MAX_GAPS: u8 = 3;
+/// Bytes of objects that wait for one before them in their group; with more the lowest is delivered.
+const MAX_HELD: usize = 16 * 1024 * 1024;
 
 /// What becomes of an object that comes after objects of a later group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,35 +43,65 @@ pub(crate) struct Ordered<'a> {
     ended: bool,
     patience: Duration,
     late: Late,
-    /// Largest group that an object was delivered of.
+    /// Largest group that was begun.
     newest: Option<u64>,
-    /// Groups in a row that were missed in vain.
-    gaps: u8,
+    /// Largest object that was delivered.
+    largest: Option<Location>,
+    groups: Gaps,
+    objects: Gaps,
     /// What later streams wait for, and since when.
     waiting: Option<(Wait, Instant)>,
 }
 
-/// By group and order of arrival.
-type Readers = BTreeMap<(u64, u64), Reader>;
+/// Group and order of arrival.
+type Key = (u64, u64);
+
+type Readers = BTreeMap<Key, Reader>;
 
 /// A stream, and the last object that it gave.
 struct Reader {
     stream: Box<SubgroupReader>,
     last: Option<Location>,
+    /// What was read of it and not delivered.
+    next: Option<Object>,
+    /// It was waited for in vain since it gave an object.
+    stands_still: bool,
 }
 
 /// What the next object may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
-    /// An object of the earliest stream, while later streams are there.
+    /// An object of the earliest group, while streams of later ones are there.
     Object,
+    /// An object before the ones that are there, in the same group.
+    Hole,
     /// The stream of an earlier group.
     Group,
 }
 
+/// What there is to be done.
+enum Step {
+    /// This stream has the next object.
+    Deliver(Key),
+    /// Streams of the groups up to this one are read, until there is to be another look.
+    Read(u64, Option<Instant>),
+    /// Nothing but a stream, or that time, makes a difference.
+    Wait(Option<Instant>),
+}
+
+/// The streams of one group.
+struct Group {
+    /// The lowest object that was read: its stream and ID.
+    lowest: Option<(Key, u64)>,
+    /// Bytes of the objects that were read.
+    held: usize,
+    /// Streams that may give an object before those.
+    open: usize,
+}
+
 impl<'a> Ordered<'a> {
-    /// Delivers the objects of `subscription`; a later group waits `patience` for an object of an earlier one. What fails
-    /// to come is told to `losses`.
+    /// Delivers the objects of `subscription`; a later one waits `patience` for an earlier one whose stream is there. What
+    /// fails to come is told to `losses`.
     pub(crate) fn new(
         subscription: Subscription,
         losses: Losses<'a>,
@@ -87,7 +117,9 @@ impl<'a> Ordered<'a> {
             patience,
             late,
             newest: None,
-            gaps: 0,
+            largest: None,
+            groups: Gaps::default(),
+            objects: Gaps::default(),
             waiting: None,
         }
     }
@@ -102,7 +134,11 @@ impl<'a> Ordered<'a> {
     /// The next object; `None` when the subscription has ended and all was delivered. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Object> {
         loop {
-            let (open, until) = self.turn();
+            let (deliver, read, until) = match self.step() {
+                Step::Deliver(key) => (Some(key), None, None),
+                Step::Read(group, until) => (None, Some(group), until),
+                Step::Wait(until) => (None, None, until),
+            };
             let Self {
                 subscription,
                 losses,
@@ -120,15 +156,15 @@ impl<'a> Ordered<'a> {
                     }
                     None => self.ended = true,
                 },
-                (key, read) = read(readers, losses, open), if open > 0 => match read {
-                    Some(object) => {
-                        self.delivered(key.0);
-                        return Some(object);
+                key = std::future::ready(deliver), if deliver.is_some() => {
+                    let object = key.and_then(|key| self.take(key));
+                    if object.is_some() {
+                        return object;
                     }
-                    None => {
-                        self.readers.remove(&key);
-                        self.waiting = None;
-                    }
+                }
+                ended = advance(readers, losses, read), if read.is_some() => for key in ended {
+                    self.readers.remove(&key);
+                    self.waiting = None;
                 },
                 () = reached(until), if until.is_some() => {}
                 else => {
@@ -139,48 +175,128 @@ impl<'a> Ordered<'a> {
         }
     }
 
-    /// Of how many streams an object may be taken now, the earliest first, and when there is to be another look.
-    fn turn(&mut self) -> (usize, Option<Instant>) {
-        let count = self.readers.len();
+    fn step(&mut self) -> Step {
         let Some(((first, _), _)) = self.readers.first_key_value() else {
             self.waiting = None;
-            return (0, None);
+            return Step::Wait(None);
         };
         let first = *first;
-        let follows = self
-            .newest
-            .is_some_and(|newest| first <= newest.saturating_add(1));
-        if !follows && !self.ended && self.gaps < MAX_GAPS {
-            let patience = match self.newest {
-                Some(_) => OVERTAKEN.min(self.patience),
-                None => SETTLE,
+        if let Some(until) = self.wait_for_group_before(first) {
+            return Step::Wait(Some(until));
+        }
+        let group = self.group(first);
+        if let Some((key, object)) = group.lowest {
+            return match self.wait_for_object_before(first, object, &group) {
+                Some(until) => Step::Read(first, Some(until)),
+                None => Step::Deliver(key),
             };
-            if let Some(until) = self.wait(Wait::Group, patience) {
-                return (0, Some(until));
-            }
-            // The groups between do not exist.
-            self.gaps += u8::from(self.newest.is_some());
-            self.newest = Some(first);
         }
-        if count == 1 {
+        if self.readers.range((first, u64::MAX)..).next().is_none() {
             self.waiting = None;
-            return (1, None);
+            return Step::Read(first, None);
         }
-        match self.wait(Wait::Object, self.patience) {
-            Some(until) => (1, Some(until)),
-            None => (count, None),
+        if let Some(until) = self.wait(Wait::Object, self.patience) {
+            return Step::Read(first, Some(until));
+        }
+        let mut held = self.readers.iter().filter(|(_, r)| r.next.is_some());
+        let later = held.next().map(|((group, _), _)| *group);
+        match later.and_then(|group| self.group(group).lowest) {
+            Some((key, _)) => Step::Deliver(key),
+            None => Step::Read(u64::MAX, None),
         }
     }
 
-    /// Until when to wait; `None`: long enough.
+    fn group(&self, group: u64) -> Group {
+        let mut found = Group {
+            lowest: None,
+            held: 0,
+            open: 0,
+        };
+        for (key, reader) in self.readers.range((group, 0)..=(group, u64::MAX)) {
+            match &reader.next {
+                Some(next) => {
+                    found.held = found.held.saturating_add(next.payload.len());
+                    if found.lowest.is_none_or(|(_, lowest)| next.object < lowest) {
+                        found.lowest = Some((*key, next.object));
+                    }
+                }
+                None => found.open += usize::from(!reader.stands_still),
+            }
+        }
+        found
+    }
+
+    /// Until when the earliest group that is there waits for one between it and the last one.
+    fn wait_for_group_before(&mut self, first: u64) -> Option<Instant> {
+        let follows = self
+            .newest
+            .is_some_and(|newest| first <= newest.saturating_add(1));
+        if follows || self.ended {
+            return None;
+        }
+        let patience = match self.newest {
+            Some(_) => OVERTAKEN.min(self.patience),
+            None => SETTLE,
+        };
+        if self.groups.may_be_filled()
+            && let Some(until) = self.wait(Wait::Group, patience)
+        {
+            return Some(until);
+        }
+        // The groups between do not exist.
+        if self.newest.is_some() {
+            self.groups.missed();
+        }
+        self.newest = Some(first);
+        None
+    }
+
+    /// Until when the lowest object of a group that is there waits for one between it and the last one.
+    fn wait_for_object_before(
+        &mut self,
+        first: u64,
+        object: u64,
+        group: &Group,
+    ) -> Option<Instant> {
+        let due = self.due(first);
+        if object <= due.unwrap_or(0) || group.held > MAX_HELD {
+            return None;
+        }
+        let patience = match due {
+            None if group.open == 0 => return None,
+            None => SETTLE.min(self.patience),
+            Some(_) if group.open > 0 => self.patience,
+            Some(_) if self.ended => return None,
+            Some(_) => OVERTAKEN.min(self.patience),
+        };
+        let patience = match self.objects.may_be_filled() {
+            true => patience,
+            false => Duration::ZERO,
+        };
+        self.wait(Wait::Hole, patience)
+    }
+
+    /// The Object ID that follows in a group, where that is known.
+    fn due(&self, group: u64) -> Option<u64> {
+        match self.largest {
+            Some(largest) if largest.group == group => Some(largest.object.saturating_add(1)),
+            Some(largest) if largest.group < group => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Until when to wait, which is not over at the first call: what is there is looked at. `None`: long enough.
     fn wait(&mut self, wait: Wait, patience: Duration) -> Option<Instant> {
         let now = Instant::now();
-        let since = match self.waiting {
-            Some((waiting, since)) if waiting == wait => since,
-            _ => self.waiting.insert((wait, now)).1,
-        };
-        let until = since + patience;
-        (now < until).then_some(until)
+        match self.waiting {
+            Some((waiting, since)) if waiting == wait => {
+                Some(since + patience).filter(|until| now < *until)
+            }
+            _ => {
+                self.waiting = Some((wait, now));
+                Some(now + patience)
+            }
+        }
     }
 
     fn add(&mut self, stream: Box<SubgroupReader>) {
@@ -190,19 +306,43 @@ impl<'a> Ordered<'a> {
             return;
         }
         self.arrived += 1;
-        let reader = Reader { stream, last: None };
+        let reader = Reader {
+            stream,
+            last: None,
+            next: None,
+            stands_still: false,
+        };
         self.readers.insert((group, self.arrived), reader);
     }
 
-    fn delivered(&mut self, group: u64) {
+    /// The object that was read of this stream.
+    fn take(&mut self, key: Key) -> Option<Object> {
+        let at = self.readers.get(&key)?.next.as_ref()?.location();
+        self.delivered(at);
+        self.readers.get_mut(&key)?.next.take()
+    }
+
+    fn delivered(&mut self, at: Location) {
+        let group = at.group;
         self.losses.delivered();
         if self
-            .newest
-            .is_some_and(|newest| group == newest.saturating_add(1))
+            .largest
+            .is_some_and(|largest| group == largest.group.saturating_add(1))
         {
-            self.gaps = 0;
+            self.groups.followed();
+        }
+        let due = self.due(group);
+        if due == Some(at.object) {
+            self.objects.followed();
+        } else if at.object > due.unwrap_or(0) {
+            if due.is_some() {
+                self.objects.missed();
+            }
+            let streams = self.readers.range_mut((group, 0)..=(group, u64::MAX));
+            streams.for_each(|(_, reader)| reader.stands_still |= reader.next.is_none());
         }
         self.newest = self.newest.max(Some(group));
+        self.largest = self.largest.max(Some(at));
         self.waiting = None;
         if self.late == Late::Drop {
             let kept = self.readers.split_off(&(group, 0));
@@ -221,19 +361,30 @@ async fn reached(time: Option<Instant>) {
     }
 }
 
-/// The next object of the first `open` readers. No object: that reader is at its end.
-async fn read(
-    readers: &mut Readers,
-    losses: &mut Losses<'_>,
-    open: usize,
-) -> ((u64, u64), Option<Object>) {
+/// Reads an object of each stream of the groups up to `group` that has none and is ready, but of one group alone. Streams
+/// that are at their end are returned.
+async fn advance(readers: &mut Readers, losses: &mut Losses<'_>, group: Option<u64>) -> Vec<Key> {
     poll_fn(|cx| {
-        for (key, reader) in readers.iter_mut().take(open) {
-            if let Poll::Ready(read) = poll_reader(reader, losses, cx) {
-                return Poll::Ready((*key, read));
+        let mut advanced = None;
+        let mut ended = Vec::new();
+        let streams = readers.range_mut(..=(group.unwrap_or(0), u64::MAX));
+        for (key, reader) in streams.filter(|(_, reader)| reader.next.is_none()) {
+            if advanced.is_some_and(|group| key.0 > group) {
+                break;
+            }
+            if let Poll::Ready(next) = poll_reader(reader, losses, cx) {
+                advanced = Some(key.0);
+                reader.next = next;
+                reader.stands_still = false;
+                if reader.next.is_none() {
+                    ended.push(*key);
+                }
             }
         }
-        Poll::Pending
+        match advanced {
+            Some(_) => Poll::Ready(ended),
+            None => Poll::Pending,
+        }
     })
     .await
 }
@@ -264,183 +415,4 @@ fn poll_reader(
 }
 
 #[cfg(test)]
-mod tests {
-    use moqtail::{
-        client::{
-            Broadcast, Client, ClientConfig, LocalSubgroup, LocalTrack, SubgroupOptions,
-            SubscribeOptions, TrackOptions,
-        },
-        model::{Extensions, PublishDoneCode, SubgroupId},
-        relay::{Relay, RelayConfig},
-        transport::{MemoryConnection, TransportLimits},
-    };
-    use tokio::task::JoinSet;
-
-    use super::*;
-    use crate::{client_options::ClientOptions, link::Link};
-
-    const PATIENCE: Duration = Duration::from_secs(2);
-
-    /// Bytes of the largest object that is received whole.
-    const MAX_OBJECT: u64 = 1000;
-
-    /// A track that one client publishes through a relay and another one receives.
-    struct World {
-        track: LocalTrack,
-        received: Ordered<'static>,
-        _sessions: (Client, Client, JoinSet<()>),
-    }
-
-    impl World {
-        async fn new(late: Late) -> Self {
-            let relay = Relay::new(RelayConfig::default());
-            let link = Link::new("moqt://memory:1", ClientOptions::default(), false).unwrap();
-            let losses = Losses::new(Box::leak(Box::new(link)), &"a#t".parse().unwrap(), false);
-            let mut tasks = JoinSet::new();
-            let mut client = async || {
-                let (here, there) = MemoryConnection::pair(TransportLimits::default());
-                let relay = relay.clone();
-                tasks.spawn(async move { drop(relay.attach(there).await) });
-                let mut config = ClientConfig::default();
-                config.limits.max_object_len = MAX_OBJECT;
-                Client::over(here, config).await.unwrap()
-            };
-            let (publisher, subscriber) = (client().await, client().await);
-            let broadcast = Broadcast::new("a".parse().unwrap());
-            let track = broadcast.track("t", TrackOptions::default()).unwrap();
-            // Without the announcement nobody could find the track.
-            std::mem::forget(publisher.publish(&broadcast).await.unwrap());
-            let options = SubscribeOptions::default();
-            let subscription = subscriber
-                .subscribe("a#t".parse().unwrap(), options)
-                .await
-                .unwrap();
-            let received = Ordered::new(subscription, losses, PATIENCE, late);
-            Self {
-                track,
-                received,
-                _sessions: (publisher, subscriber, tasks),
-            }
-        }
-
-        fn group(&self, group: u64) -> LocalSubgroup {
-            let options = SubgroupOptions {
-                group,
-                subgroup: SubgroupId::Zero,
-                publisher_priority: 128,
-                extensions: false,
-                end_of_group: false,
-            };
-            self.track.subgroup(options).unwrap()
-        }
-
-        /// Group and object of the next object, and how long it took.
-        async fn next(&mut self) -> (u64, u64, Duration) {
-            let begin = Instant::now();
-            let object = self.received.next().await.unwrap();
-            (object.group, object.object, begin.elapsed())
-        }
-    }
-
-    fn write(subgroup: &mut LocalSubgroup, object: u64) {
-        subgroup
-            .object(object, &Extensions::default(), "x".into())
-            .unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_group_waits_for_the_one_before_it() {
-        let mut world = World::new(Late::Deliver).await;
-        let mut first = world.group(1);
-        write(&mut first, 0);
-        assert_eq!(world.next().await, (1, 0, SETTLE));
-        let mut second = world.group(2);
-        write(&mut second, 0);
-        let late = async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            write(&mut first, 1);
-            first.finish().unwrap();
-        };
-        let read = async { [world.received.next().await, world.received.next().await] };
-        let ((), read) = tokio::join!(late, read);
-        let groups = read.map(|object| object.unwrap().location());
-        assert_eq!(groups.map(|at| (at.group, at.object)), [(1, 1), (2, 0)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_group_that_stands_still_is_overtaken_and_delivered_late() {
-        let mut world = World::new(Late::Deliver).await;
-        let mut first = world.group(1);
-        write(&mut first, 0);
-        world.next().await;
-        let mut second = world.group(2);
-        write(&mut second, 0);
-        assert_eq!(world.next().await, (2, 0, PATIENCE));
-        write(&mut first, 1);
-        let (group, object, _) = world.next().await;
-        assert_eq!((group, object), (1, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_player_leaves_out_what_comes_too_late() {
-        let mut world = World::new(Late::Drop).await;
-        let mut first = world.group(1);
-        write(&mut first, 0);
-        world.next().await;
-        let mut second = world.group(2);
-        write(&mut second, 0);
-        assert_eq!(world.next().await, (2, 0, PATIENCE));
-        write(&mut first, 1);
-        write(&mut second, 1);
-        let (group, object, _) = world.next().await;
-        assert_eq!((group, object), (2, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn groups_that_do_not_exist_are_missed_only_a_few_times() {
-        let mut world = World::new(Late::Drop).await;
-        let mut waits = Vec::new();
-        for group in [10, 20, 30, 40, 50, 60] {
-            let mut subgroup = world.group(group);
-            write(&mut subgroup, 0);
-            subgroup.finish().unwrap();
-            waits.push(world.next().await.2);
-        }
-        let none = Duration::ZERO;
-        assert_eq!(waits, [SETTLE, OVERTAKEN, OVERTAKEN, OVERTAKEN, none, none]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_follows_an_object_that_is_too_large_is_delivered() {
-        let mut world = World::new(Late::Deliver).await;
-        let mut subgroup = world.group(1);
-        write(&mut subgroup, 0);
-        assert_eq!(world.next().await.1, 0);
-        let large = vec![0; 2 * MAX_OBJECT as usize];
-        subgroup
-            .object(1, &Extensions::default(), large.into())
-            .unwrap();
-        write(&mut subgroup, 2);
-        assert_eq!(world.next().await.1, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_end_comes_after_all_objects() {
-        let mut world = World::new(Late::Deliver).await;
-        let mut subgroup = world.group(1);
-        write(&mut subgroup, 0);
-        subgroup.finish().unwrap();
-        world.next().await;
-        let World {
-            track,
-            mut received,
-            _sessions,
-        } = world;
-        track.end(PublishDoneCode::TRACK_ENDED, "over");
-        assert!(received.next().await.is_none());
-        let SubscriptionEnd::Done { status, .. } = received.end() else {
-            panic!("no PUBLISH_DONE")
-        };
-        assert_eq!(status, PublishDoneCode::TRACK_ENDED);
-    }
-}
+mod tests;
