@@ -34,6 +34,32 @@ impl CatalogObject {
             Err(error) => Err(error),
         }
     }
+
+    /// The same as the catalog track has it whose namespace `is_inherited` knows as text: tracks that name that one have
+    /// none of their own, so that they are the same tracks with and without it.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::DuplicateTrack`] when a full catalog has a track in both forms.
+    pub fn inheriting(self, is_inherited: impl Fn(&str) -> bool) -> Result<Self, CatalogError> {
+        Ok(match self {
+            Self::Full(mut catalog) => {
+                let mut draft = Draft::default();
+                for mut track in catalog.tracks {
+                    track.namespace = track.namespace.filter(|text| !is_inherited(text));
+                    draft.push(track)?;
+                }
+                catalog.tracks = draft.into_tracks();
+                Self::Full(catalog)
+            }
+            Self::Update(mut update) => {
+                for operation in &mut update.operations {
+                    operation.inherit(&is_inherited);
+                }
+                Self::Update(update)
+            }
+        })
+    }
 }
 
 /// A delta update: operations in the order of the document.
@@ -49,6 +75,10 @@ enum Operation {
     Remove(Few<TrackId>),
     /// Fields that overwrite those of the parent.
     Clone(Few<Map<String, Value>>),
+    /// Fields that overwrite those of the track itself.
+    Update(Few<Map<String, Value>>),
+    /// Of a kind not known here; it changes nothing.
+    Unknown,
 }
 
 impl Operation {
@@ -57,7 +87,35 @@ impl Operation {
         match self {
             Self::Add(Few(tracks)) => tracks.len(),
             Self::Remove(Few(tracks)) => tracks.len(),
-            Self::Clone(Few(tracks)) => tracks.len(),
+            Self::Clone(Few(tracks)) | Self::Update(Few(tracks)) => tracks.len(),
+            Self::Unknown => 0,
+        }
+    }
+
+    /// Takes inherited namespaces out.
+    fn inherit(&mut self, is_inherited: impl Fn(&str) -> bool) {
+        let inherit = |namespace: &mut Option<String>| {
+            namespace.take_if(|text| is_inherited(text));
+        };
+        match self {
+            Self::Add(Few(tracks)) => {
+                tracks
+                    .iter_mut()
+                    .for_each(|track| inherit(&mut track.namespace));
+            }
+            Self::Remove(Few(ids)) => ids.iter_mut().for_each(|id| inherit(&mut id.namespace)),
+            Self::Clone(Few(tracks)) | Self::Update(Few(tracks)) => {
+                let named = |(key, _): &(&String, &mut Value)| {
+                    matches!(key.as_str(), "namespace" | "parentNamespace")
+                };
+                let fields = tracks.iter_mut().flat_map(|fields| fields.iter_mut());
+                for (_, value) in fields.filter(named) {
+                    if value.as_str().is_some_and(&is_inherited) {
+                        *value = Value::Null;
+                    }
+                }
+            }
+            Self::Unknown => {}
         }
     }
 }
@@ -73,18 +131,19 @@ struct TrackId {
 #[derive(Deserialize)]
 struct OperationJson {
     op: String,
+    #[serde(default)]
     tracks: Value,
 }
 
 impl OperationJson {
-    /// The operation; `None` when it is of a kind not known here.
-    fn read(self) -> Result<Option<Operation>, serde_json::Error> {
-        Ok(Some(match self.op.as_str() {
+    fn read(self) -> Result<Operation, serde_json::Error> {
+        Ok(match self.op.as_str() {
             "add" => Operation::Add(serde_json::from_value(self.tracks)?),
             "remove" => Operation::Remove(serde_json::from_value(self.tracks)?),
             "clone" => Operation::Clone(serde_json::from_value(self.tracks)?),
-            _ => return Ok(None),
-        }))
+            "update" => Operation::Update(serde_json::from_value(self.tracks)?),
+            _ => Operation::Unknown,
+        })
     }
 }
 
@@ -134,8 +193,7 @@ impl<'de> Visitor<'de> for UpdateVisitor {
                 "deltaUpdate" => {
                     if let DeltaField::Operations(operations) = map.next_value()? {
                         for operation in operations {
-                            let read = operation.read().map_err(serde::de::Error::custom)?;
-                            read.map_or(Ok(()), &mut add)?;
+                            add(operation.read().map_err(serde::de::Error::custom)?)?;
                         }
                     }
                 }
@@ -192,9 +250,22 @@ impl Catalog {
                 }
                 Operation::Clone(Few(clones)) => {
                     for fields in clones {
-                        draft.push(cloned(&draft, fields, &mut list)?)?;
+                        let parent = draft.find(
+                            text(fields, "parentName").unwrap_or_default(),
+                            text(fields, "parentNamespace"),
+                        )?;
+                        let clone = changed(parent, fields, &mut list)?;
+                        draft.push(clone)?;
                     }
                 }
+                Operation::Update(Few(updates)) => {
+                    for fields in updates {
+                        let (name, namespace) = updated(fields);
+                        let track = changed(draft.find(name, namespace)?, fields, &mut list)?;
+                        draft.replace(name, namespace, track)?;
+                    }
+                }
+                Operation::Unknown => {}
             }
         }
         self.tracks = draft.into_tracks();
@@ -202,15 +273,28 @@ impl Catalog {
     }
 }
 
+fn text<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    fields.get(key).and_then(Value::as_str)
+}
+
+/// Name and namespace of the track that an update changes: the parent, as the text of MSF-01 has it, or the name alone, as
+/// its example has it.
+fn updated(fields: &Map<String, Value>) -> (&str, Option<&str>) {
+    match text(fields, "parentName") {
+        Some(name) => (name, text(fields, "parentNamespace")),
+        None => (
+            text(fields, "name").unwrap_or_default(),
+            text(fields, "namespace"),
+        ),
+    }
+}
+
 /// A track that differs from its parent in these fields.
-fn cloned(
-    draft: &Draft,
+fn changed(
+    parent: &CatalogTrack,
     fields: &Map<String, Value>,
     list: &mut InitData<'_>,
 ) -> Result<CatalogTrack, CatalogError> {
-    let text = |key: &str| fields.get(key).and_then(Value::as_str);
-    let parent = text("parentName").unwrap_or_default();
-    let parent = draft.find(parent, text("parentNamespace"))?;
     let mut merged = serde_json::to_value(TrackJson::from_track(parent))?;
     if let Value::Object(merged) = &mut merged {
         for (key, value) in fields {

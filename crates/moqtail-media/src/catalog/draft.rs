@@ -23,6 +23,24 @@ impl Draft {
     /// Adds a track behind the others.
     pub(super) fn push(&mut self, track: CatalogTrack) -> Result<(), CatalogError> {
         check_size(self.tracks.len() + 1, MAX_CATALOG_TRACKS, "tracks")?;
+        self.insert(self.next, track)?;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Puts `track` in the place of the one that [`find`](Self::find) finds.
+    pub(super) fn replace(
+        &mut self,
+        name: &str,
+        namespace: Option<&str>,
+        track: CatalogTrack,
+    ) -> Result<(), CatalogError> {
+        let place = self.place(name, namespace)?;
+        self.take(place);
+        self.insert(place, track)
+    }
+
+    fn insert(&mut self, place: usize, track: CatalogTrack) -> Result<(), CatalogError> {
         self.bytes = self.bytes.saturating_add(text_bytes(&track));
         if let Some(data) = &track.init_data
             && self.init_data.insert(data.as_ptr())
@@ -31,18 +49,14 @@ impl Draft {
         }
         check_size(self.bytes, MAX_CATALOG_BYTES, "bytes")?;
         let namespaces = self.places.entry(track.name.clone()).or_default();
-        if namespaces
-            .insert(track.namespace.clone(), self.next)
-            .is_some()
-        {
+        if namespaces.insert(track.namespace.clone(), place).is_some() {
             return Err(CatalogError::DuplicateTrack(track.name));
         }
-        self.tracks.insert(self.next, track);
-        self.next += 1;
+        self.tracks.insert(place, track);
         Ok(())
     }
 
-    /// The first track of this name, in any namespace if none is given.
+    /// The track of this name: where no namespace is given that of the catalog, else the first one.
     pub(super) fn find(
         &self,
         name: &str,
@@ -59,18 +73,22 @@ impl Draft {
         namespace: Option<&str>,
     ) -> Result<(), CatalogError> {
         let place = self.place(name, namespace)?;
+        self.take(place);
+        Ok(())
+    }
+
+    fn take(&mut self, place: usize) {
         if let Some(removed) = self.tracks.remove(&place)
-            && let Some(namespaces) = self.places.get_mut(name)
+            && let Some(namespaces) = self.places.get_mut(&removed.name)
         {
             namespaces.remove(&removed.namespace);
         }
-        Ok(())
     }
 
     fn place(&self, name: &str, namespace: Option<&str>) -> Result<usize, CatalogError> {
         let place = self.places.get(name).and_then(|places| match namespace {
             Some(namespace) => places.get(&Some(namespace.to_owned())),
-            None => places.values().min(),
+            None => places.get(&None).or_else(|| places.values().min()),
         });
         place
             .copied()

@@ -110,7 +110,7 @@ macro_rules! track_json {
         pub(super) struct TrackJson {
             name: String,
             #[serde(skip_serializing_if = "Option::is_none", default)]
-            namespace: Option<String>,
+            pub(super) namespace: Option<String>,
             #[serde(default = "loc")]
             packaging: String,
             #[serde(default = "yes")]

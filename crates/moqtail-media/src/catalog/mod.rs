@@ -48,7 +48,7 @@ pub enum CatalogError {
     /// Two tracks have one name.
     #[error("the catalog names track `{0}` twice")]
     DuplicateTrack(String),
-    /// A delta update removes or clones a track that is not there.
+    /// A delta update removes, changes or clones a track that is not there.
     #[error("the catalog update refers to track `{0}`, which does not exist")]
     UnknownTrack(String),
     /// The initialization data of a track is not base64, or refers to nothing.

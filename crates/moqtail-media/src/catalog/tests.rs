@@ -234,6 +234,71 @@ fn msf_01_delta_updates_apply_too() {
     assert_eq!(catalog.tracks[1].init_data.as_deref(), Some(&[0, 1, 2][..]));
 }
 
+fn updated(mut catalog: Catalog, delta: Value) -> Result<Catalog, CatalogError> {
+    let update = CatalogUpdate::from_json(delta.to_string().as_bytes())?;
+    catalog.apply(&update).map(|()| catalog)
+}
+
+#[test]
+fn an_update_operation_changes_a_track_in_its_place() {
+    let operations = json!([
+        {"op": "update", "tracks": [{"name": "video0", "bitrate": 4_000_000}]},
+        {"op": "update", "tracks": [{"parentName": "audio0", "name": "voice", "lang": "fr"}]},
+    ]);
+    let changed = updated(catalog(), json!({"deltaUpdate": operations})).unwrap();
+    let mut expected = catalog();
+    expected.tracks[0].bitrate = Some(4_000_000);
+    expected.tracks[1].name = "voice".into();
+    expected.tracks[1].lang = Some("fr".into());
+    assert_eq!(changed, expected);
+
+    let taken = json!([{"op": "update", "tracks": [{"parentName": "audio0", "name": "video0"}]}]);
+    let taken = updated(catalog(), json!({"deltaUpdate": taken}));
+    assert!(matches!(taken, Err(CatalogError::DuplicateTrack(_))));
+    let nobody = json!([{"op": "update", "tracks": [{"name": "nobody"}]}]);
+    let nobody = updated(catalog(), json!({"deltaUpdate": nobody}));
+    assert!(matches!(nobody, Err(CatalogError::UnknownTrack(_))));
+}
+
+#[test]
+fn an_operation_of_a_later_draft_changes_nothing() {
+    let operations = json!([{"op": "praise", "whom": ["video0"]}]);
+    let same = updated(catalog(), json!({"deltaUpdate": operations})).unwrap();
+    assert_eq!(same, catalog());
+}
+
+#[test]
+fn a_track_that_names_the_inherited_namespace_is_the_one_without() {
+    let inheriting = |json: Value| {
+        CatalogObject::from_json(json.to_string().as_bytes())
+            .and_then(|object| object.inheriting(|namespace| namespace == "live/film"))
+    };
+    let track = |namespace: &str| json!({"name": "v", "namespace": namespace, "packaging": "cmaf"});
+    let full = inheriting(json!({"version": 1, "tracks": [track("ads"), track("live/film")]}));
+    let Ok(CatalogObject::Full(mut catalog)) = full else {
+        panic!("{full:?}");
+    };
+    let namespaces = |catalog: &Catalog| -> Vec<_> {
+        let namespaces = catalog.tracks.iter().map(|track| track.namespace.clone());
+        namespaces.collect()
+    };
+    assert_eq!(namespaces(&catalog), [Some("ads".into()), None]);
+
+    let update = inheriting(json!({"deltaUpdate": true, "cloneTracks": [
+        {"parentName": "v", "parentNamespace": "live/film", "name": "w", "label": "own"},
+        {"parentName": "v", "parentNamespace": "ads", "name": "x", "namespace": "live/film"},
+    ], "removeTracks": [{"name": "v", "namespace": "live/film"}]}));
+    let Ok(CatalogObject::Update(update)) = update else {
+        panic!("{update:?}");
+    };
+    catalog.apply(&update).unwrap();
+    assert_eq!(namespaces(&catalog), [Some("ads".into()), None, None]);
+
+    let without = json!({"name": "v", "packaging": "cmaf"});
+    let both = inheriting(json!({"version": 1, "tracks": [track("live/film"), without]}));
+    assert!(matches!(both, Err(CatalogError::DuplicateTrack(_))));
+}
+
 #[test]
 fn a_delta_update_that_does_not_fit_changes_nothing() {
     for delta in [

@@ -6,13 +6,18 @@ use bytes::Bytes;
 
 use crate::catalog::{Catalog, CatalogObject, CatalogTrack};
 
+/// The namespace of the catalog track.
+const INHERITED: &str = "n";
+
 /// A catalog and updates of it, with a zero byte between them: what is refused changes nothing, and no object gives more
-/// initialization data than it has bytes.
+/// initialization data than it has bytes. No track is known by the namespace that it inherits.
 pub fn catalog(data: &[u8]) {
     let mut catalog = Catalog::default();
     for json in data.split(|byte| *byte == 0) {
         let held = init_data(&catalog);
-        match CatalogObject::from_json(json) {
+        let read = CatalogObject::from_json(json)
+            .and_then(|object| object.inheriting(|namespace| namespace == INHERITED));
+        match read {
             Ok(CatalogObject::Full(full)) => {
                 round_trip(&full, json.len());
                 catalog = full;
@@ -55,4 +60,7 @@ fn check_names(catalog: &Catalog) {
     let mut names: Vec<_> = catalog.tracks.iter().map(name).collect();
     names.sort_unstable();
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    let inherited =
+        |(namespace, _): &(Option<String>, String)| namespace.as_deref() == Some(INHERITED);
+    assert!(!names.iter().any(inherited), "{names:?}");
 }
