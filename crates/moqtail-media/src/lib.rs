@@ -44,6 +44,7 @@ mod sniff;
 mod split;
 mod table;
 mod time;
+mod timeline;
 mod track;
 
 pub use catalog::{

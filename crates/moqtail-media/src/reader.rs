@@ -12,6 +12,8 @@ use crate::limits::Limits;
 use crate::run::Defaults;
 use crate::sniff;
 use crate::split::Parts;
+use crate::time::MediaTime;
+use crate::timeline::{Reached, Timeline};
 use crate::track::{self, IgnoredTrack, TrackInfo, TrackKind, Tracks};
 
 /// What [`Fmp4Reader`] found.
@@ -43,7 +45,8 @@ pub struct Init {
 /// A stream is a header (`ftyp`, `moov`) and fragments (`moof`, `mdat`), each of one track. Other
 /// boxes are skipped. A fragment's bytes are passed on as they came, in one piece of memory, but
 /// for two old forms that players refuse: file-relative addresses and a missing decode time are
-/// replaced. A fragment of video with a key frame behind other frames is split there, unless it is
+/// replaced. Where the header comes again, with the same tracks and codecs, and decode times start over, they are moved
+/// to go on. A fragment of video with a key frame behind other frames is split there, unless it is
 /// encrypted, so that a group can start at each key frame.
 ///
 /// What it holds is bounded by [`Limits`]: at most one `moof` with its `mdat`, or one header.
@@ -78,6 +81,7 @@ pub struct Fmp4Reader {
     ftyp: Option<Bytes>,
     /// Empty until the header has come.
     tracks: BTreeMap<u32, TrackState>,
+    timeline: Timeline,
     /// What is left of a fragment that is split.
     parts: Option<Parts>,
     failed: bool,
@@ -104,8 +108,8 @@ struct TrackState {
     form: Bytes,
     defaults: Defaults,
     is_video: bool,
-    /// Decode time after the last fragment.
-    end_time: u64,
+    timescale: u32,
+    reached: Reached,
 }
 
 /// What the front of the buffer is.
@@ -137,6 +141,7 @@ impl Fmp4Reader {
             skip: NO_SKIP,
             ftyp: None,
             tracks: BTreeMap::new(),
+            timeline: Timeline::default(),
             parts: None,
             failed: false,
         }
@@ -342,7 +347,8 @@ impl Fmp4Reader {
                 form: SingleHeader::parse(&info.init)?.form(),
                 defaults: track.defaults.unwrap_or_default(),
                 is_video: info.kind == TrackKind::Video,
-                end_time: 0,
+                timescale: info.timescale,
+                reached: Reached::default(),
             };
             states.insert(info.id, state);
             tracks.push(info);
@@ -353,6 +359,7 @@ impl Fmp4Reader {
             if old.ne(new) {
                 return Err(Error::HeaderChanged);
             }
+            self.timeline.header_again();
             return Ok(Step::Again);
         }
         self.tracks = states;
@@ -446,8 +453,12 @@ impl Fmp4Reader {
             let why = "samples of a fragment are not in the `mdat` behind it";
             return Err(Error::malformed(why));
         }
-        let decode_time = head.decode_time.unwrap_or(track.end_time);
-        track.end_time = decode_time.saturating_add(head.duration);
+        let decode_time = head.decode_time.map_or(track.reached.end, |time| {
+            let time = MediaTime::new(time, track.timescale);
+            self.timeline.place(time, &track.reached)
+        });
+        let end = MediaTime::new(decode_time.saturating_add(head.duration), track.timescale);
+        self.timeline.advance(&mut track.reached, decode_time, end);
         if track.is_video && head.later_keyframe {
             self.parts = Parts::of(raw, position, track.defaults, decode_time, &self.limits)?;
             if self.parts.is_some() {
@@ -455,7 +466,8 @@ impl Fmp4Reader {
             }
         }
         let gap = mdat_at.saturating_sub(moof_len);
-        let data = if head.self_contained && head.decode_time.is_some() && gap == 0 {
+        let same_time = head.decode_time == Some(decode_time);
+        let data = if head.self_contained && same_time && gap == 0 {
             raw.clone()
         } else {
             let sequence = 0;

@@ -282,3 +282,41 @@ fn a_fragment_of_a_file_is_split_too() {
     let times: Vec<_> = fragments.iter().map(|f| f.decode_time).collect();
     assert_eq!(times, [1000, 1200, 1400, 1600]);
 }
+
+#[test]
+fn times_go_on_where_a_source_starts_over() {
+    let header = short_stream(0);
+    let (init, ..) = read([&header[..]]);
+    let scales: Vec<u64> = init
+        .unwrap()
+        .tracks
+        .iter()
+        .map(|t| t.timescale.into())
+        .collect();
+    let run = [fragment(AUDIO, &[KEY; 90]), fragment(VIDEO, &[KEY, DELTA])].concat();
+    let stream = [&run, &header[..], &run, &header, &run].concat();
+    let fragments = read_all(&stream).unwrap();
+    let times = |track| {
+        let mine = fragments.iter().filter(move |f| f.track_id == track);
+        mine.map(|f| (f.decode_time, f.end_time()))
+            .collect::<Vec<_>>()
+    };
+    // Each run begins where the longer track of the one before ended, and keeps its tracks in step.
+    let [video, audio] = [times(VIDEO), times(AUDIO)];
+    assert_eq!(video[0], (1000, 1200));
+    assert_eq!(audio[0], (1000, 10_000));
+    let later = 1000 + 9000 * scales[0] / scales[1];
+    assert_eq!(video[1], (later, later + 200));
+    assert_eq!(audio[1], (10_000, 19_000));
+    assert!(audio.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    assert!(video.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    assert_eq!(media_of(&fragments[3].data), media(2));
+}
+
+#[test]
+fn times_that_go_on_behind_a_header_are_as_they_came() {
+    let header = short_stream(5);
+    let stream = short_stream(12);
+    let again = [&header[..], &short_stream(0), &stream[header.len()..]].concat();
+    assert_eq!(read([&again[..]]).1, read([&stream[..]]).1);
+}

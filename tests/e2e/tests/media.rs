@@ -2,7 +2,7 @@
 
 #![cfg(unix)]
 
-use std::path::Path;
+use std::{io::Read as _, path::Path};
 
 use moqtail::client::SubscribeOptions;
 use moqtail_e2e::{
@@ -98,6 +98,32 @@ fn ten_seconds_arrive_whole_and_as_they_were() {
         );
         let count = chunks(&objects).len();
         assert!(count >= 7 * FRAME_RATE, "{count} objects in 10 s");
+    }
+}
+
+/// As of `while true; do ffmpeg …; done | moqtail publish …`.
+#[test]
+fn an_encoder_that_starts_again_goes_on_in_the_same_broadcast() {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    let out = scratch.path("out.mp4");
+    let viewer = waiting_viewer(&relay.quic(), "live/again", &out);
+    let (first, passed) = Live::start(2, Codecs::H264Aac);
+    let (second, passed_again) = Live::start(3, Codecs::H264Aac);
+    let mut publisher = Process::moqtail(["publish", &relay.web(), "live/again", "-"]);
+    publisher.feed(first.chain(second));
+    assert_done(publisher);
+    assert_done(viewer);
+    playable(&out);
+    let sent = [passed.bytes(), passed_again.bytes()].concat();
+    let received = std::fs::read(&out).expect("the viewer wrote its file");
+    let (sent, received) = (chunks(&sent), chunks(&received));
+    for track in [1, 2] {
+        assert_eq!(
+            media_of(&received, track),
+            media_of(&sent, track),
+            "track {track}"
+        );
     }
 }
 

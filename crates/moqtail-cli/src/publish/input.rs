@@ -265,6 +265,11 @@ fn refusal(input: &str, error: &Error, advice: &'static str) -> CliError {
         },
         Error::Io(error) if error.kind() == ErrorKind::NotSeekable => CliError::Pipe { input },
         Error::Io(error) => CliError::from_read(&input, error),
+        Error::Truncated { .. } => CliError::NotMp4 {
+            input,
+            reason: plain(error),
+            next: "Get the rest of it, or publish another input.",
+        },
         error => CliError::NotMp4 {
             input,
             reason: plain(error),
@@ -285,6 +290,21 @@ mod tests {
             assert!(line.contains(moqtail_media::FFMPEG_FLAGS), "{line}");
             assert_eq!(line.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_not_to_be_converted() {
+        let cut = Cursor::new(&moqtail_media::sample()[..2000]);
+        let refused = Input::file("film.mp4".to_owned(), Box::new(cut), false);
+        let line = refused.err().unwrap().to_string();
+        assert!(
+            line.contains("the input ended inside a `moov` box"),
+            "{line}"
+        );
+        assert!(
+            line.ends_with("Get the rest of it, or publish another input."),
+            "{line}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
