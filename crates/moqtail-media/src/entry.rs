@@ -151,21 +151,31 @@ impl<'a> SampleEntry<'a> {
 fn write_form(out: &mut Vec<u8>, children: Children<'_>) -> Result<(), Error> {
     for child in children {
         let child = child?;
-        match &child.kind {
-            b"btrt" => {}
-            b"wave" => write_box(out, b"wave", |out| write_form(out, child.children()))?,
-            b"esds" => {
-                let esds = Esds::parse(child.body)?;
-                write_box(out, b"esds", |out| {
-                    out.push(esds.object_type);
-                    out.extend_from_slice(esds.specific);
-                    Ok(())
-                })?;
-            }
-            _ => copy_box(out, &child)?,
+        if child.kind == *b"wave" {
+            // One level and no more: how deep boxes nest is up to the input.
+            let mut inside = child.children();
+            let write = |out: &mut _| inside.try_for_each(|inner| write_box_form(out, &inner?));
+            write_box(out, b"wave", write)?;
+        } else {
+            write_box_form(out, &child)?;
         }
     }
     Ok(())
+}
+
+fn write_box_form(out: &mut Vec<u8>, child: &BoxRef<'_>) -> Result<(), Error> {
+    match &child.kind {
+        b"btrt" => Ok(()),
+        b"esds" => {
+            let esds = Esds::parse(child.body)?;
+            write_box(out, b"esds", |out| {
+                out.push(esds.object_type);
+                out.extend_from_slice(esds.specific);
+                Ok(())
+            })
+        }
+        _ => copy_box(out, child),
+    }
 }
 
 fn field<const N: usize>(entry: &BoxRef<'_>, at: usize) -> Option<[u8; N]> {
@@ -209,4 +219,66 @@ pub(crate) fn form(stsd: &BoxRef<'_>, handler: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `stsd` of one `mp4a` with a sound description of QuickTime's version 1, with these boxes.
+    fn stsd(boxes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let entry = |out: &mut Vec<u8>| {
+            write_box(out, b"mp4a", |out| {
+                out.extend([0, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
+                out.resize(out.len() + AUDIO_HEAD + SOUND_1 - 10, 0);
+                out.extend(boxes);
+                Ok(())
+            })
+        };
+        write_box(&mut out, b"stsd", |out| {
+            out.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+            entry(out)
+        })
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn boxes_within_boxes_are_not_followed() {
+        let mut nested = Vec::new();
+        // Heads, each claiming to hold all that follow.
+        for depth in (0..60_000u32).rev() {
+            nested.extend((8 * (depth + 1)).to_be_bytes());
+            nested.extend(b"wave");
+        }
+        let raw = stsd(&nested);
+        let stsd = BoxRef::whole(&raw).unwrap();
+        assert!(!form(&stsd, b"soun").is_empty());
+        write_stsd(&mut Vec::new(), &stsd, b"soun").unwrap();
+    }
+
+    #[test]
+    fn a_sound_description_of_quicktime_becomes_one_of_iso() {
+        let (mut esds, mut wave) = (Vec::new(), Vec::new());
+        write_box(&mut esds, b"esds", |out| {
+            out.extend([1, 2, 3]);
+            Ok(())
+        })
+        .unwrap();
+        write_box(&mut wave, b"wave", |out| {
+            out.extend(&esds);
+            out.extend([0, 0, 0, 8, 0, 0, 0, 0]);
+            Ok(())
+        })
+        .unwrap();
+        let raw = stsd(&wave);
+        let mut written = Vec::new();
+        write_stsd(&mut written, &BoxRef::whole(&raw).unwrap(), b"soun").unwrap();
+        let written = BoxRef::whole(&written).unwrap();
+        let entry = SampleEntry::all(&written, b"soun").next().unwrap().unwrap();
+        assert_eq!((entry.kind(), entry.sound), (*b"mp4a", 0));
+        assert_eq!(entry.need(b"esds").unwrap().raw, esds);
+        assert_eq!(entry.children().count(), 1);
+    }
 }

@@ -12,7 +12,7 @@ pub struct Limits {
     /// Bytes in the `moov` of an ordinary file, which holds an index entry per sample.
     /// Default 64 MiB.
     pub max_index: u64,
-    /// Bytes in one `moof`. Default 1 MiB.
+    /// Bytes in one `moof`, and in all boxes between it and its `mdat`. Default 1 MiB.
     pub max_moof: u64,
     /// Bytes in one `mdat` of a fragmented stream, or in one sample of an ordinary file.
     /// Default 32 MiB.

@@ -64,7 +64,8 @@ impl Entry {
             duration: entry.duration.unwrap_or(defaults.duration),
             size: entry.size.unwrap_or(defaults.size),
             flags: entry.flags.unwrap_or(defaults.flags),
-            offset: entry.cts.unwrap_or(0),
+            // Signed in version 1 and, though it says otherwise, in version 0 as QuickTime writes it.
+            offset: (entry.cts.unwrap_or(0) as i32).into(),
         }
     }
 

@@ -156,6 +156,20 @@ fn a_frame_that_depends_on_others_is_no_key_frame() {
 }
 
 #[test]
+fn composition_offsets_of_version_0_are_signed_as_in_quicktime() {
+    let build = |offset: u32| {
+        let tfhd = full(b"tfhd", FROM_MOOF, &[VIDEO]);
+        let tfdt = full(b"tfdt", 0, &[1000]);
+        // One sample, its duration, size, flags and composition offset.
+        let trun = full(b"trun", 0xf01, &[1, offset, 100, 1, KEY, -200i32 as u32]);
+        moof(&[tfhd, tfdt, trun], &[])
+    };
+    let moof = build(build(0).len() as u32 + 8);
+    let fragments = read_all(&[moof, boxed(b"mdat", &media(1))].concat()).unwrap();
+    assert_eq!(fragments[0].presentation_time, 800);
+}
+
+#[test]
 fn a_run_that_starts_at_the_base_data_offset_is_found() {
     let header = short_stream(0).len() as u32;
     let build = |base: u32| {
