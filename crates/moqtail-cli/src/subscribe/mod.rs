@@ -1,5 +1,6 @@
 //! `moqtail subscribe`: a broadcast as one stream, or the objects of a track.
 
+mod choice;
 mod following;
 mod gaps;
 mod limit;

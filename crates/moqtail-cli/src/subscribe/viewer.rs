@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::{
+    future::LocalBoxFuture,
+    stream::{FuturesUnordered, StreamExt as _},
+};
 use moqtail::{
     client::{Client, Object, SubscribeOptions, Subscription},
     model::{Filter, FullTrackName, TrackNamespace},
 };
-use moqtail_media::{CATALOG_TRACK, Catalog, CatalogObject, CatalogTrack, Packaging, Role};
-use tokio::sync::mpsc;
+use moqtail_media::{CATALOG_TRACK, Catalog, CatalogError, CatalogObject, CatalogTrack};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use super::{
+    choice::{choose, list, same, unplayable},
     following::keep_following,
     losses::Losses,
     ordered::{Late, Ordered},
@@ -25,6 +32,9 @@ use crate::{
 /// How long a group that has begun waits for the rest of the one before.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a catalog may take until it is told that none has come. Publishers that repeat it do so more often.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What a viewer gets.
 #[derive(Debug)]
 pub(crate) enum Received {
@@ -34,6 +44,24 @@ pub(crate) enum Received {
     Object(usize, Object),
     /// No more of the track with this index.
     TrackEnded(usize),
+}
+
+/// The tracks that are followed.
+type Playing<'a> = FuturesUnordered<LocalBoxFuture<'a, Result<Turn, CliError>>>;
+
+/// What following some tracks came to.
+enum Watched {
+    Turn(Turn),
+    /// Other tracks are to be followed.
+    Changed(Vec<CatalogTrack>),
+}
+
+/// What the objects of the catalog track said so far.
+#[derive(Default)]
+struct Guide {
+    catalog: Option<Catalog>,
+    /// An object could not be read, so that changes to what was before it mean nothing.
+    lost: bool,
 }
 
 /// A viewer of one broadcast.
@@ -73,69 +101,150 @@ impl Viewer<'_> {
                 return Err(error);
             }
         };
-        let mut current = Catalog::default();
-        loop {
-            let Some(object) = catalogs.next().await else {
-                return asker.turn(&name, catalogs.end());
+        let mut guide = Guide::default();
+        let Some(mut tracks) = self.first_tracks(&mut catalogs, &mut guide).await? else {
+            return match guide.is_complete() {
+                true => Ok(Turn::Ended),
+                false => asker.turn(&name, catalogs.end()),
             };
-            if self.apply(&mut current, &object)? {
-                break;
+        };
+        loop {
+            tracing::info!(tracks = %list(&tracks), "catalog");
+            // A receiver that is gone has had enough.
+            if sender.send(Received::Tracks(tracks.clone())).await.is_err() {
+                return Ok(Turn::Ended);
+            }
+            let complete = watch::Sender::new(false);
+            let playing = Playing::default();
+            for (index, track) in tracks.iter().enumerate() {
+                playing.push(Box::pin(self.play(
+                    client,
+                    index,
+                    track,
+                    sender,
+                    complete.subscribe(),
+                )));
+            }
+            let watching = self.watch(playing, &tracks, &mut catalogs, &mut guide, &complete);
+            match watching.await? {
+                Watched::Turn(turn) => return Ok(turn),
+                Watched::Changed(changed) => tracks = changed,
             }
         }
-        if current.is_complete {
-            return Ok(Turn::Ended);
-        }
-        let tracks = self.choose(&current)?;
-        tracing::info!(tracks = %list(&tracks), "catalog");
-        // A receiver that is gone has had enough.
-        if sender.send(Received::Tracks(tracks.clone())).await.is_err() {
-            return Ok(Turn::Ended);
-        }
-        let mut playing = FuturesUnordered::new();
-        for (index, track) in tracks.iter().enumerate() {
-            playing.push(self.play(client, index, track, sender));
-        }
+    }
+
+    /// Waits until `playing` ends, or the catalog names other tracks.
+    async fn watch(
+        &self,
+        mut playing: Playing<'_>,
+        tracks: &[CatalogTrack],
+        catalogs: &mut Ordered<'_>,
+        guide: &mut Guide,
+        complete: &watch::Sender<bool>,
+    ) -> Result<Watched, CliError> {
         loop {
             tokio::select! {
+                // That the broadcast is complete comes before the end of its tracks.
+                biased;
+                Some(object) = catalogs.next() => {
+                    if !self.apply(guide, &object)? {
+                        continue;
+                    }
+                    if guide.is_complete() {
+                        complete.send_replace(true);
+                    }
+                    let Some(catalog) = guide.catalog.as_ref().filter(|_| !*complete.borrow()) else {
+                        continue;
+                    };
+                    match self.choose(catalog) {
+                        Ok(chosen) if !same(&chosen, tracks) => return Ok(Watched::Changed(chosen)),
+                        _ => {}
+                    }
+                }
                 Some(turn) = playing.next() => match turn? {
-                    Turn::Ended if playing.is_empty() => return Ok(Turn::Ended),
+                    Turn::Ended if playing.is_empty() => return Ok(Watched::Turn(Turn::Ended)),
                     Turn::Ended => {}
-                    Turn::Again => return Ok(Turn::Again),
+                    Turn::Again => return Ok(Watched::Turn(Turn::Again)),
                     Turn::SessionEnded => {
                         // It is over for the others as well, when they have delivered what they received.
                         let mut rest = Ok(());
                         while let Some(turn) = playing.next().await {
                             rest = rest.and(turn.map(drop));
                         }
-                        return rest.map(|()| Turn::SessionEnded);
+                        return rest.map(|()| Watched::Turn(Turn::SessionEnded));
                     }
                 },
-                Some(object) = catalogs.next() => {
-                    let changed = self.apply(&mut current, &object)?
-                        && !current.is_complete
-                        && self.choose(&current).is_ok_and(|chosen| !same(&chosen, &tracks));
-                    if changed {
-                        tracing::info!("the catalog has changed");
-                        return Ok(Turn::Again);
-                    }
-                }
-                else => return Ok(Turn::Ended),
+                else => return Ok(Watched::Turn(Turn::Ended)),
             }
         }
     }
 
-    /// Sends the objects of one track.
+    /// The tracks of the first catalog that has any; `None`: there are none, as the broadcast or the subscription is over.
+    async fn first_tracks(
+        &self,
+        catalogs: &mut Ordered<'_>,
+        guide: &mut Guide,
+    ) -> Result<Option<Vec<CatalogTrack>>, CliError> {
+        let patience = sleep(CATALOG_PATIENCE);
+        tokio::pin!(patience);
+        let (mut missed, mut waits) = (false, false);
+        loop {
+            tokio::select! {
+                biased;
+                object = catalogs.next() => {
+                    let Some(object) = object else {
+                        return Ok(None);
+                    };
+                    if !self.apply(guide, &object)? {
+                        continue;
+                    }
+                }
+                () = &mut patience, if !missed && guide.catalog.is_none() => {
+                    missed = true;
+                    self.link.tell(format_args!(
+                        "No catalog of {} has come in {} s: its publisher may have written it only once, before this subscription. Start the publisher again, or subscribe before it starts.",
+                        self.namespace,
+                        CATALOG_PATIENCE.as_secs()
+                    ));
+                }
+            }
+            let Some(catalog) = &guide.catalog else {
+                continue;
+            };
+            if catalog.is_complete {
+                return Ok(None);
+            }
+            if !catalog.tracks.is_empty() || !self.wait {
+                return self.choose(catalog).map(Some);
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.link.tell(format_args!(
+                    "Waiting: the catalog of {} names no tracks yet.",
+                    self.namespace
+                ));
+            }
+        }
+    }
+
+    /// Sends the objects of one track. Once the broadcast is `complete`, every end is the end of the track.
     async fn play(
         &self,
         client: &Client,
         index: usize,
         track: &CatalogTrack,
         sender: &mpsc::Sender<Received>,
+        mut complete: watch::Receiver<bool>,
     ) -> Result<Turn, CliError> {
         let name = self.full_name(track)?;
         let mut asker = Asker::new(self.link, self.wait);
-        let mut objects = match asker.subscribe(client, &name, self.options.clone()).await {
+        let subscribed = tokio::select! {
+            biased;
+            subscribed = asker.subscribe(client, &name, self.options.clone()) => subscribed,
+            Ok(_) = complete.wait_for(|complete| *complete) => return Ok(Turn::Ended),
+        };
+        let mut objects = match subscribed {
             Ok(subscription) => self.ordered(subscription, &name),
+            Err(_) if *complete.borrow() => return Ok(Turn::Ended),
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
             Err(NotSubscribed::RangePassed(error) | NotSubscribed::Failed(error)) => {
                 return Err(error);
@@ -146,7 +255,10 @@ impl Viewer<'_> {
                 return Ok(Turn::Ended);
             }
         }
-        let turn = asker.turn(&name, objects.end())?;
+        let turn = match *complete.borrow() {
+            true => Turn::Ended,
+            false => asker.turn(&name, objects.end())?,
+        };
         if matches!(turn, Turn::Ended) {
             // Nobody is left to be told.
             let _ = sender.send(Received::TrackEnded(index)).await;
@@ -161,90 +273,73 @@ impl Viewer<'_> {
         Ordered::new(subscription, losses, PATIENCE, Late::Drop)
     }
 
-    /// Takes an object of the catalog track in; false where it changes a catalog that was not seen.
-    fn apply(&self, catalog: &mut Catalog, object: &Object) -> Result<bool, CliError> {
+    /// Takes an object of the catalog track in; false where that changes nothing. Once there is a catalog, one that cannot
+    /// be read costs the changes until the next full one.
+    fn apply(&self, guide: &mut Guide, object: &Object) -> Result<bool, CliError> {
         if object.payload.is_empty() {
             return Ok(false);
         }
-        let read = CatalogObject::from_json(&object.payload).and_then(|read| match read {
-            CatalogObject::Full(full) => {
-                *catalog = full;
-                Ok(true)
+        let is_own = |text: &str| {
+            text.parse()
+                .is_ok_and(|namespace: TrackNamespace| namespace == *self.namespace)
+        };
+        let read = CatalogObject::from_json(&object.payload)
+            .and_then(|read| read.inheriting(is_own))
+            .and_then(|read| guide.take(read));
+        match read {
+            Ok(changed) => Ok(changed),
+            Err(error) if guide.catalog.is_none() => Err(unplayable(self.namespace, plain(error))),
+            Err(error) => {
+                if !std::mem::replace(&mut guide.lost, true) {
+                    self.link.tell(format_args!(
+                        "A change of the catalog of {} is left out: {}. Going on as before until its next full catalog; tell its publisher.",
+                        self.namespace,
+                        plain(error)
+                    ));
+                }
+                Ok(false)
             }
-            CatalogObject::Update(_) if catalog.tracks.is_empty() => Ok(false),
-            CatalogObject::Update(update) => catalog.apply(&update).map(|()| true),
-        });
-        read.map_err(|error| self.unplayable(plain(error)))
+        }
     }
 
-    /// The tracks to follow.
     fn choose(&self, catalog: &Catalog) -> Result<Vec<CatalogTrack>, CliError> {
-        let playable = |track: &&CatalogTrack| {
-            let media = matches!(track.role, None | Some(Role::Video | Role::Audio));
-            media && track.packaging == Packaging::Cmaf && track.init_data.is_some()
-        };
-        let all: Vec<_> = catalog.tracks.iter().filter(playable).cloned().collect();
-        if self.wanted.is_empty() {
-            return match all.is_empty() {
-                true => Err(self.unplayable(format!(
-                    "its catalog names no audio or video in CMAF form with initialization data, but: {}",
-                    list(&catalog.tracks)
-                ))),
-                false => Ok(all),
-            };
-        }
-        let find = |name: &String| {
-            all.iter()
-                .find(|track| track.name == *name)
-                .cloned()
-                .ok_or_else(|| CliError::NoSuchTrack {
-                    broadcast: self.namespace.to_string(),
-                    track: name.clone(),
-                    available: list(&all),
-                })
-        };
-        self.wanted.iter().map(find).collect()
+        choose(self.namespace, self.wanted, catalog)
     }
 
     fn full_name(&self, track: &CatalogTrack) -> Result<FullTrackName, CliError> {
         let namespace = match &track.namespace {
             Some(text) => text
                 .parse()
-                .map_err(|error| self.unplayable(plain(error)))?,
+                .map_err(|error| unplayable(self.namespace, plain(error)))?,
             None => self.namespace.clone(),
         };
         FullTrackName::new(namespace, track.name.clone())
-            .map_err(|error| self.unplayable(plain(error)))
+            .map_err(|error| unplayable(self.namespace, plain(error)))
     }
+}
 
-    fn unplayable(&self, reason: String) -> CliError {
-        CliError::Unplayable {
-            broadcast: self.namespace.to_string(),
-            reason,
-            next: "Publish it with `moqtail publish`, or fetch a track as it is with `--track NAME --format raw`.",
+impl Guide {
+    /// Takes in what an object says; false where that changes nothing.
+    fn take(&mut self, object: CatalogObject) -> Result<bool, CatalogError> {
+        match object {
+            CatalogObject::Full(full) => {
+                self.catalog = Some(full);
+                self.lost = false;
+                Ok(true)
+            }
+            CatalogObject::Update(update) => match &mut self.catalog {
+                Some(catalog) if !self.lost => catalog.apply(&update).map(|()| true),
+                _ => Ok(false),
+            },
         }
     }
-}
 
-/// Whether the same subscriptions and the same header serve both.
-fn same(one: &[CatalogTrack], other: &[CatalogTrack]) -> bool {
-    let key = |track: &CatalogTrack| {
-        (
-            track.namespace.clone(),
-            track.name.clone(),
-            track.init_data.clone(),
-        )
-    };
-    one.iter().map(key).eq(other.iter().map(key))
-}
-
-fn list(tracks: &[CatalogTrack]) -> String {
-    let named = |track: &CatalogTrack| match &track.codec {
-        Some(codec) => format!("{} ({codec})", track.name),
-        None => track.name.clone(),
-    };
-    match tracks.is_empty() {
-        true => "nothing".to_owned(),
-        false => tracks.iter().map(named).collect::<Vec<_>>().join(", "),
+    fn is_complete(&self) -> bool {
+        self.catalog
+            .as_ref()
+            .is_some_and(|catalog| catalog.is_complete)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,8 @@ impl<'a> Asker<'a> {
             // A publisher that was started again may count from the beginning.
             SubscriptionEnd::Malformed(why) if self.wait => {
                 self.link.tell(format_args!(
-                    "The track {track} is malformed: {why}. Subscribing to it again."
+                    "The track {track} is malformed: {}. Subscribing to it again.",
+                    plain(why)
                 ));
                 Ok(Turn::Again)
             }
