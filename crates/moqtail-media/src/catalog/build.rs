@@ -1,5 +1,6 @@
 //! Making the catalog of an input.
 
+use super::language;
 use crate::catalog::{Catalog, CatalogTrack, Packaging, Role};
 use crate::track::{TrackInfo, TrackKind};
 
@@ -7,6 +8,8 @@ use crate::track::{TrackInfo, TrackKind};
 const RENDER_GROUP: u64 = 1;
 /// The alternate group of the video tracks of one input, when there are several.
 const VIDEO_ALT_GROUP: u64 = 1;
+/// The alternate group of the audio tracks of one input, when there are several.
+const AUDIO_ALT_GROUP: u64 = 2;
 /// Key frames that start a group are IDR or their like: SAP type 1, or 2 when pictures shown
 /// before them follow.
 const GROUP_SAP_TYPE: u64 = 2;
@@ -29,18 +32,19 @@ pub fn track_names(tracks: &[TrackInfo]) -> Vec<String> {
 
 impl Catalog {
     /// The catalog of a live broadcast of these tracks, packaged as CMAF and named as
-    /// [`track_names`] says. Several video tracks are taken for renditions of one picture and
-    /// become alternatives of each other. `generated_at` is in milliseconds since the Unix epoch.
+    /// [`track_names`] says. Several video tracks are taken for renditions of one picture, several
+    /// audio tracks for languages of one sound, and those of a kind become alternatives of each
+    /// other. `generated_at` is in milliseconds since the Unix epoch.
     pub fn of_tracks(tracks: &[TrackInfo], generated_at: Option<u64>) -> Self {
-        let videos = tracks
-            .iter()
-            .filter(|track| track.kind == TrackKind::Video)
-            .count();
+        let several =
+            |kind: TrackKind| tracks.iter().filter(|track| track.kind == kind).count() > 1;
         let entry = |(name, track): (String, &TrackInfo)| {
             let mut entry = CatalogTrack::of_track(name, track);
-            if videos > 1 && track.kind == TrackKind::Video {
-                entry.alt_group = Some(VIDEO_ALT_GROUP);
-            }
+            let alternatives = match track.kind {
+                TrackKind::Video => VIDEO_ALT_GROUP,
+                TrackKind::Audio => AUDIO_ALT_GROUP,
+            };
+            entry.alt_group = several(track.kind).then_some(alternatives);
             entry
         };
         let named = track_names(tracks).into_iter().zip(tracks);
@@ -70,7 +74,7 @@ impl CatalogTrack {
         };
         Self {
             role: Some(role),
-            lang: track.language.clone(),
+            lang: track.language.as_deref().map(language::tag),
             render_group: Some(RENDER_GROUP),
             init_data: Some(track.init.clone()),
             codec: Some(track.codec.clone()),
@@ -84,5 +88,55 @@ impl CatalogTrack {
             max_grp_sap_starting_type: Some(GROUP_SAP_TYPE),
             ..Self::new(name, Packaging::Cmaf)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(kind: TrackKind, language: Option<&str>) -> TrackInfo {
+        TrackInfo {
+            id: 1,
+            kind,
+            codec: String::new(),
+            timescale: 1,
+            width: None,
+            height: None,
+            samplerate: None,
+            channels: None,
+            framerate: None,
+            bitrate: None,
+            language: language.map(Into::into),
+            init: bytes::Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn languages_of_one_sound_are_alternatives() {
+        let video = || track(TrackKind::Video, None);
+        let audio = |language| track(TrackKind::Audio, Some(language));
+        let groups = |tracks: &[TrackInfo]| -> Vec<_> {
+            let catalog = Catalog::of_tracks(tracks, None);
+            let alternatives = |track: CatalogTrack| (track.alt_group, track.lang);
+            catalog.tracks.into_iter().map(alternatives).collect()
+        };
+        let lang = |tag: &str| Some(tag.to_owned());
+        assert_eq!(
+            groups(&[video(), audio("eng"), audio("ger")]),
+            [
+                (None, None),
+                (Some(AUDIO_ALT_GROUP), lang("en")),
+                (Some(AUDIO_ALT_GROUP), lang("de")),
+            ]
+        );
+        assert_eq!(
+            groups(&[video(), video(), audio("eng")]),
+            [
+                (Some(VIDEO_ALT_GROUP), None),
+                (Some(VIDEO_ALT_GROUP), None),
+                (None, lang("en")),
+            ]
+        );
     }
 }

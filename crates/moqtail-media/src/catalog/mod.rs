@@ -10,6 +10,7 @@ mod draft;
 mod few;
 mod init;
 mod json;
+mod language;
 
 use std::fmt;
 
