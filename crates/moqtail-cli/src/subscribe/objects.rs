@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{args::Format, errors::CliError, link::Link, output::Output};
 
-/// How long a later group waits for an earlier one: streams overtake each other by little.
+/// How long what has come waits for an object before it: streams overtake each other by little.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What to write where.

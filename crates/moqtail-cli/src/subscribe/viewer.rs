@@ -29,7 +29,7 @@ use crate::{
     names,
 };
 
-/// How long a group that has begun waits for the rest of the one before.
+/// How long what has come waits for an object before it whose stream is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a catalog may take until it is told that none has come. Publishers that repeat it do so more often.
@@ -237,14 +237,19 @@ impl Viewer<'_> {
     ) -> Result<Turn, CliError> {
         let name = self.full_name(track)?;
         let mut asker = Asker::new(self.link, self.wait);
+        let ended = async || {
+            // Nobody may be left to be told.
+            let _ = sender.send(Received::TrackEnded(index)).await;
+            Ok(Turn::Ended)
+        };
         let subscribed = tokio::select! {
             biased;
             subscribed = asker.subscribe(client, &name, self.options.clone()) => subscribed,
-            Ok(_) = complete.wait_for(|complete| *complete) => return Ok(Turn::Ended),
+            Ok(_) = complete.wait_for(|complete| *complete) => return ended().await,
         };
         let mut objects = match subscribed {
             Ok(subscription) => self.ordered(subscription, &name),
-            Err(_) if *complete.borrow() => return Ok(Turn::Ended),
+            Err(_) if *complete.borrow() => return ended().await,
             Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
             Err(NotSubscribed::RangePassed(error) | NotSubscribed::Failed(error)) => {
                 return Err(error);
@@ -255,15 +260,13 @@ impl Viewer<'_> {
                 return Ok(Turn::Ended);
             }
         }
-        let turn = match *complete.borrow() {
-            true => Turn::Ended,
-            false => asker.turn(&name, objects.end())?,
-        };
-        if matches!(turn, Turn::Ended) {
-            // Nobody is left to be told.
-            let _ = sender.send(Received::TrackEnded(index)).await;
+        if *complete.borrow() {
+            return ended().await;
         }
-        Ok(turn)
+        match asker.turn(&name, objects.end())? {
+            Turn::Ended => ended().await,
+            turn => Ok(turn),
+        }
     }
 
     /// The objects of one subscription, for one who watches live.
