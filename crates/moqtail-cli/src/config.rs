@@ -157,6 +157,30 @@ mod tests {
     }
 
     #[test]
+    fn times_and_sizes_may_be_numbers() {
+        let config =
+            ConfigFile::parse("[relay]\nmax-log-bytes = 536870912\n[subscribe]\ntimeout = 60\n");
+        let config = config.unwrap();
+        assert_eq!(config.relay.max_log_bytes, Some("512M".parse().unwrap()));
+        let minute = Span(Duration::from_secs(60));
+        assert_eq!(config.subscribe.timeout, Some(minute));
+        for (text, part) in [
+            ("[subscribe]\ntimeout = -1\n", "`-1` is not a time"),
+            (
+                "[subscribe]\ntimeout = true\n",
+                "a number, or text with a unit",
+            ),
+            ("[relay]\nlag-bytes = 0\n", "`0` is not a size"),
+        ] {
+            let error = ConfigFile::parse(text).unwrap_err();
+            assert!(
+                error.starts_with("line 2: ") && error.contains(part),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn a_file_says_once_whom_to_trust() {
         let config = ConfigFile::parse("[client]\nca = \"ca.pem\"\ninsecure = false\n").unwrap();
         assert!(config.client.ca.is_some());

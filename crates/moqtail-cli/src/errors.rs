@@ -188,6 +188,12 @@ pub(crate) enum CliError {
         reason: String,
     },
 
+    /// The result of a benchmark was lost.
+    #[error(
+        "The result cannot be written to standard output: {reason}. Check what reads it, then run it again."
+    )]
+    Unprinted { reason: String },
+
     /// The input cannot be read.
     #[error("Cannot read {input}: {reason}. Check the path and its permissions.")]
     Input { input: String, reason: String },
@@ -306,10 +312,18 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
             .is_some_and(|code| UNIX.contains(&code))
 }
 
-/// An error's text on one line without the final full stop, as a part of a sentence.
+/// An error's text on one line without the final full stop, as a part of a sentence. Peers may have written it: what would
+/// steer a terminal is shown as code.
 pub(crate) fn plain(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = String::new();
+    for letter in words.chars() {
+        match letter.is_control() {
+            true => line.extend(letter.escape_default()),
+            false => line.push(letter),
+        }
+    }
     while line.ends_with('.') {
         line.pop();
     }
@@ -406,6 +420,14 @@ mod tests {
         assert_eq!(
             plain("unknown field\n  at line 3.\n"),
             "unknown field at line 3"
+        );
+    }
+
+    #[test]
+    fn what_a_peer_wrote_steers_no_terminal() {
+        assert_eq!(
+            plain("a\u{1b}[2Jb\u{9b}c\u{7} é"),
+            "a\\u{1b}[2Jb\\u{9b}c\\u{7} é"
         );
     }
 }

@@ -15,11 +15,14 @@ use crate::errors::CliError;
 
 /// Prints text on standard output. False: nobody reads it any more.
 pub(crate) fn print(text: &str) -> bool {
+    try_print(text).is_ok()
+}
+
+/// Prints text that somebody counts on.
+pub(crate) fn try_print(text: &str) -> io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .is_ok()
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }
 
 /// A destination for bytes.

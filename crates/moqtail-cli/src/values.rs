@@ -218,9 +218,29 @@ impl Tolerance {
     }
 }
 
-/// A length of time: a number with `ms`, `s` (the default), `m` or `h`.
+/// What a configuration file gives as text, or as a number where no unit is needed.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a number, or text with a unit")]
+enum Quantity {
+    Number(i64),
+    Text(String),
+}
+
+impl Quantity {
+    fn parse<T: FromStr<Err = String>>(self) -> Result<T, String> {
+        match self {
+            Self::Number(number) => number.to_string().parse(),
+            Self::Text(text) => text.parse(),
+        }
+    }
+}
+
+/// Longest [`Span`]: clocks can be that much ahead on every system.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A length of time, a year at most: a number with `ms`, `s` (the default), `m` or `h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Quantity")]
 pub(crate) struct Span(pub(crate) Duration);
 
 impl FromStr for Span {
@@ -240,17 +260,21 @@ impl FromStr for Span {
             _ => return Err(wanted()),
         };
         let number: f64 = number.trim().parse().map_err(|_| wanted())?;
-        Duration::try_from_secs_f64(number * seconds_per_unit)
+        let seconds = number * seconds_per_unit;
+        if seconds > LONGEST.as_secs_f64() {
+            return Err(format!("`{text}` is longer than a year"));
+        }
+        Duration::try_from_secs_f64(seconds)
             .map(Self)
             .map_err(|_| wanted())
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<Quantity> for Span {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+    fn try_from(given: Quantity) -> Result<Self, String> {
+        given.parse()
     }
 }
 
@@ -262,7 +286,7 @@ impl fmt::Display for Span {
 
 /// A number of bytes, at least 1: a number with `K`, `M` or `G` (powers of 1024), or bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Quantity")]
 pub(crate) struct Size(u64);
 
 impl Size {
@@ -300,11 +324,11 @@ impl FromStr for Size {
     }
 }
 
-impl TryFrom<String> for Size {
+impl TryFrom<Quantity> for Size {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+    fn try_from(given: Quantity) -> Result<Self, String> {
+        given.parse()
     }
 }
 
@@ -448,6 +472,11 @@ mod tests {
         }
         for text in ["", "s", "-1s", "1d", "nan", "1e400"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+        // An `Instant` has no such future.
+        for text in ["10000000000000000000", "8785h"] {
+            let error = text.parse::<Span>().unwrap_err();
+            assert!(error.contains("longer than a year"), "{error}");
         }
     }
 

@@ -272,6 +272,59 @@ fn ctrl_c_gives_what_was_measured_by_then() {
     );
 }
 
+/// The publisher ends with the track; what is on its way arrives.
+#[test]
+fn ctrl_c_loses_nothing_that_is_on_its_way() {
+    let relay = Relay::start();
+    let url = relay.quic();
+    for (load, count) in [
+        ("--rate 2000 --groups-per-second 20", "500"),
+        ("--saturate --size 3000000", "3"),
+    ] {
+        let arguments = format!("-n 3 --name b --duration 10m --warm-up 0 --json {load}");
+        let running = Process::moqtail(["bench", &url].into_iter().chain(arguments.split(' ')));
+        // By then some have come through.
+        let watch = ["subscribe", &url, "b", "--track", "objects", "--format"];
+        let watch = watch.into_iter().chain(["raw", "--count", count]);
+        assert_eq!(Process::moqtail(watch).finish().code, Some(0));
+        running.interrupt();
+        let finished = running.finish();
+        assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+        let result = result(&finished);
+        assert_whole(&result);
+        assert!(result["seconds"].as_f64() < Some(300.0), "{result}");
+    }
+}
+
+/// The next object would be due long after the end.
+#[test]
+fn a_slow_rate_does_not_make_a_run_longer() {
+    let relay = Relay::start();
+    let arguments = "-n 1 --rate 0.1 --warm-up 0 --duration 500ms --json";
+    let url = relay.quic();
+    let arguments = ["bench", &url].into_iter().chain(arguments.split(' '));
+    let finished = Process::moqtail(arguments).finish();
+    assert_eq!(finished.code, Some(0), "{:#?}", finished.stderr);
+    let result = result(&finished);
+    assert_whole(&result);
+    assert_eq!(result["sent"], 1, "{result}");
+    let seconds = result["seconds"].as_f64().expect("a time");
+    assert!((0.5..5.0).contains(&seconds), "{result}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let relay = Relay::start();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let arguments = ["bench", &relay.quic(), "-n", "1", "--json", "--duration"];
+    let arguments = arguments.into_iter().chain(["100ms", "--warm-up", "0"]);
+    let finished = Process::piped(arguments, full.expect("the device")).finish();
+    assert_eq!(finished.code, Some(1), "{:#?}", finished.stderr);
+    let line = finished.last_error();
+    assert!(line.contains("The result cannot be written"), "{line}");
+}
+
 #[test]
 fn what_goes_wrong_is_one_line_and_an_exit_code() {
     let relay = Relay::start();

@@ -122,13 +122,13 @@ impl Crowd {
                 () = tokio::time::sleep(SILENCE) => {
                     let now = run.total();
                     if now == total {
-                        run.stop.send_replace(true);
+                        run.stop();
                     }
                     total = now;
                 }
             }
         }
-        run.stop.send_replace(true);
+        run.stop();
         while let Some(joined) = self.odd.join_next().await {
             match joined {
                 Ok((behaviour, sight)) => seen.odd.entry(behaviour).or_default().add(sight),
@@ -149,8 +149,11 @@ impl Crowd {
 
 /// Stops the run when what was published before has had time to arrive: its publisher may go on.
 pub(super) async fn stop_soon(run: &Run) {
-    run.until(run.clock.now() + SILENCE).await;
-    run.stop.send_replace(true);
+    tokio::select! {
+        () = tokio::time::sleep(SILENCE) => {}
+        () = run.stopped() => {}
+    }
+    run.stop();
 }
 
 /// The failure to tell when subscriptions ended before their track.

@@ -18,13 +18,21 @@ mod usage;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::timeout;
+
 use self::{
     crowd::Crowd, meter::measure, plan::Plan, publisher::Publisher, report::Report, run::Run,
     usage::Process,
 };
 use crate::{
-    args::BenchArgs, client_options::ClientOptions, config::ConfigFile, errors::CliError,
-    link::Link, logging::say, output::print, signals::Signals,
+    args::BenchArgs,
+    client_options::ClientOptions,
+    config::ConfigFile,
+    errors::{CliError, plain},
+    link::Link,
+    logging::say,
+    output::try_print,
+    signals::Signals,
 };
 
 /// How long viewers may take to learn of the track's end.
@@ -50,18 +58,24 @@ pub(crate) async fn run(
     let ended = loop {
         tokio::select! {
             ended = &mut load => break ended?,
-            _ = signals.next() => drop(run.stop.send_replace(true)),
+            _ = signals.next() => run.interrupt(),
         }
     };
-    match (&ended.report, &ended.failure) {
-        (Some(report), _) => drop(print(&match args.options.json {
+    let printed = match (&ended.report, &ended.failure) {
+        (Some(report), _) => try_print(&match args.options.json {
             true => report.json(),
             false => report.text(),
-        })),
-        (None, None) => say("Stopped before anything was measured."),
-        (None, Some(_)) => {}
-    }
-    ended.failure.map_or(Ok(()), Err)
+        }),
+        (None, None) => {
+            say("Stopped before anything was measured.");
+            Ok(())
+        }
+        (None, Some(_)) => Ok(()),
+    };
+    let lost = printed.err().map(|error| CliError::Unprinted {
+        reason: plain(error),
+    });
+    ended.failure.or(lost).map_or(Ok(()), Err)
 }
 
 /// How a run ended.
@@ -95,7 +109,7 @@ async fn load(
     };
     let (publisher, crowd) = tokio::select! {
         opened = open => opened?,
-        () = run.stopped() => return Ok(Ended::default()),
+        () = run.ending() => return Ok(Ended::default()),
     };
     // Subscribers of other programs may come at any time.
     let patience = match crowd {
@@ -122,7 +136,13 @@ async fn load(
                 None => None,
             }
         },
-        link.leave(GRACE)
+        async {
+            tokio::select! {
+                _ = timeout(GRACE, link.delivered()) => {}
+                () = run.stopped() => {}
+            }
+            link.leave(Duration::ZERO).await
+        }
     );
     let report = measured.map(|measured| {
         let (url, pid) = (link.url(), relay.map(Process::pid));

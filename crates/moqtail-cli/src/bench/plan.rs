@@ -1,6 +1,6 @@
 //! What is to be done, checked.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use moqtail::model::{FullTrackName, TrackNamespace};
 
@@ -18,6 +18,9 @@ const WINDOW_BYTES: u64 = 1 << 20;
 
 /// Streams on their way when saturating: half of what a client lets lie unread.
 const WINDOW_GROUPS: u64 = 512;
+
+/// Objects a second, least and most.
+const RATES: RangeInclusive<f64> = 0.1..=1_000_000.0;
 
 /// Objects a second when no rate is given.
 const DEFAULT_RATE: f64 = 100.0;
@@ -58,8 +61,11 @@ impl Plan {
     pub(super) fn new(options: &BenchOptions) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
         let rate = options.rate.unwrap_or(DEFAULT_RATE);
-        if !(rate > 0.0 && rate <= 1e6) {
-            return usage(format!("A --rate of {rate} cannot be: give 0.1 to 1000000"));
+        if !RATES.contains(&rate) {
+            let (least, most) = (RATES.start(), RATES.end());
+            return usage(format!(
+                "A --rate of {rate} cannot be: give {least} to {most}"
+            ));
         }
         let objects_per_group = match (options.objects_per_group, options.groups_per_second) {
             (Some(objects), _) => objects.into(),
@@ -222,6 +228,8 @@ mod tests {
         for (line, named) in [
             ("--rate 0", "--rate"),
             ("--rate nan", "--rate"),
+            ("--rate 1e-20", "0.1 to 1000000"),
+            ("--rate 1000001", "0.1 to 1000000"),
             ("--groups-per-second 0", "--groups-per-second"),
             ("--saturate --role publish", "--role"),
             ("--datagrams --size 1200", "--size"),

@@ -10,7 +10,7 @@ use moqtail::{
     },
     model::{DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, TrackAlias},
 };
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::{
     plan::{Carried, Pace, Plan},
@@ -75,7 +75,7 @@ impl Publisher {
     }
 
     /// Publishes from the first subscriber on, which has to come within `patience`, until the measured interval is over or
-    /// the run is stopped.
+    /// the run is stopped. What is begun when the run ends early is completed.
     pub(super) async fn publish(
         mut self,
         link: &Link,
@@ -94,7 +94,10 @@ impl Publisher {
             let nobody = |_| CliError::NothingCame {
                 authority: link.authority(),
             };
-            let _ = timeout(patience, viewer).await.map_err(nobody)?;
+            tokio::select! {
+                found = timeout(patience, viewer) => drop(found.map_err(nobody)?),
+                () = run.ending() => return Ok(()),
+            }
             let interval = run.begin(run.clock.now());
             let published = self.until_over(run, interval, &mut published).await;
             published.map_err(|error| CliError::Input {
@@ -108,7 +111,7 @@ impl Publisher {
             reason = client.closed() => Err(link.session_ended(&reason, client.blame())),
         };
         if ended.is_err() {
-            run.stop.send_replace(true);
+            run.stop();
         }
         self.writer.end();
         ended.map(|()| published)
@@ -127,19 +130,23 @@ impl Publisher {
                 Pace::Rate(rate) => {
                     let due = begin + Duration::from_secs_f64(count as f64 / rate);
                     if run.clock.now() < due {
-                        sleep_until(run.clock.instant(due)).await;
+                        run.until(due.min(interval.to)).await;
                     }
                     Some(due)
                 }
                 Pace::Window(window) => {
-                    if run.room(window, bytes).await.is_none() {
+                    let room = tokio::select! {
+                        room = run.room(window, bytes) => room,
+                        () = run.ending() => None,
+                    };
+                    if room.is_none() {
                         return Ok(());
                     }
                     None
                 }
             };
             let now = run.clock.now();
-            if now >= interval.to {
+            if run.is_over() {
                 return Ok(());
             }
             let mut went = self.writer.begin(Stamp {

@@ -69,12 +69,14 @@ struct Delivery {
     arrived_bytes: u64,
     bits_per_second: f64,
     objects_per_second: f64,
+    /// Objects that came before they were published, by the clocks of two machines. With any, the times below are not known.
+    early: u64,
     /// From publishing to the first bytes.
     first_bytes_ms: Option<Quantiles>,
     /// From publishing to the last bytes.
     latency_ms: Option<Quantiles>,
     /// The distribution behind `latency_ms`: pairs of milliseconds, each within a hundredth, and how many objects took as
-    /// long, in rising order. The counts add up to `received`.
+    /// long, in rising order. The counts add up to `received`; none are told where the times are not known.
     latency_buckets: Vec<(f64, u64)>,
     #[serde(skip)]
     arrived: u64,
@@ -142,6 +144,10 @@ impl Delivery {
             // Subscribers alone know only what lies between their first and last object.
             None => sum(Tally::due),
         };
+        let early = sum(|tally| tally.early);
+        if early > 0 {
+            (beginnings, latencies) = (Times::new(), Times::new());
+        }
         Self {
             due,
             received,
@@ -153,6 +159,7 @@ impl Delivery {
             arrived_bytes,
             bits_per_second: arrived_bytes as f64 * 8.0 / seconds,
             objects_per_second: arrived as f64 / seconds,
+            early,
             first_bytes_ms: Quantiles::of(&beginnings),
             latency_ms: Quantiles::of(&latencies),
             latency_buckets: latencies.buckets(),
@@ -349,6 +356,13 @@ impl Delivery {
                 latency.p50, latency.p90, latency.p99, latency.p999, latency.max
             )?;
         }
+        if self.early > 0 {
+            writeln!(
+                out,
+                "  latency    not known: the clock here is behind the publisher's, {} objects came before they were sent",
+                self.early
+            )?;
+        }
         Ok(())
     }
 }
@@ -406,6 +420,22 @@ mod tests {
         known.write(&mut text, 2).unwrap();
         assert!(text.contains("6 of 8 objects"), "{text}");
         assert!(text.contains("2 lost, 1 twice, 0 streams reset"), "{text}");
+    }
+
+    /// It is none of nothing, as it would seem.
+    #[test]
+    fn latency_by_a_clock_that_is_behind_is_not_known() {
+        let mut tally = tally(&[0]);
+        let (sent, now) = (Duration::from_millis(1500), Duration::from_millis(1400));
+        tally.object(Stamp { number: 1, sent }, 100, now, now);
+        let delivery = Delivery::of(&[tally], Some(2), 1.0);
+        let json = serde_json::to_value(&delivery).unwrap();
+        assert_eq!((&json["early"], &json["received"]), (&1.into(), &2.into()));
+        assert!(json["latency_ms"].is_null() && json["first_bytes_ms"].is_null());
+        assert_eq!(json["latency_buckets"].as_array().unwrap().len(), 0);
+        let mut text = String::new();
+        delivery.write(&mut text, 1).unwrap();
+        assert!(text.contains("latency    not known"), "{text}");
     }
 
     #[test]

@@ -25,6 +25,16 @@ impl Interval {
     }
 }
 
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Running,
+    /// By Ctrl-C: nothing more is published or measured; what is on its way is taken.
+    Ending,
+    /// By another one, and when no subscriber is left: what there is by then is the result.
+    Stopped,
+}
+
 /// Of a subscriber that takes no more. Bytes that it took meanwhile may come on top.
 const GONE: u64 = 1 << 63;
 
@@ -35,8 +45,7 @@ pub(super) struct Run {
     warm_up: Duration,
     duration: Duration,
     interval: watch::Sender<Option<Interval>>,
-    /// Set by Ctrl-C, and when no subscriber is left: what there is by then is the result.
-    pub(super) stop: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     /// Bytes of payload that each healthy subscriber has; [`GONE`]: it takes no more.
     taken: Vec<AtomicU64>,
     /// A publisher that saturates is woken each time a subscriber has taken this many bytes.
@@ -51,7 +60,7 @@ impl Run {
             warm_up: plan.warm_up,
             duration: plan.duration,
             interval: watch::Sender::new(None),
-            stop: watch::Sender::new(false),
+            stage: watch::Sender::new(Stage::Running),
             taken: (0..plan.healthy()).map(|_| AtomicU64::new(0)).collect(),
             step: match plan.pace {
                 Pace::Window(window) => (window / 8).max(1),
@@ -87,22 +96,53 @@ impl Run {
         let mut interval = self.interval.subscribe();
         tokio::select! {
             interval = interval.wait_for(Option::is_some) => interval.ok().and_then(|i| *i),
-            () = self.stopped() => None,
+            () = self.ending() => None,
         }
+    }
+
+    /// Ctrl-C: the interval is over now. Another time: stops the run.
+    pub(super) fn interrupt(&self) {
+        let now = self.clock.now();
+        self.interval.send_if_modified(|interval| {
+            if let Some(interval) = interval {
+                interval.to = interval.to.min(now);
+            }
+            false
+        });
+        self.stage.send_modify(|stage| {
+            *stage = match stage {
+                Stage::Running => Stage::Ending,
+                Stage::Ending | Stage::Stopped => Stage::Stopped,
+            }
+        });
+    }
+
+    /// What there is by now is the result.
+    pub(super) fn stop(&self) {
+        self.stage.send_replace(Stage::Stopped);
+    }
+
+    /// Waits until nothing more is to be published or measured, before the interval is over.
+    pub(super) async fn ending(&self) {
+        self.wait_for(Stage::Ending).await;
     }
 
     /// Waits until the run is stopped.
     pub(super) async fn stopped(&self) {
-        let mut stop = self.stop.subscribe();
-        // Fails only without a sender, which is here.
-        let _ = stop.wait_for(|stop| *stop).await;
+        self.wait_for(Stage::Stopped).await;
     }
 
-    /// Waits until `time`, or until the run is stopped.
+    async fn wait_for(&self, wanted: Stage) {
+        let mut stage = self.stage.subscribe();
+        // Fails only without a sender, which is here.
+        let _ = stage.wait_for(|stage| *stage >= wanted).await;
+    }
+
+    /// Waits until `time`, or until the run is ending.
     pub(super) async fn until(&self, time: Duration) {
         tokio::select! {
             () = tokio::time::sleep_until(self.clock.instant(time)) => {}
-            () = self.stopped() => {}
+            () = self.ending() => {}
         }
     }
 
@@ -124,7 +164,7 @@ impl Run {
         }
         self.progress.notify_one();
         if self.slowest().is_none() {
-            self.stop.send_replace(true);
+            self.stop();
         }
     }
 
@@ -150,5 +190,35 @@ impl Run {
     /// Bytes taken by all subscribers that are left, to see whether anything moves.
     pub(super) fn total(&self) -> u64 {
         self.taken().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::bench::options::BenchOptions;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: BenchOptions,
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_interval_and_another_one_the_run() {
+        let options = Command::parse_from(["bench", "--warm-up", "0"]).options;
+        let run = Run::new(&Plan::new(&options).unwrap());
+        let whole = run.begin(run.clock.now());
+        run.interrupt();
+        assert!(run.ending().now_or_never().is_some());
+        assert!(run.stopped().now_or_never().is_none());
+        let cut = run.begin(run.clock.now());
+        assert_eq!(cut.from, whole.from);
+        assert!(cut.to < whole.to && cut.to <= run.clock.now());
+        run.interrupt();
+        assert!(run.stopped().now_or_never().is_some());
     }
 }

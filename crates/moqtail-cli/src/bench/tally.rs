@@ -47,6 +47,8 @@ pub(super) struct Tally {
     pub(super) received: u64,
     pub(super) duplicates: u64,
     pub(super) bytes: u64,
+    /// Objects that came before they were published, by the clock here: it is behind that of the publisher.
+    pub(super) early: u64,
     /// From publishing to the first bytes.
     pub(super) beginnings: Times,
     /// From publishing to the last bytes.
@@ -69,6 +71,7 @@ impl Tally {
             received: 0,
             duplicates: 0,
             bytes: 0,
+            early: 0,
             beginnings: Times::new(),
             latencies: Times::new(),
             arrived: 0,
@@ -78,9 +81,9 @@ impl Tally {
         }
     }
 
-    /// The interval is known, with the first stamp that came.
+    /// The interval is known, with the first stamp that came; it may become shorter.
     pub(super) fn begin(&mut self, interval: Interval) {
-        self.interval.get_or_insert(interval);
+        self.interval = Some(interval);
     }
 
     fn measures(&self, time: Duration) -> bool {
@@ -108,6 +111,7 @@ impl Tally {
         }
         self.received += 1;
         self.bytes += size;
+        self.early += u64::from(begun < stamp.sent);
         self.beginnings.record(begun.saturating_sub(stamp.sent));
         self.latencies.record(now.saturating_sub(stamp.sent));
     }
@@ -163,6 +167,17 @@ mod tests {
         assert_eq!((tally.received, tally.duplicates, tally.bytes), (2, 1, 200));
         assert_eq!(tally.due(), 3);
         assert!((tally.latencies.mean() - 5.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn an_object_that_comes_before_it_was_sent_tells_of_the_clocks() {
+        let mut tally = tally();
+        for (number, ms) in [(0, 11_000), (1, 10_999)] {
+            let sent = Duration::from_secs(11);
+            let now = Duration::from_millis(ms);
+            tally.object(Stamp { number, sent }, 100, now, now);
+        }
+        assert_eq!((tally.received, tally.early), (2, 1));
     }
 
     #[test]
