@@ -8,7 +8,7 @@ use std::{
 
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
-    builder::ValueParser,
+    builder::ValueParser, parser::ValueSource,
 };
 use moqtail::model::TrackNamespace;
 use serde::Deserialize;
@@ -31,7 +31,8 @@ Three terminals:
   moqtail subscribe moqt://localhost:4443 live/film --out - | ffplay -
 
 A URL is https:// for WebTransport or moqt:// for raw QUIC; both reach the same UDP port.
-Options can also be set by MOQTAIL_<OPTION> in the environment or in a TOML file (--config), in this order.
+Options can also be set by MOQTAIL_<OPTION> in the environment or in a TOML file (--config), in this order; those of demo
+and of the load of bench cannot.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 const PUBLISH_EXAMPLES: &str = "\
@@ -46,7 +47,7 @@ Examples:
   moqtail subscribe moqt://localhost:4443 live/cam --out - | ffplay -
   moqtail subscribe https://localhost:4443 live/cam --out recording.mp4
   moqtail subscribe moqt://localhost:4443 site/7 --track load --format jsonl --count 10
-  moqtail subscribe moqt://localhost:4443 site/7 --track load --filter range 5,0 9";
+  moqtail subscribe moqt://localhost:4443 site/7 --track load --filter next-group --timeout 1m";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -235,6 +236,27 @@ pub(crate) struct PublishArgs {
     pub(crate) client: ClientOptions,
 }
 
+impl PublishArgs {
+    /// What is wrong with flags that do nothing for this input. From weaker sources they are for all inputs.
+    fn check_flags(&self, is_flag: impl Fn(&str) -> bool) -> Result<(), &'static str> {
+        let is_file = self
+            .input
+            .as_ref()
+            .is_some_and(|path| path.as_os_str() != "-");
+        let options = &self.options;
+        if is_flag("repeat") && options.repeat == Some(true) && !is_file {
+            return Err("--loop starts a file again: give a file, or leave it out");
+        }
+        if is_flag("datagram") && options.datagram == Some(true) && !self.lines {
+            return Err("--datagram is for --lines: media needs streams");
+        }
+        if is_flag("group_lines") && !self.lines {
+            return Err("--group-lines is for --lines: media has its own groups");
+        }
+        Ok(())
+    }
+}
+
 /// Options of `moqtail publish`, and the table `[publish]`.
 #[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -404,6 +426,11 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Sto
             .check()
             .map_err(|cause| Stop::Failed(CliError::Usage(usage_line(&cause, &asked))))?;
     }
+    if let (Command::Publish(args), Some((_, matches))) = (&cli.command, matches.subcommand()) {
+        let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        args.check_flags(is_flag)
+            .map_err(|cause| Stop::Failed(CliError::Usage(usage_line(cause, &asked))))?;
+    }
     Ok(cli)
 }
 
@@ -559,6 +586,29 @@ mod tests {
         );
         assert!(parse_words("moqtail publish moqt://a n --lines --track t").is_ok());
         assert!(parse_words("moqtail publish moqt://a n -").is_ok());
+    }
+
+    /// Who gave them would wait for what they say.
+    #[test]
+    fn flags_that_do_nothing_for_the_input_are_refused() {
+        for (rest, flag) in [
+            ("- --loop", "--loop"),
+            ("--lines --track t --loop", "--loop"),
+            ("f.mp4 --datagram", "--datagram"),
+            ("- --group-lines 5", "--group-lines"),
+        ] {
+            let error = usage_error(&format!("moqtail publish moqt://a n {rest}"));
+            assert!(error.contains(&format!("{flag} ")), "{error}");
+            assert!(error.ends_with("See `moqtail publish --help`."), "{error}");
+        }
+        for rest in [
+            "f.mp4 --loop",
+            "- --loop=false --datagram=false",
+            "--lines --track t --datagram --group-lines 5",
+        ] {
+            let line = format!("moqtail publish moqt://a n {rest}");
+            assert!(parse_words(&line).is_ok(), "{rest}");
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, parser::ValueSource};
 use serde::Deserialize;
 
-use crate::values::{Congestion, Fingerprint, Tolerance};
+use crate::{
+    program::quoted,
+    values::{Congestion, Fingerprint, Tolerance},
+};
 
 /// How a client speaks with a relay, and the table `[client]`.
 #[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
@@ -47,6 +50,18 @@ impl ClientOptions {
         ];
         set.into_iter()
             .filter_map(|(name, set)| set.then_some(name))
+    }
+
+    /// Flags that say the same of whom to trust, for commands to paste; each with a space before it.
+    pub(crate) fn trust_flags(&self) -> String {
+        if self.insecure == Some(true) {
+            return " --insecure".to_owned();
+        }
+        if let Some(fingerprint) = self.fingerprint {
+            return format!(" --fingerprint {fingerprint}");
+        }
+        let ca = self.ca.as_deref().map(|path| path.display().to_string());
+        ca.map_or_else(String::new, |path| format!(" --ca {}", quoted(&path)))
     }
 
     /// What is wrong with options of one source: they say twice whom to trust.
@@ -134,6 +149,20 @@ mod tests {
             (both.fingerprint, both.congestion),
             (None, Some(Congestion::Bbr))
         );
+    }
+
+    #[test]
+    fn commands_to_paste_trust_whom_this_one_trusts() {
+        assert_eq!(ClientOptions::default().trust_flags(), "");
+        assert_eq!(insecure(true).trust_flags(), " --insecure");
+        assert_eq!(authority().trust_flags(), " --ca ca.pem");
+        let pin = format!(" --fingerprint {}", "01".repeat(32));
+        assert_eq!(pinned().trust_flags(), pin);
+        let spaced = ClientOptions {
+            ca: Some("my ca.pem".into()),
+            ..insecure(false)
+        };
+        assert_eq!(spaced.trust_flags(), " --ca 'my ca.pem'");
     }
 
     #[test]

@@ -189,6 +189,11 @@ impl Link {
         &self.url
     }
 
+    /// Flags by which another program trusts the same relays; each with a space before it.
+    pub(crate) fn trust_flags(&self) -> String {
+        self.options.trust_flags()
+    }
+
     /// Connects, or waits and tries again where that can help. Cancel safe.
     pub(crate) async fn connect(&self) -> Result<Client, CliError> {
         let (mut backoff, opened) = {

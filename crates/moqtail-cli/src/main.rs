@@ -54,7 +54,7 @@ fn exit_code(result: Result<(), CliError>) -> u8 {
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
-    logging::start(cli.global.verbose);
+    logging::start(cli.global.verbose)?;
     let config = ConfigFile::load(cli.global.config.as_deref())?;
     let started = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

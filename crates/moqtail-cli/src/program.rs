@@ -12,9 +12,14 @@ fn called_as(path: Option<&Path>) -> String {
         .and_then(Path::to_str)
         .filter(|name| !name.is_empty())
         .unwrap_or("moqtail");
-    match name.contains(char::is_whitespace) {
-        true => format!("'{name}'"),
-        false => name.to_owned(),
+    quoted(name)
+}
+
+/// A path as one word of a command.
+pub(crate) fn quoted(path: &str) -> String {
+    match path.contains(char::is_whitespace) {
+        true => format!("'{path}'"),
+        false => path.to_owned(),
     }
 }
 

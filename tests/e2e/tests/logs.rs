@@ -2,9 +2,9 @@
 
 #![cfg(unix)]
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use moqtail_e2e::{Process, Relay};
+use moqtail_e2e::{Process, Relay, moqtail};
 
 /// Objects pass a relay that has much to log and cannot, also in a second session; then it ends as always.
 fn serves(verbosity: &str, stderr: impl Into<Stdio>) {
@@ -44,4 +44,16 @@ fn a_relay_goes_on_when_the_reader_of_its_log_goes_away() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     serves("-v", writer);
+}
+
+#[test]
+fn a_filter_that_is_none_is_wrong_usage() {
+    for (filter, code) in [("moqtail=dbug", 2), ("", 0)] {
+        let mut command = Command::new(moqtail());
+        command.args(["relay", "--check-config"]);
+        command.env("MOQTAIL_LOG", filter);
+        let finished = Process::spawn(command).finish();
+        assert_eq!(finished.code, Some(code), "{:#?}", finished.stderr);
+        assert_eq!(finished.last_error().contains("MOQTAIL_LOG"), code == 2);
+    }
 }

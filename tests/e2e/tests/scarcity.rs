@@ -133,6 +133,20 @@ fn a_relay_without_file_descriptors_goes_on_and_recovers() {
 }
 
 #[test]
+fn a_client_without_file_descriptors_names_their_limit() {
+    let relay = Relay::start();
+    let mut bench = limited("ulimit -n 40");
+    bench.args(["bench", &relay.quic(), "-n", "60"]);
+    let finished = Process::spawn(bench).finish();
+    assert_eq!(finished.code, Some(1), "{:#?}", finished.stderr);
+    assert!(
+        finished.last_error().contains("`ulimit -n`"),
+        "{:#?}",
+        finished.stderr
+    );
+}
+
+#[test]
 fn a_relay_leaves_in_time_though_its_sessions_do_not() {
     let (relay, scratch) = (Relay::start(), Scratch::new());
     let publisher = film(&scratch, &relay.web());

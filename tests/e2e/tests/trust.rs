@@ -253,9 +253,10 @@ fn a_machine_without_roots_waits_for_a_local_relay_and_for_its_restart() {
     program.wait_stderr("Waiting: No relay answers");
     for count in 1..=2 {
         let relay = Relay::start_on(port);
-        program.wait_output("connected", |_, lines| {
-            let connected = lines.iter().filter(|line| line.contains("Connected to"));
-            (connected.count() == count).then_some(())
+        program.wait_output("a session", |_, lines| {
+            let told = "Waiting: broadcast live/nobody is not at";
+            let sessions = lines.iter().filter(|line| line.contains(told));
+            (sessions.count() == count).then_some(())
         });
         relay.stop();
     }

@@ -126,6 +126,21 @@ fn a_session_that_was_refused_is_not_tried_again() {
     );
 }
 
+#[test]
+fn what_a_web_server_cannot_do_now_is_waited_for() {
+    let link = link("https://relay:1", true);
+    let rejected = |status| {
+        let error = transport::ConnectError::Rejected { status };
+        link.transport_failure(error, &Trust::System.into()).kind
+    };
+    for status in [429, 500, 503, 599] {
+        assert!(rejected(status) == FailureKind::Waitable, "{status}");
+    }
+    for status in [200, 401, 404, 600] {
+        assert!(rejected(status) == FailureKind::Final, "{status}");
+    }
+}
+
 /// Thousands of them would have their handshakes at once.
 #[tokio::test(start_paused = true)]
 async fn those_who_are_asked_to_leave_leave_at_times_of_their_own() {

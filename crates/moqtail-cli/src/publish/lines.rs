@@ -54,7 +54,8 @@ pub(super) async fn run(
     let mut lines = Lines::new(tokio::io::stdin());
     let published = watch::Sender::new(Announced::NotYet);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
-    let watch = format!("subscribe {} {namespace} --track {track}", link.url());
+    let (url, trust) = (link.url(), link.trust_flags());
+    let watch = format!("subscribe {url} {namespace} --track {track}{trust}");
     let copied = tokio::select! {
         error = keep_published(link, &broadcast, &published) => Err(error),
         copied = copy(&mut lines, &mut output, hold, published.subscribe()) => {

@@ -78,7 +78,8 @@ async fn media(
     }
     let published = watch::Sender::new(Announced::NotYet);
     let hold = options.hold.map_or(DEFAULT_HOLD, |hold| hold.0);
-    let watch = format!("subscribe {} {namespace} --out - | ffplay -", link.url());
+    let (url, trust) = (link.url(), link.trust_flags());
+    let watch = format!("subscribe {url} {namespace} --out -{trust} | ffplay -");
     let announced = broadcast.broadcast().clone();
     let played = tokio::select! {
         error = keep_published(link, &announced, &published) => Err(error),
