@@ -139,6 +139,10 @@ impl World {
                 }
             }
             (1, Some(session)) if b & 3 == 0 => self.leave(session),
+            (1, Some(session)) if b & 3 == 1 => {
+                told.announced.retain(|request, _| request.0 != session);
+                hub.session_leaves(session);
+            }
             (2, Some(session)) => {
                 let name = usize::from(b) % NAMESPACES.len();
                 let twice =

@@ -49,6 +49,8 @@ pub(crate) trait Handler<C: Connection>: Send {
     );
     /// A datagram of a subscription.
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram);
+    /// The connection is over. What was received before that still comes, and nothing is sent any more.
+    fn ending(&mut self) {}
     /// The peer is going to publish: how many received bytes its streams may hold unread, `most` at most. Asked once.
     fn receive_window(&mut self, most: u32) -> u32 {
         most
@@ -202,6 +204,8 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                     CloseReason::Local { .. } => return reason,
                     _ => {
                         self.open.writing = false;
+                        self.drop_unsent();
+                        self.handler.ending();
                         ended = Some(reason);
                     }
                 },
@@ -270,14 +274,20 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 self.peer.lock().session.control_written(count);
             }
             Err(StreamError::Connection(_)) => {
-                self.unsent.clear();
                 self.open.writing = false;
+                self.drop_unsent();
             }
             Err(_) => {
                 self.unsent.clear();
                 self.peer.lock().session.control_ended();
             }
         }
+    }
+
+    /// Nobody will read it, so it is no backlog either.
+    fn drop_unsent(&mut self) {
+        let left = self.unsent.drain(..).map(|chunk| chunk.len()).sum();
+        self.peer.lock().session.control_written(left);
     }
 
     fn stream_opened(&mut self, mut recv: C::Recv) -> Option<(StreamKey, C::Recv)> {
@@ -410,7 +420,7 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
     fn handle_output(&mut self, output: Output) {
         match output {
             Output::Control(bytes) if self.open.writing => self.unsent.push_back(bytes),
-            Output::Control(_) => {}
+            Output::Control(bytes) => self.peer.lock().session.control_written(bytes.len()),
             Output::Event(event) => self.handler.event(event),
             Output::ResumeStream { stream, handle } => {
                 if let Some(Parked { header, rest, recv }) = self.parked.remove(&stream) {

@@ -99,6 +99,16 @@ impl Hub {
         true
     }
 
+    /// The connection of a session is over: it is not asked for tracks any more, though what it has sent still comes.
+    pub(crate) fn session_leaves(&mut self, session: SessionId) {
+        let member = self.sessions.get_mut(&session);
+        let namespaces = member.map(|member| std::mem::take(&mut member.namespaces));
+        for (handle, (namespace, announcement)) in namespaces.unwrap_or_default() {
+            self.routes.remove(&namespace, announcement);
+            self.no_takeover((session, handle));
+        }
+    }
+
     /// Removes everything that the session published, subscribed to or waited for. Nothing more is asked of it. `done` are
     /// its upstreams that had ended with PUBLISH_DONE, whose last streams do not come any more.
     pub(crate) fn session_closed(
@@ -107,13 +117,10 @@ impl Hub {
         done: Vec<(UpstreamId, TrackEnd)>,
         now: Instant,
     ) {
+        self.session_leaves(session);
         let Some(member) = self.sessions.remove(&session) else {
             return;
         };
-        for (handle, (namespace, announcement)) in member.namespaces {
-            self.routes.remove(&namespace, announcement);
-            self.no_takeover((session, handle));
-        }
         let of_session = (session, RequestHandle(0))..=(session, RequestHandle(u64::MAX));
         let left: Vec<_> = self
             .downstreams

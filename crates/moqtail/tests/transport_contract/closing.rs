@@ -139,20 +139,34 @@ pub(crate) async fn acknowledged_data_survives_the_close<K: Carrier>() {
 /// What has arrived is not lost because its sender has closed since.
 pub(crate) async fn what_was_received_before_the_peer_closed_can_be_taken<K: Carrier>() {
     let pair = K::pair().await;
-    let _sent = [
-        send_one(&pair.client, &[5; 10_000]).await,
-        send_one(&pair.client, b"and so has this").await,
-    ];
-    let mut late = pair.server.accept_uni().await.unwrap();
-    let mut last = pair.server.accept_uni().await.unwrap();
-    while read(&mut last).await.unwrap().is_some() {}
+    let datagram = Bytes::from_static(b"and so has this");
+    pair.client.send_datagram(datagram.clone()).unwrap();
+    let _sent = send_one(&pair.client, b"this has arrived").await;
+    let (mut last, _) = pair.client.open_bi().await.unwrap();
+    write_all(&mut last, b"after it").await.unwrap();
+    let (_, mut after) = pair.server.accept_bi().await.unwrap();
+    read(&mut after).await.unwrap();
     pair.client.close(0, "");
     assert_eq!(pair.server.closed().await, peer(0, ""));
-    let mut received = 0;
-    while let Some(chunk) = read(&mut late).await.unwrap() {
-        received += chunk.len();
-    }
-    assert_eq!(received, 10_000);
+    assert_eq!(pair.server.read_datagram().await, Ok(datagram));
+    let mut late = pair.server.accept_uni().await.unwrap();
+    assert_eq!(
+        read(&mut late).await,
+        Ok(Some(Bytes::from_static(b"this has arrived")))
+    );
+    assert_eq!(read(&mut late).await, Ok(None));
+    assert!(pair.server.accept_uni().await.is_err());
+    assert!(pair.server.read_datagram().await.is_err());
+}
+
+/// What is left of a stream that was finished is not taken for its end by the side that closed.
+pub(crate) async fn who_closed_reads_no_end_in_place_of_what_was_left<K: Carrier>() {
+    let pair = K::pair().await;
+    let _sent = send_one(&pair.server, &[5; 10_000]).await;
+    let mut left = pair.client.accept_uni().await.unwrap();
+    pair.client.close(7, "enough");
+    let gone = ConnectionError(local(7, "enough"));
+    assert_eq!(read(&mut left).await, Err(gone.into()));
 }
 
 pub(crate) async fn dropping_all_handles_closes<K: Carrier>() {

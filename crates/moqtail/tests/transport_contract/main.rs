@@ -62,6 +62,7 @@ contract! {
     closing::waiting_tasks_learn_of_the_close
     closing::acknowledged_data_survives_the_close
     closing::what_was_received_before_the_peer_closed_can_be_taken
+    closing::who_closed_reads_no_end_in_place_of_what_was_left
     closing::dropping_all_handles_closes
     closing::streams_do_not_keep_a_connection_open
     closing::a_peer_that_vanishes_is_lost

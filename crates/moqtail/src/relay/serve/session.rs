@@ -249,6 +249,10 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
         }
     }
 
+    fn ending(&mut self) {
+        self.directory(|directory| directory.hub.session_leaves(self.id));
+    }
+
     fn receive_window(&mut self, most: u32) -> u32 {
         let Some(shared) = self.relay.upgrade() else {
             return 0;

@@ -9,7 +9,9 @@ use std::{
 use bytes::Bytes;
 
 use super::link::{Link, Side, Written};
-use crate::transport::{CANCELLED, RecvStream, SendStream, StreamError};
+use crate::transport::{
+    CANCELLED, CloseReason, ConnectionError, RecvStream, SendStream, StreamError,
+};
 
 /// Sending half of a stream of a [`MemoryConnection`](super::MemoryConnection).
 #[derive(Debug)]
@@ -178,6 +180,10 @@ impl RecvStream for MemoryRecv {
     ) -> Poll<Result<Option<Bytes>, StreamError>> {
         let mut state = self.link.lock();
         let open = state.check_open(self.side);
+        // Nothing is kept of what came to the side that closed.
+        if let Err(closed @ ConnectionError(CloseReason::Local { .. })) = open {
+            return Poll::Ready(Err(closed.into()));
+        }
         let Some(pipe) = state.pipes.get_mut(&self.id) else {
             return Poll::Ready(Err(StreamError::Closed));
         };

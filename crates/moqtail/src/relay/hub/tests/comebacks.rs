@@ -675,3 +675,21 @@ fn nobody_else_is_asked_for_a_track_that_ended_while_a_slow_one_was_asked() {
     assert_eq!(asked(&actions), []);
     assert_eq!(ends(&actions), [ended]);
 }
+
+/// What it had sent may still be on its way into the tracks.
+#[test]
+fn a_publisher_whose_connection_is_over_is_not_asked_any_more() {
+    let mut relay = Relay::live();
+    relay.announce(BACKUP, "live/other");
+    relay.hub.session_leaves(PUBLISHER);
+    let gone = relay.subscribe(OTHER, handle(6), "live/cam#audio");
+    assert_eq!(asked(&gone), []);
+    assert_eq!(rejected(&gone).len(), 1);
+    // What it serves it goes on with.
+    let served = relay.subscribe(OTHER, handle(7), "live/cam#video");
+    assert_eq!(accepted(&served).len(), 1);
+    relay
+        .hub
+        .upstream_ends(UpstreamId(0), PublishDoneCode::GOING_AWAY, relay.now);
+    assert_eq!(asked(&relay.actions()), []);
+}
