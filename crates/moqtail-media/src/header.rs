@@ -21,7 +21,7 @@ fn write_ftyp(out: &mut Vec<u8>) -> Result<(), Error> {
 }
 
 /// The header of one track of a fragmented stream: `ftyp` as it came, the `trak` byte for byte but for sample entries
-/// that only QuickTime has, and what a decryption module has to know.
+/// that only QuickTime has. Such tracks are not encrypted, so it has nothing for decryption.
 pub(crate) fn fragmented_header(
     ftyp: Option<&[u8]>,
     moov: &BoxRef<'_>,
@@ -36,8 +36,7 @@ pub(crate) fn fragmented_header(
     write_box(&mut out, b"moov", |out| {
         copy_box(out, &mvhd)?;
         copy_with_stsd(out, &track.trak)?;
-        write_mvex(out, track.info.id, track.defaults.unwrap_or_default())?;
-        pssh(moov).try_for_each(|pssh| copy_box(out, &pssh))
+        write_mvex(out, track.info.id, track.defaults.unwrap_or_default())
     })?;
     Ok(out.into())
 }

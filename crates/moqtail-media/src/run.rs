@@ -91,6 +91,11 @@ impl Run {
         self.samples.iter().map(entry)
     }
 
+    /// Whether it lists samples that take none of its bytes, so that there may be any number of them.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self.samples, TrunSamples::Inherited { count, .. } if count > 1)
+    }
+
     /// The samples in order, as many as are sure to be alike at once: a run may list a thousand in no bytes.
     pub(crate) fn stretches(&self) -> impl Iterator<Item = (u32, Entry)> {
         let (listed, alike) = match &self.samples {

@@ -11,6 +11,12 @@ use crate::fragment::{Fragment, only_traf, write_fragment};
 use crate::limits::Limits;
 use crate::run::{Defaults, Entry, Runs};
 
+/// Bytes of a fragment for each of its parts, on average, below which it stays whole: no real video has so little
+/// between two key frames, and each part takes a few hundred bytes.
+const MIN_PART: usize = 256;
+/// Splits of a fragment however small it is.
+const ANY_SPLITS: usize = 4;
+
 /// The parts of one fragment. Each begins with a key frame, but for the first, which begins as the
 /// fragment did. Key frames in a row stay together.
 #[derive(Debug)]
@@ -32,8 +38,9 @@ struct Placed {
 }
 
 impl Parts {
-    /// The parts of a fragment of a track with these defaults; `None` where boxes tell something of
-    /// each sample that would have to be split too, as those of encryption do.
+    /// The parts of a fragment of a track with these defaults; `None` where it had better stay whole: boxes tell
+    /// something of each sample that would have to be split too, as those of encryption do, or samples or parts
+    /// are more than its bytes can be for.
     pub(crate) fn of(
         raw: &Bytes,
         moof_position: u64,
@@ -55,11 +62,22 @@ impl Parts {
         let mut samples = VecDeque::new();
         for run in Runs::new(&traf, &tfhd, defaults, moof_position, limits) {
             let run = run?;
-            let mut at = usize::try_from(run.start).unwrap_or(usize::MAX);
-            for entry in run.entries() {
-                samples.push_back(Placed { entry, at });
-                at = at.saturating_add(entry.size as usize);
+            if run.is_free() {
+                return Ok(None);
             }
+            let mut at = usize::try_from(run.start).unwrap_or(usize::MAX);
+            samples.extend(run.entries().map(|entry| {
+                let placed = Placed { entry, at };
+                at = at.saturating_add(entry.size as usize);
+                placed
+            }));
+        }
+        let pairs = samples.iter().zip(samples.iter().skip(1));
+        let cuts = pairs.filter(|(before, next): &(&Placed, &Placed)| {
+            next.entry.is_sync() && !before.entry.is_sync()
+        });
+        if cuts.count().saturating_sub(ANY_SPLITS) > raw.len() / MIN_PART {
+            return Ok(None);
         }
         let mut others = Vec::new();
         for child in moof.children() {
@@ -84,47 +102,41 @@ impl Parts {
 
     /// The next part; `None` after the last one.
     pub(crate) fn next_part(&mut self) -> Result<Option<Fragment>, Error> {
-        let Some(first) = self.samples.front() else {
+        let Some(first) = self.samples.front().map(|first| first.entry) else {
             return Ok(None);
         };
-        let keyframe = first.entry.is_sync();
-        let first_offset = first.entry.offset;
         let mut was_sync = true;
-        let (mut entries, mut media) = (Vec::new(), Vec::new());
-        while let Some(Placed { entry, at }) = self
-            .samples
-            .pop_front_if(|next| was_sync || !next.entry.is_sync())
-        {
-            was_sync = entry.is_sync();
-            let sample = self
-                .raw
-                .get(at..at.saturating_add(entry.size as usize))
-                .ok_or_else(|| Error::malformed("a sample lies outside its fragment"))?;
-            media.extend_from_slice(sample);
-            entries.push(entry);
-        }
-        let durations = entries.iter().map(|entry| u64::from(entry.duration));
+        let goes_on = |next: &&Placed| {
+            let goes_on = was_sync || !next.entry.is_sync();
+            was_sync = next.entry.is_sync();
+            goes_on
+        };
+        let count = self.samples.iter().take_while(goes_on).count();
+        let samples = || self.samples.iter().take(count);
+        let durations = samples().map(|sample| u64::from(sample.entry.duration));
         let fragment = Fragment {
             track_id: self.tfhd.track_id,
-            data: self.write(&entries, &media)?,
-            keyframe,
+            data: self.write(samples)?,
+            keyframe: first.is_sync(),
             decode_time: self.decode_time,
             presentation_time: i64::try_from(self.decode_time)
                 .unwrap_or(i64::MAX)
-                .saturating_add(first_offset),
+                .saturating_add(first.offset),
             duration: durations.fold(0, u64::saturating_add),
-            samples: u32::try_from(entries.len()).unwrap_or(u32::MAX),
-            even: entries
-                .windows(2)
-                .all(|pair| pair.first().map(|e| e.duration) == pair.last().map(|e| e.duration)),
+            samples: u32::try_from(count).unwrap_or(u32::MAX),
+            even: samples().all(|sample| sample.entry.duration == first.duration),
         };
+        self.samples.drain(..count);
         self.decode_time = fragment.end_time();
         Ok(Some(fragment))
     }
 
-    fn write(&self, entries: &[Entry], media: &[u8]) -> Result<Bytes, Error> {
-        let moved = entries.iter().any(|entry| entry.offset != 0);
-        let entry = |entry: &Entry| TrunEntry {
+    fn write<'a, S>(&'a self, samples: impl Fn() -> S) -> Result<Bytes, Error>
+    where
+        S: Iterator<Item = &'a Placed>,
+    {
+        let moved = samples().any(|sample| sample.entry.offset != 0);
+        let entry = |Placed { entry, .. }: &Placed| TrunEntry {
             duration: Some(entry.duration),
             size: Some(entry.size),
             flags: Some(entry.flags),
@@ -132,11 +144,21 @@ impl Parts {
         };
         let trun = Trun {
             data_offset: Some(0),
-            samples: entries.iter().map(entry).collect::<Vec<_>>().into(),
+            samples: samples().map(entry).collect::<Vec<_>>().into(),
         };
         let tfdt = Tfdt {
             base_media_decode_time: self.decode_time,
         };
-        write_fragment(0, &self.tfhd, &tfdt, trun, &self.others, media)
+        let mut media = Vec::new();
+        for Placed { entry, at } in samples() {
+            let size = entry.size as usize;
+            let sample = match size {
+                0 => Some(&[][..]),
+                _ => self.raw.get(*at..at.saturating_add(size)),
+            };
+            let outside = || Error::malformed("a sample lies outside its fragment");
+            media.extend_from_slice(sample.ok_or_else(outside)?);
+        }
+        write_fragment(0, &self.tfhd, &tfdt, trun, &self.others, &media)
     }
 }

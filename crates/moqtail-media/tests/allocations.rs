@@ -113,3 +113,37 @@ fn samples_over_the_limit_are_counted_before_they_are_read() {
     let bytes = HEAP.total_allocated() - before;
     assert!(bytes < object.len(), "{bytes} bytes");
 }
+
+#[test]
+fn splitting_takes_no_memory_but_for_bytes_that_came() {
+    let _turn = turn();
+    let fragment = |trun: &[u8]| {
+        let tfhd = boxed(b"tfhd", &[0, 2, 0, 0, 0, 0, 0, 1]);
+        let tfdt = boxed(b"tfdt", &[0; 8]);
+        let traf = boxed(b"traf", &[tfhd, tfdt, boxed(b"trun", trun)].concat());
+        [boxed(b"moof", &traf), boxed(b"mdat", b"")].concat()
+    };
+    // The first of many samples without a byte is no key frame; and every other one of as many with flags.
+    let free = [&[0, 0, 0, 4, 0, 0, 255, 255][..], &[1, 1, 0, 0]].concat();
+    let flags = |n: u32| [[1, 1, 0, 0], [2, 0, 0, 0]][n as usize % 2];
+    let every = (0..50_000).flat_map(flags);
+    let every: Vec<u8> = [0, 0, 4, 0, 0, 0, 0xc3, 0x50]
+        .into_iter()
+        .chain(every)
+        .collect();
+    let half = (0..50_000).flat_map(|n| flags(u32::from(n > 25_000)));
+    let half: Vec<u8> = [0, 0, 4, 0, 0, 0, 0xc3, 0x50]
+        .into_iter()
+        .chain(half)
+        .collect();
+    for (trun, parts) in [(free, 1), (every, 1), (half, 2)] {
+        let stream = [&short_stream(0)[..], &fragment(&trun)].concat();
+        let before = HEAP.allocated();
+        HEAP.set_limit(before + (64 << 10) + 64 * stream.len())
+            .unwrap();
+        let (_, fragments, end) = read([&stream[..]]);
+        HEAP.set_limit(usize::MAX).unwrap();
+        end.unwrap();
+        assert_eq!(fragments.len(), parts);
+    }
+}

@@ -136,6 +136,8 @@ fn fragments_without_a_key_frame_behind_others_stay_as_they_came() {
         // All of its frames are key frames: somebody who joins waits for none.
         fragment(VIDEO, &[KEY, KEY, KEY]),
         fragment(AUDIO, &[DELTA, KEY, DELTA, KEY]),
+        // More parts than its bytes can be for.
+        fragment(VIDEO, &[DELTA, KEY].repeat(100)),
         // What encryption says of each sample would have to be split, too.
         with_boxes(VIDEO, &[DELTA, KEY], &auxiliary, &[], &[]),
     ] {

@@ -144,21 +144,6 @@ fn a_track_that_cannot_be_described_is_left_out_with_its_reason() {
 }
 
 #[test]
-fn what_decryption_modules_need_is_in_the_header_of_each_track_and_of_all() {
-    let stream = short_stream(0);
-    let (_, ftyp) = box_at(&stream, 0);
-    let pssh = boxed(b"pssh", &[5; 30]);
-    let moov = boxed(b"moov", &[&stream[ftyp + 8..], &pssh].concat());
-    let (init, ..) = read([&stream[..ftyp], &moov]);
-    let tracks = init.unwrap().tracks;
-    assert!(tracks.iter().all(|track| track.init.ends_with(&pssh)));
-    let remuxer = Remuxer::new(tracks.iter().map(|track| &track.init[..])).unwrap();
-    let header = remuxer.header();
-    let times = header.windows(pssh.len()).filter(|w| *w == pssh).count();
-    assert_eq!(times, 1);
-}
-
-#[test]
 fn the_frame_rate_is_learnt_from_the_first_fragment() {
     let stream = short_stream(4);
     let (init, fragments, _) = read([&stream[..]]);

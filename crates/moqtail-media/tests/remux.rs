@@ -136,6 +136,23 @@ fn ids_are_rewritten_where_both_tracks_have_the_same() {
 }
 
 #[test]
+fn what_decryption_modules_need_is_in_the_header_once() {
+    let (tracks, _) = source(1);
+    let pssh = [boxed(b"pssh", &[5; 30]), boxed(b"pssh", &[6; 30])].concat();
+    let inits = tracks.iter().map(|track| {
+        let (_, ftyp) = common::box_at(&track.init, 0);
+        let moov = boxed(b"moov", &[&track.init[ftyp + 8..], &pssh].concat());
+        [&track.init[..ftyp], &moov].concat()
+    });
+    let inits: Vec<_> = inits.collect();
+    let remuxer = Remuxer::new(inits.iter().map(|init| &init[..])).unwrap();
+    let header = remuxer.header();
+    assert!(header.ends_with(&pssh));
+    let count = header.windows(4).filter(|kind| kind == b"pssh").count();
+    assert_eq!(count, 2);
+}
+
+#[test]
 fn a_silent_track_is_waited_for_once_and_within_bounds() {
     let (tracks, source) = source(400);
     let mut remuxer = remuxer(&tracks, RemuxOptions::default());
