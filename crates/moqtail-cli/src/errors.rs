@@ -312,18 +312,23 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
             .is_some_and(|code| UNIX.contains(&code))
 }
 
-/// An error's text on one line without the final full stop, as a part of a sentence. Peers may have written it: what would
-/// steer a terminal is shown as code.
+/// A line with what would steer a terminal shown as code: peers may have written parts of it.
+pub(crate) fn escaped(line: &str) -> String {
+    let mut escaped = String::new();
+    for letter in line.chars() {
+        match letter.is_control() {
+            true => escaped.extend(letter.escape_default()),
+            false => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// An error's text on one line without the final full stop, as a part of a sentence.
 pub(crate) fn plain(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut line = String::new();
-    for letter in words.chars() {
-        match letter.is_control() {
-            true => line.extend(letter.escape_default()),
-            false => line.push(letter),
-        }
-    }
+    let mut line = escaped(&words);
     while line.ends_with('.') {
         line.pop();
     }

@@ -5,7 +5,7 @@ use std::{env::VarError, io::IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    errors::{CliError, plain},
+    errors::{CliError, escaped, plain},
     stderr::{self, StandardError},
 };
 
@@ -40,5 +40,6 @@ pub(crate) fn start(verbose: u8) -> Result<(), CliError> {
 
 /// Tells the person at the terminal what the command is doing; one line on standard error.
 pub(crate) fn say(line: impl std::fmt::Display) {
+    let line = escaped(&line.to_string());
     stderr::put(format!("moqtail: {line}\n").as_bytes());
 }
