@@ -265,7 +265,7 @@ impl CliError {
                 address,
                 option,
             },
-            io::ErrorKind::PermissionDenied => Self::Privileged {
+            io::ErrorKind::PermissionDenied if is_privileged(&address) => Self::Privileged {
                 address,
                 reason: plain(error),
                 option,
@@ -300,6 +300,13 @@ impl CliError {
             reason: plain(error),
         }
     }
+}
+
+/// Whether a port is one of those that Linux gives to few.
+fn is_privileged(address: &str) -> bool {
+    let port = address.rsplit(':').next();
+    let port = port.and_then(|port| port.parse::<u16>().ok());
+    cfg!(target_os = "linux") && port.is_some_and(|port| port < 1024)
 }
 
 /// Whether this process or the machine has as many files open as it may.

@@ -426,12 +426,16 @@ impl Link {
         }
     }
 
-    /// Others may close theirs.
+    /// Others may close theirs. One of a crowd waits for that in vain, and does not say so.
     fn no_descriptor(&self, error: &io::Error) -> Failure {
-        Failure::waitable(CliError::NoDescriptor {
+        let error = CliError::NoDescriptor {
             authority: self.authority(),
             reason: plain(error),
-        })
+        };
+        match self.quiet {
+            true => Failure::last(error),
+            false => Failure::waitable(error),
+        }
     }
 
     /// What to say when what is to be trusted cannot be used.

@@ -223,6 +223,7 @@ impl Tolerance {
 #[serde(untagged, expecting = "a number, or text with a unit")]
 enum Quantity {
     Number(i64),
+    Fraction(f64),
     Text(String),
 }
 
@@ -230,6 +231,7 @@ impl Quantity {
     fn parse<T: FromStr<Err = String>>(self) -> Result<T, String> {
         match self {
             Self::Number(number) => number.to_string().parse(),
+            Self::Fraction(number) => number.to_string().parse(),
             Self::Text(text) => text.parse(),
         }
     }

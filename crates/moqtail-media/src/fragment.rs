@@ -125,7 +125,7 @@ impl Head {
             self.samples = self.samples.saturating_add(count);
         }
         let bytes = run.bytes();
-        if bytes > 0 {
+        if bytes > 0 && run.is_placed {
             let end = run.start + i128::from(bytes);
             let (from, to) = self.media.unwrap_or((run.start, end));
             self.media = Some((from.min(run.start), to.max(end)));

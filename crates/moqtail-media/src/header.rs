@@ -65,7 +65,7 @@ fn copy_with_stsd(out: &mut Vec<u8>, trak: &BoxRef<'_>) -> Result<(), Error> {
     })
 }
 
-/// Copies a box, but writes another one in place of that at the end of this path.
+/// Copies a box, but writes another one in place of the first that is at the end of this path.
 fn copy_but(
     out: &mut Vec<u8>,
     from: &BoxRef<'_>,
@@ -75,10 +75,11 @@ fn copy_but(
     let Some((next, path)) = path.split_first() else {
         return write(out);
     };
+    let mut is_written = false;
     write_box(out, &from.kind, |out| {
         for child in from.children() {
             let child = child?;
-            if child.kind == **next {
+            if child.kind == **next && !std::mem::replace(&mut is_written, true) {
                 copy_but(out, &child, path, write)?;
             } else {
                 copy_box(out, &child)?;

@@ -80,6 +80,8 @@ impl Entry {
 pub(crate) struct Run {
     /// Where its media starts, seen from the start of the `moof`.
     pub(crate) start: i128,
+    /// The fragment tells that. Some muxers rely on there being one `mdat`.
+    pub(crate) is_placed: bool,
     samples: TrunSamples,
     defaults: Defaults,
 }
@@ -121,6 +123,7 @@ pub(crate) struct Runs<'a> {
     /// What data offsets count from, and where a run without one starts, seen from the `moof`.
     base: i128,
     next: i128,
+    is_placed: bool,
     defaults: Defaults,
     samples: u64,
     limit: u64,
@@ -142,6 +145,7 @@ impl<'a> Runs<'a> {
             children: traf.children(),
             base,
             next: base,
+            is_placed: tfhd.base_data_offset.is_some(),
             defaults: Defaults {
                 duration: tfhd.default_sample_duration.unwrap_or(defaults.duration),
                 size: tfhd.default_sample_size.unwrap_or(defaults.size),
@@ -161,7 +165,9 @@ impl<'a> Runs<'a> {
         let what = "the number of samples in a fragment";
         Error::check(what, self.samples, "max_fragment_samples", self.limit)?;
         let trun: Trun = trun.decode()?;
+        self.is_placed |= trun.data_offset.is_some();
         let run = Run {
+            is_placed: self.is_placed,
             start: trun
                 .data_offset
                 .map_or(self.next, |offset| self.base + i128::from(offset)),

@@ -62,7 +62,7 @@ impl Parts {
         let mut samples = VecDeque::new();
         for run in Runs::new(&traf, &tfhd, defaults, moof_position, limits) {
             let run = run?;
-            if run.is_free() {
+            if run.is_free() || (run.bytes() > 0 && !run.is_placed) {
                 return Ok(None);
             }
             let mut at = usize::try_from(run.start).unwrap_or(usize::MAX);
@@ -72,19 +72,21 @@ impl Parts {
                 placed
             }));
         }
+        let mut others = Vec::new();
+        for child in moof.children() {
+            let child = child?;
+            if !matches!(&child.kind, b"mfhd" | b"traf" | b"free" | b"skip") {
+                copy_box(&mut others, &child)?;
+            }
+        }
         let pairs = samples.iter().zip(samples.iter().skip(1));
         let cuts = pairs.filter(|(before, next): &(&Placed, &Placed)| {
             next.entry.is_sync() && !before.entry.is_sync()
         });
-        if cuts.count().saturating_sub(ANY_SPLITS) > raw.len() / MIN_PART {
+        // Each part repeats what stands beside the track.
+        let part = MIN_PART + others.len();
+        if cuts.count().saturating_sub(ANY_SPLITS) > raw.len() / part {
             return Ok(None);
-        }
-        let mut others = Vec::new();
-        for child in moof.children() {
-            let child = child?;
-            if !matches!(&child.kind, b"mfhd" | b"traf") {
-                copy_box(&mut others, &child)?;
-            }
         }
         Ok(Some(Self {
             raw: raw.clone(),

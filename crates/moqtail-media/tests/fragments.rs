@@ -138,6 +138,14 @@ fn fragments_without_a_key_frame_behind_others_stay_as_they_came() {
         fragment(AUDIO, &[DELTA, KEY, DELTA, KEY]),
         // More parts than its bytes can be for.
         fragment(VIDEO, &[DELTA, KEY].repeat(100)),
+        // Each part would repeat what stands beside the track.
+        with_boxes(
+            VIDEO,
+            &[DELTA, KEY].repeat(6),
+            &[],
+            &boxed(b"uuid", &[1; 3000]),
+            &[],
+        ),
         // What encryption says of each sample would have to be split, too.
         with_boxes(VIDEO, &[DELTA, KEY], &auxiliary, &[], &[]),
     ] {
@@ -250,6 +258,18 @@ fn what_a_moof_says_beside_its_track_is_kept() {
         let (_, moof) = box_at(&part.data, 0);
         assert!(part.data[..moof].ends_with(&pssh));
     }
+}
+
+/// There is one `mdat`, so some muxers do not say where in it the first sample is.
+#[test]
+fn a_run_without_an_address_is_passed_on() {
+    let tfhd = full(b"tfhd", FROM_MOOF, &[VIDEO]);
+    let tfdt = full(b"tfdt", 0, &[1000]);
+    let moof = moof(&[tfhd, tfdt, trun(None, &[DELTA, KEY])], &[]);
+    let whole = [moof, boxed(b"mdat", &media(2))].concat();
+    let fragments = read_all(&whole).unwrap();
+    assert_eq!(fragments.len(), 1);
+    assert_eq!(fragments[0].data, whole);
 }
 
 #[test]

@@ -21,7 +21,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use self::{
-    crowd::Crowd, meter::measure, plan::Plan, publisher::Publisher, report::Report, run::Run,
+    crowd::Crowd,
+    meter::measure,
+    plan::Plan,
+    publisher::Publisher,
+    report::Report,
+    run::{GRACE, Run},
     usage::Process,
 };
 use crate::{
@@ -34,9 +39,6 @@ use crate::{
     output::try_print,
     signals::Signals,
 };
-
-/// How long viewers may take to learn of the track's end.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a relay that has subscribers may take to ask for what they want.
 const FIRST_VIEWER: Duration = Duration::from_secs(30);
@@ -137,11 +139,18 @@ async fn load(
             }
         },
         async {
+            let leaving = async {
+                // Its last words need some time of their own.
+                let grace = match timeout(GRACE, link.delivered()).await {
+                    Ok(()) => GRACE,
+                    Err(_) => Duration::ZERO,
+                };
+                link.leave(grace).await
+            };
             tokio::select! {
-                _ = timeout(GRACE, link.delivered()) => {}
-                () = run.stopped() => {}
+                left = leaving => left,
+                () = run.stopped() => link.leave(Duration::ZERO).await,
             }
-            link.leave(Duration::ZERO).await
         }
     );
     let report = measured.map(|measured| {

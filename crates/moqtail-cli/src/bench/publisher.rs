@@ -10,11 +10,11 @@ use moqtail::{
     },
     model::{DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, TrackAlias},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     plan::{Carried, Pace, Plan},
-    run::{Interval, Run},
+    run::{GRACE, Interval, Run},
     stamp::Stamp,
     times::Times,
 };
@@ -169,10 +169,19 @@ impl Publisher {
                 if self.writer.left == 0 {
                     break;
                 }
-                if let Pace::Window(window) = self.pace
-                    && run.room(window, bytes).await.is_none()
-                {
-                    return Ok(());
+                if let Pace::Window(window) = self.pace {
+                    let patience = async {
+                        run.ending().await;
+                        sleep(GRACE).await;
+                    };
+                    let room = tokio::select! {
+                        room = run.room(window, bytes) => room,
+                        // A relay that delivers nothing any more is not waited for.
+                        () = patience => None,
+                    };
+                    if room.is_none() {
+                        return Ok(());
+                    }
                 }
                 went = self.writer.more()?;
             }

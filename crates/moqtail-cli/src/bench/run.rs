@@ -12,6 +12,9 @@ use super::{
     stamp::Clock,
 };
 
+/// How long viewers may take to learn of the track's end.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+
 /// Objects published from `from` on and before `to` are measured; both since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Interval {
@@ -88,7 +91,9 @@ impl Run {
     /// Whether the measured interval is over, and with it what is published.
     pub(super) fn is_over(&self) -> bool {
         let interval = *self.interval.borrow();
-        interval.is_some_and(|interval| self.clock.now() >= interval.to)
+        let is_past = interval.is_some_and(|interval| self.clock.now() >= interval.to);
+        // One that began at the same moment is not cut.
+        is_past || *self.stage.borrow() >= Stage::Ending
     }
 
     /// Waits for the first object. `None`: the run was stopped before.
@@ -218,6 +223,7 @@ mod tests {
         let cut = run.begin(run.clock.now());
         assert_eq!(cut.from, whole.from);
         assert!(cut.to < whole.to && cut.to <= run.clock.now());
+        assert!(run.is_over());
         run.interrupt();
         assert!(run.stopped().now_or_never().is_some());
     }

@@ -181,7 +181,11 @@ impl CertificateSource {
             };
             tokio::select! {
                 () = sleep(self.look_every()) => {}
-                () = asked => tracing::info!("looking at the certificate"),
+                () = asked => {
+                    tracing::info!("looking at the certificate");
+                    // Who asks is answered.
+                    unusable = Reminder::default();
+                }
             }
             let stamp = self.stamp();
             let is_due = match self {

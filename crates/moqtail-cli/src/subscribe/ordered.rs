@@ -66,6 +66,8 @@ struct Reader {
     next: Option<Object>,
     /// It was waited for in vain since it gave an object.
     stands_still: bool,
+    /// Objects before that were passed over, and are not waited for.
+    leapt: bool,
 }
 
 /// What the next object may have to wait for.
@@ -118,8 +120,8 @@ impl<'a> Ordered<'a> {
             late,
             newest: None,
             largest: None,
-            groups: Gaps::default(),
-            objects: Gaps::default(),
+            groups: Gaps::of_groups(),
+            objects: Gaps::of_objects(),
             waiting: None,
         }
     }
@@ -186,7 +188,7 @@ impl<'a> Ordered<'a> {
         }
         let group = self.group(first);
         if let Some((key, object)) = group.lowest {
-            return match self.wait_for_object_before(first, object, &group) {
+            return match self.wait_for_object_before(key, object, &group) {
                 Some(until) => Step::Read(first, Some(until)),
                 None => Step::Deliver(key),
             };
@@ -252,14 +254,10 @@ impl<'a> Ordered<'a> {
     }
 
     /// Until when the lowest object of a group that is there waits for one between it and the last one.
-    fn wait_for_object_before(
-        &mut self,
-        first: u64,
-        object: u64,
-        group: &Group,
-    ) -> Option<Instant> {
-        let due = self.due(first);
-        if object <= due.unwrap_or(0) || group.held > MAX_HELD {
+    fn wait_for_object_before(&mut self, key: Key, object: u64, group: &Group) -> Option<Instant> {
+        let due = self.due(key.0);
+        let leapt = self.readers.get(&key).is_some_and(|reader| reader.leapt);
+        if object <= due.unwrap_or(0) || group.held > MAX_HELD || leapt {
             return None;
         }
         let patience = match due {
@@ -311,18 +309,22 @@ impl<'a> Ordered<'a> {
             last: None,
             next: None,
             stands_still: false,
+            leapt: false,
         };
         self.readers.insert((group, self.arrived), reader);
     }
 
     /// The object that was read of this stream.
     fn take(&mut self, key: Key) -> Option<Object> {
-        let at = self.readers.get(&key)?.next.as_ref()?.location();
-        self.delivered(at);
+        let reader = self.readers.get_mut(&key)?;
+        let at = reader.next.as_ref()?.location();
+        let leapt = std::mem::take(&mut reader.leapt);
+        self.delivered(at, leapt);
         self.readers.get_mut(&key)?.next.take()
     }
 
-    fn delivered(&mut self, at: Location) {
+    /// An object is next; `leapt`: some before it were passed over.
+    fn delivered(&mut self, at: Location, leapt: bool) {
         let group = at.group;
         self.losses.delivered();
         if self
@@ -335,7 +337,7 @@ impl<'a> Ordered<'a> {
         if due == Some(at.object) {
             self.objects.followed();
         } else if at.object > due.unwrap_or(0) {
-            if due.is_some() {
+            if due.is_some() && !leapt {
                 self.objects.missed();
             }
             let streams = self.readers.range_mut((group, 0)..=(group, u64::MAX));
@@ -356,6 +358,8 @@ impl<'a> Ordered<'a> {
 
 async fn reached(time: Option<Instant>) {
     match time {
+        // A timer would take until its next tick.
+        Some(time) if time <= Instant::now() => {}
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
@@ -405,6 +409,7 @@ fn poll_reader(
             }
             Err(error @ (ReadError::TooLarge { .. } | ReadError::TooMuchAtOnce { .. })) => {
                 losses.object(group, reader.last, &error);
+                reader.leapt = true;
             }
             Err(error) => {
                 losses.stream(group, &error);

@@ -21,7 +21,7 @@ use super::{
     following::keep_following,
     losses::Losses,
     ordered::{Late, Ordered},
-    waiting::{Asker, NotSubscribed, Turn},
+    waiting::{Asker, NotSubscribed, Turn, unfinished},
 };
 use crate::{
     errors::{CliError, plain},
@@ -261,6 +261,10 @@ impl Viewer<'_> {
             }
         }
         if *complete.borrow() {
+            if let Some(why) = unfinished(&name, &objects.end()) {
+                self.link
+                    .tell(format_args!("The end of {name} may be missing: {why}."));
+            }
             return ended().await;
         }
         match asker.turn(&name, objects.end())? {

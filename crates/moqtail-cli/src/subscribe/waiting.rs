@@ -191,6 +191,19 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// Why some of a track may not have come before the end of its subscription.
+pub(super) fn unfinished(track: &FullTrackName, end: &SubscriptionEnd) -> Option<String> {
+    match end {
+        SubscriptionEnd::Done {
+            status: PublishDoneCode::TRACK_ENDED | PublishDoneCode::SUBSCRIPTION_ENDED,
+            ..
+        } => None,
+        SubscriptionEnd::Done { status, reason } => Some(plain(cut(track, *status, reason))),
+        SubscriptionEnd::Malformed(why) => Some(plain(why)),
+        _ => Some("the session ended first".to_owned()),
+    }
+}
+
 /// What to say of a subscription that the other side ended before the track did.
 fn cut(track: &FullTrackName, status: PublishDoneCode, reason: &str) -> CliError {
     let track = track.to_string();

@@ -162,7 +162,8 @@ async fn what_follows_an_object_that_is_too_large_is_delivered() {
         .object(1, &Extensions::default(), large.into())
         .unwrap();
     write(&mut subgroup, 2);
-    assert_eq!(world.next().await.1, 2);
+    let (_, object, took) = world.next().await;
+    assert_eq!((object, took), (2, Duration::ZERO), "it is not waited for");
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,4 +290,41 @@ async fn the_end_comes_after_all_objects() {
         panic!("no PUBLISH_DONE")
     };
     assert_eq!(status, PublishDoneCode::TRACK_ENDED);
+}
+
+/// Some of a track are lost in bad weather, which says nothing of those that come next.
+#[tokio::test(start_paused = true)]
+async fn a_group_is_waited_for_again_when_the_next_ones_followed() {
+    let mut world = World::new(Late::Drop).await;
+    let mut waits = Vec::new();
+    for group in [1, 3, 5, 7, 8, 9, 11] {
+        let mut subgroup = world.group(group);
+        write(&mut subgroup, 0);
+        subgroup.finish().unwrap();
+        waits.push(world.next().await.2);
+    }
+    let none = Duration::ZERO;
+    let expected = [
+        SETTLE, OVERTAKEN, OVERTAKEN, OVERTAKEN, none, none, OVERTAKEN,
+    ];
+    assert_eq!(waits, expected);
+}
+
+/// A track whose publisher counts in leaps is not slowed down, however many objects there are.
+#[tokio::test(start_paused = true)]
+async fn leaps_within_a_group_cost_no_time_in_the_end() {
+    let mut world = World::new(Late::Drop).await;
+    let mut subgroup = world.group(1);
+    for object in 0..1000 {
+        write(&mut subgroup, 10 * object);
+    }
+    let begin = Instant::now();
+    for _ in 0..1000 {
+        world.next().await;
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begin.elapsed()
+    );
 }
