@@ -29,7 +29,7 @@ pub enum Trust {
     /// Certificates that lead to a root of the operating system.
     #[default]
     System,
-    /// Certificates that lead to one of these roots, or are one of them: PEM text.
+    /// Certificates that lead to one of these roots, or are one of them and no authority themselves (`CA:FALSE`): PEM text.
     Roots(Vec<u8>),
     /// Exactly the certificates with these SHA-256 fingerprints of the DER form, whatever name and dates they carry.
     Fingerprints(Vec<[u8; 32]>),
