@@ -38,12 +38,20 @@ async fn come_and_go(target: Target, carrier: Carrier, track: &str) -> Result<()
                 .await?;
             // A track that waits for its streams is still there, and no second one is taken meanwhile.
             loop {
-                let answer = peer.next_frame("an answer to PUBLISH").await?.kind;
-                if answer == types::PUBLISH_OK {
-                    peer.send(messages::publish_done(id + 2, 0)).await?;
-                }
-                if [types::PUBLISH_OK, types::PUBLISH_ERROR].contains(&answer) {
-                    break;
+                let frame = peer.next_frame("an answer to PUBLISH").await?;
+                match frame.kind {
+                    // It crossed the offer (draft-14 §5.1), which is held until it is answered.
+                    types::SUBSCRIBE => {
+                        let asked = frame.first_number().unwrap_or_default();
+                        let (name, kind) = ("SUBSCRIBE_ERROR", types::SUBSCRIBE_ERROR);
+                        peer.send(messages::refusal(name, kind, asked)).await?;
+                    }
+                    types::PUBLISH_OK => {
+                        peer.send(messages::publish_done(id + 2, 0)).await?;
+                        break;
+                    }
+                    types::PUBLISH_ERROR => break,
+                    _ => {}
                 }
             }
             peer.send(messages::publish_namespace_done(space)).await?;
