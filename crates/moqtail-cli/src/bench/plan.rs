@@ -164,7 +164,7 @@ fn namespace(options: &BenchOptions) -> Result<TrackNamespace, CliError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::Parser;
 
     use super::*;
@@ -175,7 +175,7 @@ mod tests {
         options: BenchOptions,
     }
 
-    fn plan(line: &str) -> Result<Plan, CliError> {
+    pub(in crate::bench) fn plan(line: &str) -> Result<Plan, CliError> {
         let words = std::iter::once("bench").chain(line.split_whitespace());
         Plan::new(&Command::try_parse_from(words).unwrap().options)
     }

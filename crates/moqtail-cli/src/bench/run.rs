@@ -200,22 +200,14 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::bench::options::BenchOptions;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        options: BenchOptions,
-    }
+    use crate::bench::plan::tests::plan;
 
     #[test]
     fn an_interrupt_ends_the_interval_and_another_one_the_run() {
-        let options = Command::parse_from(["bench", "--warm-up", "0"]).options;
-        let run = Run::new(&Plan::new(&options).unwrap());
+        let run = Run::new(&plan("--warm-up 0").unwrap());
         let whole = run.begin(run.clock.now());
         run.interrupt();
         assert!(run.ending().now_or_never().is_some());
@@ -226,5 +218,14 @@ mod tests {
         assert!(run.is_over());
         run.interrupt();
         assert!(run.stopped().now_or_never().is_some());
+    }
+
+    /// The publisher and the interrupt see each other only afterwards.
+    #[test]
+    fn a_run_that_begins_when_it_is_interrupted_is_over() {
+        let run = Run::new(&plan("--warm-up 0").unwrap());
+        run.interrupt();
+        run.begin(run.clock.now());
+        assert!(run.is_over());
     }
 }

@@ -108,15 +108,21 @@ async fn a_group_waits_for_the_one_before_it() {
     assert_eq!(groups.map(|at| (at.group, at.object)), [(1, 1), (2, 0)]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_group_that_stands_still_is_overtaken_and_delivered_late() {
-    let mut world = World::new(Late::Deliver).await;
+/// A group that stood still until an object of the next one was delivered, and that next one.
+async fn overtaken(late: Late) -> (World, LocalSubgroup, LocalSubgroup) {
+    let mut world = World::new(late).await;
     let mut first = world.group(1);
     write(&mut first, 0);
     world.next().await;
     let mut second = world.group(2);
     write(&mut second, 0);
     assert_eq!(world.next().await, (2, 0, PATIENCE));
+    (world, first, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_stands_still_is_overtaken_and_delivered_late() {
+    let (mut world, mut first, _second) = overtaken(Late::Deliver).await;
     write(&mut first, 1);
     let (group, object, _) = world.next().await;
     assert_eq!((group, object), (1, 1));
@@ -124,13 +130,7 @@ async fn a_group_that_stands_still_is_overtaken_and_delivered_late() {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_leaves_out_what_comes_too_late() {
-    let mut world = World::new(Late::Drop).await;
-    let mut first = world.group(1);
-    write(&mut first, 0);
-    world.next().await;
-    let mut second = world.group(2);
-    write(&mut second, 0);
-    assert_eq!(world.next().await, (2, 0, PATIENCE));
+    let (mut world, mut first, mut second) = overtaken(Late::Drop).await;
     write(&mut first, 1);
     write(&mut second, 1);
     let (group, object, _) = world.next().await;
@@ -297,16 +297,15 @@ async fn the_end_comes_after_all_objects() {
 async fn a_group_is_waited_for_again_when_the_next_ones_followed() {
     let mut world = World::new(Late::Drop).await;
     let mut waits = Vec::new();
-    for group in [1, 3, 5, 7, 8, 9, 11] {
+    for group in [1, 3, 5, 7, 9, 10, 11, 12, 13, 14, 16] {
         let mut subgroup = world.group(group);
         write(&mut subgroup, 0);
         subgroup.finish().unwrap();
         waits.push(world.next().await.2);
     }
-    let none = Duration::ZERO;
-    let expected = [
-        SETTLE, OVERTAKEN, OVERTAKEN, OVERTAKEN, none, none, OVERTAKEN,
-    ];
+    let mut expected = vec![SETTLE, OVERTAKEN, OVERTAKEN, OVERTAKEN];
+    expected.extend([Duration::ZERO; 6]);
+    expected.push(OVERTAKEN);
     assert_eq!(waits, expected);
 }
 
@@ -323,7 +322,7 @@ async fn leaps_within_a_group_cost_no_time_in_the_end() {
         world.next().await;
     }
     assert!(
-        begin.elapsed() < Duration::from_secs(1),
+        begin.elapsed() <= SETTLE + 3 * OVERTAKEN,
         "{:?}",
         begin.elapsed()
     );
