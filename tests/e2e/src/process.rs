@@ -245,21 +245,39 @@ impl Process {
         self.wait(what, |caught| find(&caught.stdout, &caught.stderr))
     }
 
-    fn wait<T>(&self, what: &str, mut find: impl FnMut(&Caught) -> Option<T>) -> T {
-        let deadline = now() + PATIENCE;
+    /// Waits for `time` at most until `find` finds something in what the program has written to standard output.
+    pub fn within<T>(&self, time: Duration, mut find: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
+        self.wait_until(now() + time, |caught| find(&caught.stdout))
+            .ok()
+    }
+
+    fn wait<T>(&self, what: &str, find: impl FnMut(&Caught) -> Option<T>) -> T {
+        self.wait_until(now() + PATIENCE, find)
+            .unwrap_or_else(|caught| {
+                panic!(
+                    "{} never wrote {what:?}; stdout: {:?}; stderr: {:#?}",
+                    self.name,
+                    String::from_utf8_lossy(caught.stdout.get(..4096).unwrap_or(&caught.stdout)),
+                    caught.stderr
+                )
+            })
+    }
+
+    /// What was found, or all there is when the time is over.
+    fn wait_until<T>(
+        &self,
+        deadline: Instant,
+        mut find: impl FnMut(&Caught) -> Option<T>,
+    ) -> Result<T, MutexGuard<'_, Caught>> {
         let mut caught = self.output.lock();
         loop {
             if let Some(found) = find(&caught) {
-                return found;
+                return Ok(found);
             }
             let left = deadline.saturating_duration_since(now());
-            assert!(
-                !left.is_zero(),
-                "{} never wrote {what:?}; stdout: {:?}; stderr: {:#?}",
-                self.name,
-                String::from_utf8_lossy(caught.stdout.get(..4096).unwrap_or(&caught.stdout)),
-                caught.stderr
-            );
+            if left.is_zero() {
+                return Err(caught);
+            }
             caught = self
                 .output
                 .changed
