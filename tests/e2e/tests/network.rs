@@ -9,7 +9,7 @@ use std::{
 
 use moqtail::{
     client::{Broadcast, SubscribeOptions, SubscriptionEnd, TrackOptions},
-    model::PublishDoneCode,
+    model::{DatagramBody, Extensions, ObjectDatagram, PublishDoneCode, TrackAlias},
     relay::RelayConfig,
     transport::{Congestion, Identity, ListenConfig, Listener},
 };
@@ -18,7 +18,7 @@ use moqtail_e2e::{
     receive,
 };
 use moqtail_sim::{Direction, UdpProxy, Weather};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 /// 3.2 Mbit/s for 8 s, two subgroups at a time.
 const STREAM: Shape = Shape {
@@ -421,6 +421,98 @@ fn after_an_outage_the_most_urgent_comes_first() {
             }
         }
     });
+}
+
+/// S7.2-01, S7.2-05: ten times as many datagrams as the path takes; requests are answered nevertheless, and a track that is
+/// more urgent comes in time.
+#[test]
+fn datagrams_beyond_the_path_hold_up_neither_answers_nor_what_is_more_urgent() {
+    const URGENT: Shape = Shape { groups: 6, ..SMALL };
+    let relay = Relay::start();
+    run(async {
+        for (to, from) in Carrier::PAIRS {
+            let clock = Clock::start();
+            let ways = Ways::new(&relay, 11, clock);
+            ways.subscriber.set_both(Weather {
+                loss: 0.02,
+                ..Weather::delayed(Duration::from_millis(25), Duration::ZERO)
+            });
+            let publisher = to.connect(relay.addr()).await;
+            let name = format!("flood-{to:?}");
+            let broadcast = Broadcast::new(name.parse().expect("a name"));
+            let [urgent, flood] = ["urgent", "flood"]
+                .map(|name| broadcast.track(name, TrackOptions::default()).expect("new"));
+            let _publication = publisher.publish(&broadcast).await.expect("it may");
+            let subscriber = from.connect(ways.subscriber.addr()).await;
+            let subscribe = async |track: &str, priority| {
+                let track = format!("{name}#{track}").parse().expect("a name");
+                let mut options = SubscribeOptions::default();
+                options.priority = priority;
+                subscriber.subscribe(track, options).await
+            };
+            let urgent_here = subscribe("urgent", 10).await.expect("it is there");
+            let mut flood_here = subscribe("flood", 200)
+                .await
+                .expect("it is there")
+                .into_objects();
+            let flooding = async {
+                let mut pace = interval(Duration::from_millis(1));
+                for object in 0.. {
+                    if object % 4 == 0 {
+                        pace.tick().await;
+                    }
+                    flood
+                        .datagram(datagram(object))
+                        .expect("the track takes it");
+                }
+            };
+            let reading = async { while flood_here.next().await.is_some() {} };
+            let asking = async {
+                sleep(Duration::from_secs(1)).await;
+                let mut longest = Duration::ZERO;
+                for _ in 0..10 {
+                    let asked = clock.now();
+                    assert!(subscribe("nothing", 0).await.is_err());
+                    longest = longest.max(clock.now() - asked);
+                }
+                longest
+            };
+            let mut ledger = Ledger::new(URGENT, clock);
+            let story = async {
+                tokio::join!(
+                    feed(urgent, URGENT, clock),
+                    receive(urgent_here, &mut ledger),
+                    asking
+                )
+            };
+            let longest = tokio::select! {
+                ((), _, longest) = story => longest,
+                () = flooding => unreachable!("it never ends"),
+                () = reading => panic!("the flood ended"),
+            };
+            ledger.assert_whole();
+            let [_, nearly_all, _] = ledger.ages();
+            println!(
+                "{to:?} to {from:?}: answers within {longest:?}, ages {:?}",
+                ledger.ages()
+            );
+            assert!(longest < Duration::from_secs(2), "{longest:?}");
+            assert!(nearly_all < Duration::from_secs(2), "{nearly_all:?}");
+        }
+    });
+}
+
+fn datagram(object: u64) -> ObjectDatagram {
+    ObjectDatagram {
+        track_alias: TrackAlias(0),
+        group: 0,
+        object,
+        object_id_absent: false,
+        publisher_priority: 200,
+        end_of_group: false,
+        extensions: Extensions::default(),
+        body: DatagramBody::Payload(vec![7; 1380].into()),
+    }
 }
 
 /// The programs themselves: they bear 5 % loss, and connect again after an outage that is longer than they wait.

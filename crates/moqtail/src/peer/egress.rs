@@ -4,7 +4,6 @@ use std::{
     fmt,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard},
-    task::Waker,
 };
 
 use tokio::time::Instant;
@@ -13,7 +12,7 @@ use super::{
     Track,
     streams::{Ask, Streams},
     track::Follow,
-    wake::{CreditWake, SessionWake, SubscriptionWake},
+    wake::{SessionWake, SubscriptionWake},
 };
 use crate::model::{PublishDoneCode, StreamCode};
 use crate::track::{
@@ -210,10 +209,9 @@ impl<C: Connection> Egress<C> {
     /// Delivery over `connection`.
     pub fn new(connection: C, limits: DeliveryLimits) -> Self {
         let wake = Arc::new(SessionWake::default());
-        let credit = Waker::from(Arc::new(CreditWake(wake.clone())));
         let core = Core {
             delivery: Delivery::new(limits),
-            streams: Streams::new(connection.clone(), wake.clone(), credit),
+            streams: Streams::new(connection.clone(), wake.clone()),
             closed: false,
         };
         Self {
@@ -326,6 +324,9 @@ fn turn<C: Connection>(shared: &Shared<C>) -> Turn {
     }
     if shared.wake.take_credit() {
         delivery.credit();
+    }
+    if shared.wake.take_datagrams() && streams.poll_datagrams().is_ready() {
+        delivery.datagrams();
     }
     let more = delivery.service(Instant::now().into_std(), streams);
     let answered = question.filter(|_| delivery.is_delivered());

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::wake::{SessionWake, StreamWake};
+use super::wake::{CreditWake, DatagramWake, SessionWake, StreamWake};
 use crate::model::StreamCode;
 use crate::track::{DatagramSent, Opened, Outlet, StreamKey, Watched, Written};
 use crate::transport::{Connection, DatagramError, SendStream, StreamError};
@@ -27,6 +27,7 @@ pub(super) struct Streams<C: Connection> {
     connection: C,
     wake: Arc<SessionWake>,
     credit: Waker,
+    datagrams: Waker,
     slots: Vec<Slot<C::Send>>,
     free: Vec<usize>,
     /// Finished streams of which the transport was not asked yet whether they are over, in the order of their ends.
@@ -48,11 +49,12 @@ struct Slot<S> {
 }
 
 impl<C: Connection> Streams<C> {
-    pub(super) fn new(connection: C, wake: Arc<SessionWake>, credit: Waker) -> Self {
+    pub(super) fn new(connection: C, wake: Arc<SessionWake>) -> Self {
         Self {
             connection,
+            credit: Arc::new(CreditWake(wake.clone())).into(),
+            datagrams: Arc::new(DatagramWake(wake.clone())).into(),
             wake,
-            credit,
             slots: Vec::new(),
             free: Vec::new(),
             unasked: VecDeque::new(),
@@ -104,6 +106,12 @@ impl<C: Connection> Streams<C> {
             Poll::Ready(Ok(())) => Watched::Received,
             Poll::Ready(Err(_)) => Watched::Stopped,
         }
+    }
+
+    /// Whether the datagrams that were sent are on their way; if not, it is told when they are.
+    pub(super) fn poll_datagrams(&self) -> Poll<()> {
+        self.connection
+            .poll_datagrams(&mut Context::from_waker(&self.datagrams))
     }
 
     fn slot(&mut self) -> usize {
@@ -212,8 +220,15 @@ impl<C: Connection> Outlet for Streams<C> {
     }
 
     fn datagram(&mut self, wire: Bytes) -> DatagramSent {
+        if self.poll_datagrams().is_pending() {
+            return DatagramSent::Blocked;
+        }
         match self.connection.send_datagram(wire) {
-            Ok(()) => DatagramSent::Sent,
+            Ok(()) => {
+                // This one may have to wait for the path.
+                let _ = self.poll_datagrams();
+                DatagramSent::Sent
+            }
             Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported) => {
                 DatagramSent::Refused
             }

@@ -23,6 +23,7 @@ pub(super) struct SessionWake {
     /// Streams that can be written or are over; bounded by their number.
     streams: Mutex<Vec<StreamKey>>,
     credit: AtomicBool,
+    datagrams: AtomicBool,
     /// The end of a finished stream is a cause by itself.
     closing: AtomicBool,
     /// How often it was asked whether the peer has everything.
@@ -63,6 +64,10 @@ impl SessionWake {
 
     pub(super) fn take_credit(&self) -> bool {
         self.credit.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn take_datagrams(&self) -> bool {
+        self.datagrams.swap(false, Ordering::AcqRel)
     }
 
     /// Waits until the peer has everything that was published before the call. False: the session ended first.
@@ -115,6 +120,21 @@ impl Wake for CreditWake {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.0.credit.store(true, Ordering::Release);
+        self.0.kick();
+    }
+}
+
+/// Woken when datagrams may be sent again.
+#[derive(Debug)]
+pub(super) struct DatagramWake(pub(super) Arc<SessionWake>);
+
+impl Wake for DatagramWake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.datagrams.store(true, Ordering::Release);
         self.0.kick();
     }
 }

@@ -58,6 +58,8 @@ pub struct Delivery<S> {
     pub(super) idle: Idle,
     pub(super) events: VecDeque<DeliveryEvent>,
     pub(super) credit: bool,
+    /// The transport takes datagrams.
+    pub(super) takes_datagrams: bool,
     pub(super) probe_at: Option<Instant>,
     pub(super) refused_datagrams: u64,
     pub(super) shared: Shared,
@@ -74,6 +76,7 @@ impl<S: Source> Delivery<S> {
             idle: Idle::default(),
             events: VecDeque::new(),
             credit: true,
+            takes_datagrams: true,
             probe_at: None,
             refused_datagrams: 0,
             shared: Shared {
@@ -230,6 +233,11 @@ impl<S: Source> Delivery<S> {
     /// There may be stream credit.
     pub fn credit(&mut self) {
         self.credit = true;
+    }
+
+    /// Datagrams may be sent again.
+    pub fn datagrams(&mut self) {
+        self.takes_datagrams = true;
     }
 
     /// The next event.

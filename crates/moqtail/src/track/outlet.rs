@@ -56,6 +56,9 @@ pub enum Watched {
 pub enum DatagramSent {
     /// Handed to the transport.
     Sent,
+    /// Not taken, as others wait for the path; [`Delivery::datagrams`](super::Delivery::datagrams) is called when it may
+    /// be tried again.
+    Blocked,
     /// This session cannot take it: too large, or no datagrams at all.
     Refused,
 }

@@ -20,6 +20,8 @@ enum Step {
     Progress,
     Blocked,
     NoCredit,
+    /// A datagram waits for the path.
+    Full,
     Gone,
 }
 
@@ -42,6 +44,8 @@ impl<S: Source> Delivery<S> {
                 Step::Progress => blocked = 0,
                 Step::Blocked => blocked += 1,
                 Step::NoCredit => self.credit = false,
+                // draft-14 §7.2: what comes after it in rank waits too
+                Step::Full => return !self.dirty.is_empty(),
                 Step::Gone => return false,
             }
             // Rather the whole connection is blocked than so many streams. If not, nobody will wake us.
@@ -77,10 +81,7 @@ impl<S: Source> Delivery<S> {
         outlet: &mut impl Outlet,
     ) -> Step {
         let run = match rank.item {
-            Item::Datagram(arrival) => {
-                self.send_datagram(id, arrival, now, outlet);
-                return Step::Progress;
-            }
+            Item::Datagram(arrival) => return self.send_datagram(id, arrival, now, outlet),
             Item::Run(run) => run,
         };
         let subscription = self.subscriptions.get(&id);
@@ -363,27 +364,36 @@ impl<S: Source> Delivery<S> {
         arrival: u64,
         now: Instant,
         outlet: &mut impl Outlet,
-    ) {
+    ) -> Step {
         let Some((subscription, _)) = self.subscriptions.get_mut(&id) else {
-            return;
+            return Step::Progress;
         };
-        let Some(datagram) = subscription.drop_datagram(arrival, &mut self.shared) else {
-            return;
+        let Some(datagram) = subscription.datagrams.get(&arrival) else {
+            return Step::Progress;
         };
-        if subscription.may_be_over() {
-            self.dirty.insert(id);
-        }
         // draft-14 §9.2.1.2
         let expires = subscription
             .timeout
             .and_then(|timeout| datagram.received.checked_add(timeout));
-        if expires.is_some_and(|expires| expires <= now) {
-            return;
+        if expires.is_none_or(|expires| expires > now) {
+            if !self.takes_datagrams {
+                return Step::Full;
+            }
+            match outlet.datagram(datagram.wire.clone()) {
+                DatagramSent::Sent => {}
+                DatagramSent::Blocked => {
+                    self.takes_datagrams = false;
+                    return Step::Full;
+                }
+                // draft-14 §10.3: too large here is dropped here
+                DatagramSent::Refused => self.refused_datagrams += 1,
+            }
+            self.shared.schedule.served(id);
         }
-        // draft-14 §10.3: too large here is dropped here
-        if outlet.datagram(datagram.wire) == DatagramSent::Refused {
-            self.refused_datagrams += 1;
+        subscription.drop_datagram(arrival, &mut self.shared);
+        if subscription.may_be_over() {
+            self.dirty.insert(id);
         }
-        self.shared.schedule.served(id);
+        Step::Progress
     }
 }

@@ -591,15 +591,11 @@ impl Subscription {
         })
     }
 
-    /// Takes a datagram out.
-    pub(super) fn drop_datagram(
-        &mut self,
-        arrival: u64,
-        shared: &mut Shared,
-    ) -> Option<PendingDatagram> {
-        let datagram = self.datagrams.remove(&arrival)?;
-        shared.schedule.remove(self.id, Lane::Open, datagram.rank);
-        Some(datagram)
+    /// Forgets a datagram.
+    pub(super) fn drop_datagram(&mut self, arrival: u64, shared: &mut Shared) {
+        if let Some(datagram) = self.datagrams.remove(&arrival) {
+            shared.schedule.remove(self.id, Lane::Open, datagram.rank);
+        }
     }
 
     /// Drops everything that is on its way.

@@ -44,8 +44,11 @@ pub struct TransportLimits {
     pub max_send_window: u32,
     /// How the rate of sending is found. Default CUBIC.
     pub congestion: Congestion,
-    /// Datagram bytes waiting to be read, and likewise waiting to be sent; the oldest give way. Default 256 kB.
+    /// Datagram bytes waiting to be read; the oldest give way. Default 256 kB.
     pub datagram_buffer: usize,
+    /// Datagram bytes handed to QUIC and not yet sent. QUIC sends them before all streams, the control stream too, so this is
+    /// little: it is a packet's worth that leaves room for the others in the packets that follow. Default 1500.
+    pub datagram_backlog: usize,
     /// HTTP/3 streams that carry no data but must stay open for the life of a WebTransport connection
     /// (QPACK and the like). More are refused. Default 16.
     pub parked_streams: usize,
@@ -83,6 +86,7 @@ impl Default for TransportLimits {
             max_send_window: 8 * 1000 * 1000,
             congestion: Congestion::default(),
             datagram_buffer: 256 * 1000,
+            datagram_backlog: 1500,
             parked_streams: 16,
             keep_alive: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),

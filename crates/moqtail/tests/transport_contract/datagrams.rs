@@ -1,9 +1,14 @@
 //! Datagrams.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use moqtail::transport::{Connection, DatagramError};
 
-use crate::carrier::Carrier;
+use crate::{
+    carrier::Carrier,
+    io::{read_to_end, send_one},
+};
 
 pub(crate) async fn datagrams_arrive_whole<K: Carrier>() {
     let pair = K::pair().await;
@@ -33,4 +38,54 @@ pub(crate) async fn a_large_datagram_is_refused<K: Carrier>() {
     assert!((1100..9000).contains(&max));
     pair.client.send_datagram(vec![0; 100].into()).unwrap();
     assert_eq!(pair.server.read_datagram().await.unwrap().len(), 100);
+}
+
+/// Each waits until the one before is on its way: none is dropped for another.
+pub(crate) async fn datagrams_that_wait_for_each_other_all_leave<K: Carrier>() {
+    let pair = K::pair().await;
+    let sending = async {
+        for number in 0..200_u8 {
+            poll_fn(|cx| pair.client.poll_datagrams(cx)).await;
+            let payload = Bytes::from(vec![number; 1000]);
+            pair.client.send_datagram(payload).unwrap();
+        }
+        poll_fn(|cx| pair.client.poll_datagrams(cx)).await;
+    };
+    let receiving = async {
+        let mut numbers = Vec::new();
+        while numbers.len() < 200 {
+            numbers.push(pair.server.read_datagram().await.unwrap()[0]);
+        }
+        numbers
+    };
+    let ((), numbers) = tokio::join!(sending, receiving);
+    assert!(numbers.into_iter().eq(0..200));
+}
+
+/// S7.2-05: the path is full of datagrams, and there are always more; a stream comes through nevertheless.
+pub(crate) async fn datagrams_without_end_do_not_hold_up_a_stream<K: Carrier>() {
+    let pair = K::pair().await;
+    let payload = Bytes::from(vec![7; pair.client.max_datagram_size().unwrap()]);
+    let sending = async {
+        loop {
+            poll_fn(|cx| pair.client.poll_datagrams(cx)).await;
+            pair.client.send_datagram(payload.clone()).unwrap();
+            tokio::task::consume_budget().await;
+        }
+    };
+    let receiving = async {
+        loop {
+            pair.server.read_datagram().await.unwrap();
+        }
+    };
+    let stream = async {
+        let _send = send_one(&pair.client, &[1; 300_000]).await;
+        let mut recv = pair.server.accept_uni().await.unwrap();
+        read_to_end(&mut recv).await.unwrap().len()
+    };
+    tokio::select! {
+        () = sending => {}
+        () = receiving => {}
+        len = stream => assert_eq!(len, 300_000),
+    }
 }

@@ -56,6 +56,8 @@ contract! {
     streams::accepting_can_be_given_up
     datagrams::datagrams_arrive_whole
     datagrams::a_large_datagram_is_refused
+    datagrams::datagrams_that_wait_for_each_other_all_leave
+    datagrams::datagrams_without_end_do_not_hold_up_a_stream
     closing::code_and_reason_reach_the_peer
     closing::the_first_close_wins
     closing::a_closed_connection_does_nothing_more

@@ -37,6 +37,7 @@ impl World {
     /// Nothing holds the streams up any more.
     fn open_all(&mut self) {
         self.wire.give_credit(usize::MAX);
+        self.wire.give_room(usize::MAX);
         self.wire.window = usize::MAX;
         for key in self.wire.named(End::Open) {
             self.wire.open_window(key, usize::MAX);

@@ -64,7 +64,10 @@ impl World {
             9 => self.update(a, b),
             10 => self.unsubscribe(a, b),
             11 | 12 => self.window(a, b),
-            13 => self.wire.give_credit(usize::from(b & 7)),
+            13 => {
+                self.wire.give_credit(usize::from(b & 7));
+                self.wire.give_room(usize::from(b & 7));
+            }
             14 => self.pass(a, b),
             15 => self.expect_rest(),
             16 | 17 => self.serve(),

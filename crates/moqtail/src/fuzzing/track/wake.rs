@@ -12,6 +12,7 @@ pub(super) struct Wake {
     changed: BTreeSet<SubscriptionId>,
     streams: BTreeSet<StreamKey>,
     credit: bool,
+    datagrams: bool,
     /// The end of a finished stream is a cause by itself.
     closing: bool,
 }
@@ -39,6 +40,12 @@ impl Wake {
         self.kicked = true;
     }
 
+    /// Datagrams may be sent again.
+    pub(super) fn datagrams(&mut self) {
+        self.datagrams = true;
+        self.kicked = true;
+    }
+
     pub(super) fn take_kick(&mut self) -> bool {
         std::mem::take(&mut self.kicked)
     }
@@ -53,6 +60,10 @@ impl Wake {
 
     pub(super) fn take_credit(&mut self) -> bool {
         std::mem::take(&mut self.credit)
+    }
+
+    pub(super) fn take_datagrams(&mut self) -> bool {
+        std::mem::take(&mut self.datagrams)
     }
 
     /// Whether somebody waits for finished streams to be closed. True: some are.

@@ -63,6 +63,9 @@ pub(super) struct Wire {
     free: Vec<usize>,
     credit: usize,
     waits_for_credit: bool,
+    /// How many datagrams find room on the path.
+    room: usize,
+    waits_for_room: bool,
     /// Finished streams that nobody asked about, in the order of their ends.
     unasked: VecDeque<StreamKey>,
     waited: u32,
@@ -87,6 +90,8 @@ impl Wire {
             free: Vec::new(),
             credit: 4,
             waits_for_credit: false,
+            room: 4,
+            waits_for_room: false,
             unasked: VecDeque::new(),
             waited: 0,
             window: 40,
@@ -183,6 +188,14 @@ impl Wire {
         self.credit = self.credit.saturating_add(more);
         if more > 0 && std::mem::take(&mut self.waits_for_credit) {
             self.wake.credit();
+        }
+    }
+
+    /// The path takes more datagrams.
+    pub(super) fn give_room(&mut self, more: usize) {
+        self.room = self.room.saturating_add(more);
+        if more > 0 && std::mem::take(&mut self.waits_for_room) {
+            self.wake.datagrams();
         }
     }
 
@@ -319,8 +332,15 @@ impl Outlet for Wire {
     }
 
     fn datagram(&mut self, wire: Bytes) -> DatagramSent {
-        self.actions += 1;
         let fits = wire.len() <= self.max_datagram && !self.gone;
+        if fits {
+            let Some(room) = self.room.checked_sub(1) else {
+                self.waits_for_room = true;
+                return DatagramSent::Blocked;
+            };
+            self.room = room;
+        }
+        self.actions += 1;
         self.datagrams.push(wire);
         match fits {
             true => DatagramSent::Sent,

@@ -202,6 +202,9 @@ impl World {
         if wire.wake.take_credit() {
             delivery.credit();
         }
+        if wire.wake.take_datagrams() {
+            delivery.datagrams();
+        }
         let more = self.service();
         let awaited = self.delivery.awaits_closing();
         let closed_meanwhile =
@@ -278,6 +281,7 @@ impl World {
             }
         }
         self.delivery.credit();
+        self.delivery.datagrams();
         let ended = self.alive().len();
         self.more = self.service();
         self.serve();

@@ -1,11 +1,15 @@
 //! Objects that travel in datagrams (draft-14 §10.3).
 
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
 use super::support::*;
 use crate::model::{
     DatagramBody, Extensions, Filter, Location, ObjectDatagram, ObjectStatus, PublishDoneCode,
     TrackAlias,
 };
-use crate::track::{DeliveryLimits, TrackLimits};
+use crate::track::{
+    Admission, DeliveryLimits, SubscriptionId, SubscriptionParams, TrackLimits, TrackLog,
+};
 
 fn datagram(group: u64, object: u64, len: usize) -> ObjectDatagram {
     ObjectDatagram {
@@ -131,4 +135,79 @@ fn datagrams_that_wait_leave_with_the_log() {
         world.wire.datagrams.last().map(|last| last.object),
         Some(999)
     );
+}
+
+fn objects(world: &World) -> Vec<u64> {
+    world.wire.datagrams.iter().map(|got| got.object).collect()
+}
+
+/// S7.2-01, S7.2-04: what waits for the path leaves by rank, whatever came first; nothing comes twice.
+#[test]
+fn datagrams_wait_for_the_path_in_their_order() {
+    let mut world = World::subscribed();
+    world.wire.room = 1;
+    for object in [3, 2, 4] {
+        receive(&world, datagram(0, object, 10));
+        world.run();
+    }
+    assert_eq!(objects(&world), [3]);
+    world.run();
+    receive(&world, datagram(0, 1, 10));
+    world.run();
+    assert_eq!(objects(&world), [3], "nobody said that there is room");
+    world.give_room(2);
+    assert_eq!(objects(&world), [3, 1, 2]);
+    world.give_room(9);
+    assert_eq!(objects(&world), [3, 1, 2, 4]);
+}
+
+/// S9.2.1.2-02, S9.2.1.2-10, S9.12-02: what became too old while it waited is not sent, and PUBLISH_DONE waits for the rest.
+#[test]
+fn a_datagram_that_waits_may_expire() {
+    let mut world = World::new();
+    let params = SubscriptionParams {
+        delivery_timeout: Some(Duration::from_millis(500)),
+        ..params(from_start())
+    };
+    world.subscribe(SUB, params).unwrap();
+    world.wire.room = 0;
+    receive(&world, datagram(0, 0, 10));
+    world.pass(Duration::from_millis(400));
+    receive(&world, datagram(0, 1, 10));
+    world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
+    world.pass(Duration::from_millis(400));
+    assert_eq!(world.ended(), None);
+    world.give_room(9);
+    assert_eq!(objects(&world), [1]);
+    assert_eq!(world.ended(), Some((PublishDoneCode::TRACK_ENDED, 0)));
+    assert_eq!(world.delivery.refused_datagrams(), 0);
+}
+
+/// S7.2-01: while a datagram waits for the path, streams that come after it do too, and those before it do not.
+#[test]
+fn streams_and_datagrams_share_the_path_by_priority() {
+    for (priority, goes_first) in [(3, false), (1, true)] {
+        let mut world = World::new();
+        let with = |subscriber_priority| SubscriptionParams {
+            subscriber_priority,
+            ..params(from_start())
+        };
+        world.subscribe(SUB, with(2)).unwrap();
+        let video = Rc::new(RefCell::new(TrackLog::new(ALIAS, TrackLimits::default())));
+        let publisher = video.borrow_mut().add_publisher();
+        let (id, params) = (SubscriptionId(2), with(priority));
+        let attached = world
+            .delivery
+            .attach(id, video.clone(), &params, Admission::Now);
+        attached.unwrap();
+        world.delivery.start(id);
+        world.wire.room = 0;
+        receive(&world, datagram(0, 0, 10));
+        let mut upstream = world.publish_in(video, publisher, header(0, 0));
+        upstream.object(0, b"video");
+        world.run();
+        assert_eq!(world.wire.streams.len(), usize::from(goes_first));
+        world.give_room(1);
+        assert_eq!((world.wire.streams.len(), objects(&world)), (1, vec![0]));
+    }
 }

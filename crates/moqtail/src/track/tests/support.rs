@@ -174,6 +174,8 @@ pub(super) struct Wire {
     pub(super) writes: Vec<(usize, usize)>,
     pub(super) datagrams: Vec<ObjectDatagram>,
     pub(super) max_datagram: usize,
+    /// How many datagrams find room on the path.
+    pub(super) room: usize,
     /// Finished streams count as received at once.
     pub(super) acknowledge: bool,
     pub(super) blocked_writes: usize,
@@ -193,6 +195,7 @@ impl Default for Wire {
             writes: Vec::new(),
             datagrams: Vec::new(),
             max_datagram: 1200,
+            room: usize::MAX,
             acknowledge: true,
             blocked_writes: 0,
             pieces: 0,
@@ -280,6 +283,10 @@ impl Outlet for Wire {
         if wire.len() > self.max_datagram {
             return DatagramSent::Refused;
         }
+        let Some(room) = self.room.checked_sub(1) else {
+            return DatagramSent::Blocked;
+        };
+        self.room = room;
         self.datagrams.push(decode_datagram(wire).unwrap());
         DatagramSent::Sent
     }
@@ -403,6 +410,12 @@ impl World {
     pub(super) fn give_credit(&mut self, credit: usize) {
         self.wire.credit = credit;
         self.delivery.credit();
+        self.run();
+    }
+
+    pub(super) fn give_room(&mut self, room: usize) {
+        self.wire.room = room;
+        self.delivery.datagrams();
         self.run();
     }
 

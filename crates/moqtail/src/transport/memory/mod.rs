@@ -247,6 +247,11 @@ impl Connection for MemoryConnection {
         Ok(())
     }
 
+    /// None ever waits here.
+    fn poll_datagrams(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
     fn max_datagram_size(&self) -> Option<usize> {
         Some(MAX_MEMORY_DATAGRAM)
     }

@@ -4,6 +4,7 @@
 //! the first payload: so a priority set before the first write holds, and a stream costs the same as on raw QUIC.
 
 mod capsules;
+mod datagrams;
 mod handshake;
 mod inbound;
 mod keeper;
@@ -280,8 +281,8 @@ impl Connection for QuicConnection {
             payload
         };
         shared
-            .conn
-            .send_datagram(framed)
+            .datagrams
+            .send(&shared.conn, framed)
             .map_err(|error| match error {
                 quinn::SendDatagramError::TooLarge => DatagramError::TooLarge {
                     size,
@@ -291,6 +292,10 @@ impl Connection for QuicConnection {
                 | quinn::SendDatagramError::Disabled => DatagramError::Unsupported,
                 quinn::SendDatagramError::ConnectionLost(_) => shared.gone().into(),
             })
+    }
+
+    fn poll_datagrams(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared().datagrams.poll(cx)
     }
 
     fn max_datagram_size(&self) -> Option<usize> {

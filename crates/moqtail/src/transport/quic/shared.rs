@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 
-use super::{request::WebRequest, send_window::SendWindow, web::Web};
+use super::{datagrams::Datagrams, request::WebRequest, send_window::SendWindow, web::Web};
 use crate::transport::{
     CloseReason, ConnectionError, TransportLimits,
     codes::CodeSpace,
@@ -42,6 +42,7 @@ pub(in crate::transport) struct Shared {
     pub(super) receive_window: AtomicU32,
     pub(super) owner: Owner,
     open: OpenUni,
+    pub(super) datagrams: Datagrams,
     /// Streams that were watched for a stop and reset before there was one.
     lost_watches: AtomicUsize,
     /// The first close that was decided here, or that the WebTransport session brought.
@@ -72,6 +73,7 @@ impl Shared {
             limits: limits.clone(),
             owner,
             open,
+            datagrams: Datagrams::new(limits),
             lost_watches: AtomicUsize::new(0),
             ended,
         }
