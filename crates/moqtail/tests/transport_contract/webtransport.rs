@@ -141,6 +141,25 @@ async fn a_head_may_come_byte_by_byte() {
 }
 
 /// A stream from server to client, waited for until acknowledged: a round trip.
+/// The first byte of its head was seen before, the rest came just before the close.
+#[tokio::test]
+async fn a_head_that_is_complete_before_the_close_is_read() {
+    in_time(async {
+        let pair = WebTransport::pair().await;
+        let mut begun = raw(&pair.client, &[0x40]).await;
+        still_works(&pair).await;
+        begun.write_all(&[0x54, 0x00, 9]).await.unwrap();
+        begun.finish().unwrap();
+        assert_eq!(begun.stopped().await, Ok(None), "all of it arrived");
+        pair.client.close(0, "");
+        pair.server.closed().await;
+        let mut late = pair.server.accept_uni().await.unwrap();
+        assert_eq!(read_to_end(&mut late).await.unwrap(), [9]);
+        assert!(pair.server.accept_uni().await.is_err());
+    })
+    .await;
+}
+
 async fn still_works_back(pair: &Pair<Conn>) {
     let _send = send_one(&pair.server, b"tick").await;
     let mut recv = pair.client.accept_uni().await.unwrap();
