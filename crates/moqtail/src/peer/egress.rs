@@ -172,7 +172,7 @@ impl<C: Connection> EgressHandle<C> {
         Deliveries(self.0.wake.clone())
     }
 
-    /// Datagrams that this session could not take, because they were too large for it.
+    /// Datagrams that this session could not take: they were too large for it, or too many waited for the path.
     pub fn refused_datagrams(&self) -> u64 {
         self.0.lock().delivery.refused_datagrams()
     }

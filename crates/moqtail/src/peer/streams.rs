@@ -108,7 +108,7 @@ impl<C: Connection> Streams<C> {
         }
     }
 
-    /// Whether the datagrams that were sent are on their way; if not, it is told when they are.
+    /// Whether a datagram may be sent; if not, it is told when to ask again.
     pub(super) fn poll_datagrams(&self) -> Poll<()> {
         self.connection
             .poll_datagrams(&mut Context::from_waker(&self.datagrams))
@@ -224,11 +224,7 @@ impl<C: Connection> Outlet for Streams<C> {
             return DatagramSent::Blocked;
         }
         match self.connection.send_datagram(wire) {
-            Ok(()) => {
-                // This one may have to wait for the path.
-                let _ = self.poll_datagrams();
-                DatagramSent::Sent
-            }
+            Ok(()) => DatagramSent::Sent,
             Err(DatagramError::TooLarge { .. } | DatagramError::Unsupported) => {
                 DatagramSent::Refused
             }

@@ -60,8 +60,9 @@ pub struct Delivery<S> {
     pub(super) credit: bool,
     /// The transport takes datagrams.
     pub(super) takes_datagrams: bool,
+    /// Some were sent since the turn began.
+    pub(super) sends_datagrams: bool,
     pub(super) probe_at: Option<Instant>,
-    pub(super) refused_datagrams: u64,
     pub(super) shared: Shared,
 }
 
@@ -77,14 +78,16 @@ impl<S: Source> Delivery<S> {
             events: VecDeque::new(),
             credit: true,
             takes_datagrams: true,
+            sends_datagrams: false,
             probe_at: None,
-            refused_datagrams: 0,
             shared: Shared {
                 limits,
                 schedule: Schedule::default(),
                 deadlines: BTreeSet::new(),
                 staged: 0,
                 waiting: 0,
+                datagrams: 0,
+                refused_datagrams: 0,
             },
         }
     }
@@ -215,9 +218,9 @@ impl<S: Source> Delivery<S> {
             .is_some_and(|(subscription, _)| subscription.forward)
     }
 
-    /// Datagrams that this session could not take.
+    /// Datagrams that this session could not take: too large for it, or too many waited.
     pub fn refused_datagrams(&self) -> u64 {
-        self.refused_datagrams
+        self.shared.refused_datagrams
     }
 
     /// Bytes taken out of logs and not yet taken by the transport.

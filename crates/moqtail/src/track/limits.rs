@@ -92,6 +92,9 @@ pub struct DeliveryLimits {
     /// `lag_bytes`; so twice as many wait at the very most. Default 16384, which take about 8 MiB: what comes in 1.6 s at
     /// 10,000 streams a second.
     pub max_waiting_runs: usize,
+    /// Most datagrams that wait for the path, all subscriptions together. Beyond it a subscription that gets another one drops its
+    /// oldest. Default 1024.
+    pub max_waiting_datagrams: usize,
     /// Skip groups for subscriptions over their lag also where no delivery timeout was negotiated. Default `false`.
     pub skip_groups: bool,
     /// Delivery timeout for subscriptions that negotiated none. Default `None`.
@@ -122,6 +125,7 @@ impl Default for DeliveryLimits {
             quantum_bytes: 64 << 10,
             lag_bytes: 16 << 20,
             max_waiting_runs: 16_384,
+            max_waiting_datagrams: 1024,
             skip_groups: false,
             default_timeout: None,
             turn_steps: 256,

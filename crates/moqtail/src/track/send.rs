@@ -29,6 +29,7 @@ impl<S: Source> Delivery<S> {
     /// Sends what can be sent. True: there is more to do, call again soon.
     pub fn service(&mut self, now: Instant, outlet: &mut impl Outlet) -> bool {
         self.probe_at = None;
+        self.sends_datagrams = false;
         for id in std::mem::take(&mut self.dirty) {
             self.sync(id, now, outlet);
         }
@@ -44,8 +45,8 @@ impl<S: Source> Delivery<S> {
                 Step::Progress => blocked = 0,
                 Step::Blocked => blocked += 1,
                 Step::NoCredit => self.credit = false,
-                // draft-14 §7.2: what comes after it in rank waits too
-                Step::Full => return !self.dirty.is_empty(),
+                // draft-14 §7.2: what comes after it in rank waits too. Those of this turn may leave before the next one.
+                Step::Full => return self.sends_datagrams || !self.dirty.is_empty(),
                 Step::Gone => return false,
             }
             // Rather the whole connection is blocked than so many streams. If not, nobody will wake us.
@@ -380,13 +381,13 @@ impl<S: Source> Delivery<S> {
                 return Step::Full;
             }
             match outlet.datagram(datagram.wire.clone()) {
-                DatagramSent::Sent => {}
+                DatagramSent::Sent => self.sends_datagrams = true,
                 DatagramSent::Blocked => {
-                    self.takes_datagrams = false;
+                    self.takes_datagrams = self.sends_datagrams;
                     return Step::Full;
                 }
                 // draft-14 §10.3: too large here is dropped here
-                DatagramSent::Refused => self.refused_datagrams += 1,
+                DatagramSent::Refused => self.shared.refused_datagrams += 1,
             }
             self.shared.schedule.served(id);
         }

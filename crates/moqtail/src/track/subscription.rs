@@ -50,6 +50,10 @@ pub(super) struct Shared {
     pub(super) staged: usize,
     /// Runs that wait.
     pub(super) waiting: usize,
+    /// Datagrams that wait.
+    pub(super) datagrams: usize,
+    /// Datagrams that the session could not take.
+    pub(super) refused_datagrams: u64,
 }
 
 impl Shared {
@@ -458,15 +462,20 @@ impl Subscription {
                 Item::Datagram(arrival),
             );
             shared.schedule.insert(self.id, Lane::Open, rank);
-            self.datagrams.insert(
-                arrival,
-                PendingDatagram {
-                    at,
-                    rank,
-                    wire: entry.wire.clone(),
-                    received: entry.received,
-                },
-            );
+            let pending = PendingDatagram {
+                at,
+                rank,
+                wire: entry.wire.clone(),
+                received: entry.received,
+            };
+            let known = self.datagrams.insert(arrival, pending);
+            shared.datagrams += usize::from(known.is_none());
+            if shared.datagrams > shared.limits.max_waiting_datagrams
+                && let Some(oldest) = self.datagrams.keys().next().copied()
+            {
+                self.drop_datagram(oldest, shared);
+                shared.refused_datagrams += 1;
+            }
         }
     }
 
@@ -595,6 +604,7 @@ impl Subscription {
     pub(super) fn drop_datagram(&mut self, arrival: u64, shared: &mut Shared) {
         if let Some(datagram) = self.datagrams.remove(&arrival) {
             shared.schedule.remove(self.id, Lane::Open, datagram.rank);
+            shared.datagrams = shared.datagrams.saturating_sub(1);
         }
     }
 

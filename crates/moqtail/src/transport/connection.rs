@@ -61,13 +61,12 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// Waits for a unidirectional stream of the peer, transport prefix already taken off. Cancel safe.
     fn accept_uni(&self) -> impl Future<Output = Result<Self::Recv, ConnectionError>> + Send;
 
-    /// Sends a datagram now or never. At most [`datagram_backlog`](super::TransportLimits::datagram_backlog) bytes of them
-    /// wait for the path, as they overtake all streams there. One that is beyond that waits for
-    /// [`Connection::poll_datagrams`], and is dropped when another one is sent before that is ready.
+    /// Sends a datagram now or never. Of those that wait for the path, where they overtake all streams, older ones may be
+    /// dropped for it; who first waits for [`Connection::poll_datagrams`] loses none so.
     fn send_datagram(&self, payload: Bytes) -> Result<(), DatagramError>;
 
-    /// Takes the last datagram on its way, should it wait for the others. Ready: another one may be sent without dropping
-    /// this one. With `Pending` the task, the last one that asked, is woken when it is time to ask again.
+    /// Waits until another datagram may be sent: the path takes it, and the streams had their share. With `Pending` the task,
+    /// the last one that asked, is woken when it is time to ask again.
     fn poll_datagrams(&self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Largest payload for [`Connection::send_datagram`] now, in bytes.

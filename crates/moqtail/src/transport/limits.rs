@@ -46,8 +46,9 @@ pub struct TransportLimits {
     pub congestion: Congestion,
     /// Datagram bytes waiting to be read; the oldest give way. Default 256 kB.
     pub datagram_buffer: usize,
-    /// Datagram bytes handed to QUIC and not yet sent. QUIC sends them before all streams, the control stream too, so this is
-    /// little: it is a packet's worth that leaves room for the others in the packets that follow. Default 1500.
+    /// Most datagram bytes handed to QUIC and not yet sent, but for one datagram. QUIC sends them before all streams, the
+    /// control stream too, so on a narrow path it is less: what leaves there in some 10 ms. Less than 1500 counts as that, which
+    /// is a packet. Default 24 kB.
     pub datagram_backlog: usize,
     /// HTTP/3 streams that carry no data but must stay open for the life of a WebTransport connection
     /// (QPACK and the like). More are refused. Default 16.
@@ -86,7 +87,7 @@ impl Default for TransportLimits {
             max_send_window: 8 * 1000 * 1000,
             congestion: Congestion::default(),
             datagram_buffer: 256 * 1000,
-            datagram_backlog: 1500,
+            datagram_backlog: 24_000,
             parked_streams: 16,
             keep_alive: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
@@ -99,6 +100,16 @@ impl Default for TransportLimits {
         }
     }
 }
+
+impl TransportLimits {
+    /// `datagram_backlog` as it is applied.
+    pub(super) fn datagram_backlog(&self) -> usize {
+        self.datagram_backlog.max(MIN_DATAGRAM_BACKLOG)
+    }
+}
+
+/// Least datagram bytes that are handed to QUIC at once: a packet.
+pub(super) const MIN_DATAGRAM_BACKLOG: usize = 1500;
 
 /// Unidirectional streams that HTTP/3 uses for itself: control and two for QPACK.
 pub(super) const HTTP3_STREAMS: u32 = 3;

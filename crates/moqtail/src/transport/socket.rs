@@ -80,7 +80,7 @@ pub(super) fn transport(limits: &TransportLimits, http3_streams: u32) -> Arc<Tra
         // streams have different priorities.
         .send_fairness(true)
         .datagram_receive_buffer_size(Some(limits.datagram_buffer))
-        .datagram_send_buffer_size(limits.datagram_backlog)
+        .datagram_send_buffer_size(limits.datagram_backlog())
         .keep_alive_interval(Some(limits.keep_alive))
         .max_idle_timeout(Some(idle(limits)));
     if limits.congestion == Congestion::Bbr {

@@ -301,7 +301,11 @@ fn judge_datagrams(world: &World, served: bool) {
             let ends = reader.may_end(&world.history, world.setting.delivery.range_grace);
             reader.is_strict() && reader.is_due(at, copies, ends)
         };
-        let exact = served && world.keeps && !world.ages && !leaves_out(world);
+        let exact = served
+            && world.keeps
+            && !world.ages
+            && !leaves_out(world)
+            && !world.setting.drops_datagrams();
         let current = epoch == world.history.epoch && !world.wire.gone;
         assert!(
             !exact || !current || count >= readers().filter(due).count(),

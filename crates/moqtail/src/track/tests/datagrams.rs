@@ -211,3 +211,30 @@ fn streams_and_datagrams_share_the_path_by_priority() {
         assert_eq!((world.wire.streams.len(), objects(&world)), (1, vec![0]));
     }
 }
+
+/// Limit `max_waiting_datagrams`: of the subscription that gets more the oldest leave, and others keep theirs.
+#[test]
+fn the_oldest_of_very_many_datagrams_that_wait_leave() {
+    let limits = DeliveryLimits {
+        max_waiting_datagrams: 10,
+        ..at_once()
+    };
+    let mut world = World::with(TrackLimits::default(), limits);
+    let other = SubscriptionId(2);
+    world.subscribe(SUB, params(from_start())).unwrap();
+    world.wire.room = 0;
+    receive(&world, datagram(0, 0, 10));
+    world.run();
+    world.subscribe(other, params(from_start())).unwrap();
+    for object in 1..30 {
+        receive(&world, datagram(0, object, 10));
+        world.delivery.changed(other);
+        world.delivery.service(world.now, &mut world.wire);
+    }
+    assert_eq!(world.delivery.refused_datagrams(), 20);
+    world.detach(other);
+    world.give_room(99);
+    // The one that kept its first gets the others now, as far as there is room for them.
+    assert_eq!(objects(&world).len(), 10);
+    assert_eq!(world.delivery.shared.datagrams, 0);
+}

@@ -295,7 +295,8 @@ impl Connection for QuicConnection {
     }
 
     fn poll_datagrams(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared().datagrams.poll(cx)
+        let shared = self.shared();
+        shared.datagrams.poll(&shared.conn, cx)
     }
 
     fn max_datagram_size(&self) -> Option<usize> {

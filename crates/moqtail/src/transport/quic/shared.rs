@@ -63,6 +63,7 @@ impl Shared {
         };
         let (web, request) = web.unzip();
         let (open, ended) = (OpenUni::default(), SetOnce::new());
+        let datagrams = Datagrams::new(&conn, limits);
         Self {
             conn,
             codes,
@@ -73,7 +74,7 @@ impl Shared {
             limits: limits.clone(),
             owner,
             open,
-            datagrams: Datagrams::new(limits),
+            datagrams,
             lost_watches: AtomicUsize::new(0),
             ended,
         }
