@@ -70,7 +70,7 @@ impl Datagrams {
     ) -> Result<(), quinn::SendDatagramError> {
         let len = datagram.len();
         conn.send_datagram(datagram)?;
-        lock(&self.paced).pace.sent(len, Instant::now);
+        lock(&self.paced).pace.sent(len);
         Ok(())
     }
 
@@ -107,8 +107,8 @@ struct Pace {
     batch: usize,
     /// What is left of the batch.
     left: usize,
-    /// Since when nothing is.
-    used_up: Option<Instant>,
+    /// Since when the next one is waited for.
+    awaited: Option<Instant>,
     /// Until when the streams have the path, and how many of their frames had been sent when that began.
     pause: Option<(Instant, u64)>,
     /// They used the last one.
@@ -121,17 +121,14 @@ impl Pace {
             most,
             batch: most,
             left: most,
-            used_up: None,
+            awaited: None,
             pause: None,
             wanted: true,
         }
     }
 
-    fn sent(&mut self, len: usize, now: impl FnOnce() -> Instant) {
-        if self.left > 0 {
-            self.left = self.left.saturating_sub(len.saturating_add(COST));
-            self.used_up = (self.left == 0).then(now);
-        }
+    fn sent(&mut self, len: usize) {
+        self.left = self.left.saturating_sub(len.saturating_add(COST));
     }
 
     /// For a batch that is used up: when to look again. `None`: the next one may begin.
@@ -148,7 +145,7 @@ impl Pace {
             self.wanted = frames() > before;
             return self.begin();
         }
-        let took = now - self.used_up.unwrap_or(now);
+        let took = now - *self.awaited.get_or_insert(now);
         if !has_left && took < STUCK {
             return Some(now + took.clamp(AT_ONCE, LOOK));
         }
@@ -168,7 +165,7 @@ impl Pace {
 
     fn begin(&mut self) -> Option<Instant> {
         self.pause = None;
-        self.used_up = None;
+        self.awaited = None;
         self.left = self.batch;
         None
     }
@@ -189,7 +186,7 @@ mod tests {
         let begin = Instant::now();
         let (mut now, mut frames) = (begin, 0);
         for _ in 0..batches {
-            pace.sent(usize::MAX, || now);
+            pace.sent(usize::MAX);
             let due = now + took;
             while let Some(again) = pace.look(now, now >= due, || frames) {
                 assert!(again > now);
@@ -204,6 +201,20 @@ mod tests {
     fn a_path_that_takes_all_at_once_has_no_pauses() {
         let mut pace = Pace::new(MOST);
         assert_eq!(run(&mut pace, 10, Duration::ZERO, true), Duration::ZERO);
+        assert_eq!(pace.batch, MOST);
+    }
+
+    #[test]
+    fn who_sends_little_never_waits() {
+        let mut pace = Pace::new(MOST);
+        let mut now = Instant::now();
+        for _ in 0..1000 {
+            if pace.left == 0 {
+                assert_eq!(pace.look(now, true, || 0), None);
+            }
+            pace.sent(120);
+            now += millis(20);
+        }
         assert_eq!(pace.batch, MOST);
     }
 
