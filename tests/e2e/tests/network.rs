@@ -4,6 +4,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -466,7 +467,12 @@ fn datagrams_beyond_the_path_hold_up_neither_answers_nor_what_is_more_urgent() {
                         .expect("the track takes it");
                 }
             };
-            let reading = async { while flood_here.next().await.is_some() {} };
+            let flooded = AtomicU32::new(0);
+            let reading = async {
+                while flood_here.next().await.is_some() {
+                    flooded.fetch_add(1, Ordering::Relaxed);
+                }
+            };
             let asking = async {
                 sleep(Duration::from_secs(1)).await;
                 let mut longest = Duration::ZERO;
@@ -491,11 +497,13 @@ fn datagrams_beyond_the_path_hold_up_neither_answers_nor_what_is_more_urgent() {
                 () = reading => panic!("the flood ended"),
             };
             ledger.assert_whole();
+            let flooded = flooded.load(Ordering::Relaxed);
             let [_, nearly_all, _] = ledger.ages();
             println!(
-                "{to:?} to {from:?}: answers within {longest:?}, ages {:?}",
+                "{to:?} to {from:?}: answers within {longest:?}, ages {:?}, {flooded} of the flood",
                 ledger.ages()
             );
+            assert!(flooded > 100, "no flood: {flooded}");
             assert!(longest < Duration::from_secs(2), "{longest:?}");
             assert!(nearly_all < Duration::from_secs(2), "{nearly_all:?}");
         }

@@ -223,6 +223,11 @@ impl<S: Source> Delivery<S> {
         self.shared.refused_datagrams
     }
 
+    /// Datagrams that wait for the path.
+    pub fn waiting_datagrams(&self) -> usize {
+        self.shared.datagrams
+    }
+
     /// Bytes taken out of logs and not yet taken by the transport.
     pub fn staged(&self) -> usize {
         self.shared.staged

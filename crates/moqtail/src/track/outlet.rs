@@ -79,6 +79,6 @@ pub trait Outlet {
     fn release(&mut self, stream: StreamKey);
     /// Changes a priority.
     fn set_priority(&mut self, stream: StreamKey, priority: i32);
-    /// Sends a datagram now or never.
+    /// Sends a datagram, if the path takes another one now.
     fn datagram(&mut self, wire: Bytes) -> DatagramSent;
 }

@@ -470,7 +470,11 @@ impl Subscription {
             };
             let known = self.datagrams.insert(arrival, pending);
             shared.datagrams += usize::from(known.is_none());
-            if shared.datagrams > shared.limits.max_waiting_datagrams
+            // Those with few keep theirs.
+            let most = shared.limits.max_waiting_datagrams.max(1);
+            let share = self.datagrams.len().saturating_mul(shared.schedule.len());
+            if shared.datagrams > most
+                && share >= most
                 && let Some(oldest) = self.datagrams.keys().next().copied()
             {
                 self.drop_datagram(oldest, shared);

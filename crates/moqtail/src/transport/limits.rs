@@ -108,6 +108,9 @@ impl TransportLimits {
     }
 }
 
+/// What QUIC may hold beyond `datagram_backlog`: the datagram that crosses it.
+pub(super) const DATAGRAM_SLACK: usize = 1 << 16;
+
 /// Least datagram bytes that are handed to QUIC at once: a packet.
 pub(super) const MIN_DATAGRAM_BACKLOG: usize = 1500;
 

@@ -9,7 +9,7 @@ use std::{
 use quinn::{IdleTimeout, TransportConfig, VarInt, congestion::BbrConfig};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Congestion, TransportLimits};
+use super::{Congestion, TransportLimits, limits::DATAGRAM_SLACK};
 
 /// A socket with large buffers, as far as the system grants them. An unspecified IPv6 address also takes IPv4 unless
 /// `only_v6` is set.
@@ -80,7 +80,7 @@ pub(super) fn transport(limits: &TransportLimits, http3_streams: u32) -> Arc<Tra
         // streams have different priorities.
         .send_fairness(true)
         .datagram_receive_buffer_size(Some(limits.datagram_buffer))
-        .datagram_send_buffer_size(limits.datagram_backlog())
+        .datagram_send_buffer_size(limits.datagram_backlog().saturating_add(DATAGRAM_SLACK))
         .keep_alive_interval(Some(limits.keep_alive))
         .max_idle_timeout(Some(idle(limits)));
     if limits.congestion == Congestion::Bbr {

@@ -140,7 +140,6 @@ async fn a_head_may_come_byte_by_byte() {
     .await;
 }
 
-/// A stream from server to client, waited for until acknowledged: a round trip.
 /// The first byte of its head was seen before, the rest came just before the close.
 #[tokio::test]
 async fn a_head_that_is_complete_before_the_close_is_read() {
@@ -160,6 +159,7 @@ async fn a_head_that_is_complete_before_the_close_is_read() {
     .await;
 }
 
+/// A stream from server to client, waited for until acknowledged: a round trip.
 async fn still_works_back(pair: &Pair<Conn>) {
     let _send = send_one(&pair.server, b"tick").await;
     let mut recv = pair.client.accept_uni().await.unwrap();

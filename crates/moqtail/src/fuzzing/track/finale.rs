@@ -30,6 +30,7 @@ impl World {
             assert!(stream.released, "a stream is never given back");
         }
         assert_eq!(self.delivery.staged(), 0, "something stays taken out");
+        assert_eq!(self.delivery.waiting_datagrams(), 0, "a datagram waits on");
         judge(&self, true);
         self.leave();
     }

@@ -246,6 +246,9 @@ impl World {
         let refused = self.delivery.refused_datagrams();
         let dropped = refused.checked_sub(self.wire.refused);
         let may_drop = self.setting.drops_datagrams();
+        let most = self.setting.delivery.max_waiting_datagrams;
+        let waiting = self.delivery.waiting_datagrams();
+        assert!(waiting <= 2 * most, "{waiting} datagrams wait");
         assert!(dropped.is_some_and(|dropped| dropped == 0 || may_drop));
         more
     }

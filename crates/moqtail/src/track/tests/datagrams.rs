@@ -232,9 +232,18 @@ fn the_oldest_of_very_many_datagrams_that_wait_leave() {
         world.delivery.service(world.now, &mut world.wire);
     }
     assert_eq!(world.delivery.refused_datagrams(), 20);
+    // One that has none yet is not the one to give way.
+    let urgent = SubscriptionId(3);
+    world.subscribe(urgent, params(from_start())).unwrap();
+    receive(&world, datagram(0, 30, 10));
+    world.delivery.changed(urgent);
+    world.delivery.service(world.now, &mut world.wire);
+    let waiting = |id| world.delivery.subscriptions[&id].0.datagrams.len();
+    assert_eq!((waiting(SUB), waiting(other), waiting(urgent)), (1, 9, 1));
+    world.detach(urgent);
     world.detach(other);
     world.give_room(99);
     // The one that kept its first gets the others now, as far as there is room for them.
     assert_eq!(objects(&world).len(), 10);
-    assert_eq!(world.delivery.shared.datagrams, 0);
+    assert_eq!(world.delivery.waiting_datagrams(), 0);
 }
