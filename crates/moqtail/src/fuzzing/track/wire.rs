@@ -332,14 +332,12 @@ impl Outlet for Wire {
     }
 
     fn datagram(&mut self, wire: Bytes) -> DatagramSent {
-        let fits = wire.len() <= self.max_datagram && !self.gone;
-        if fits {
-            let Some(room) = self.room.checked_sub(1) else {
-                self.waits_for_room = true;
-                return DatagramSent::Blocked;
-            };
-            self.room = room;
+        if self.room == 0 && !self.gone {
+            self.waits_for_room = true;
+            return DatagramSent::Blocked;
         }
+        let fits = wire.len() <= self.max_datagram && !self.gone;
+        self.room -= usize::from(fits);
         self.actions += 1;
         self.datagrams.push(wire);
         match fits {
