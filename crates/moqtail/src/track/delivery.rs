@@ -62,6 +62,8 @@ pub struct Delivery<S> {
     pub(super) takes_datagrams: bool,
     /// Some were sent since the turn began.
     pub(super) sends_datagrams: bool,
+    /// When the datagram that is to be sent next expires, if it waits for the path.
+    pub(super) datagram_expires: Option<Instant>,
     pub(super) probe_at: Option<Instant>,
     pub(super) shared: Shared,
 }
@@ -79,6 +81,7 @@ impl<S: Source> Delivery<S> {
             credit: true,
             takes_datagrams: true,
             sends_datagrams: false,
+            datagram_expires: None,
             probe_at: None,
             shared: Shared {
                 limits,
@@ -273,7 +276,8 @@ impl<S: Source> Delivery<S> {
     pub fn deadline(&self) -> Option<Instant> {
         let expiry = self.shared.deadlines.first().map(|(at, _)| *at);
         let idle = self.idle.deadline().filter(|_| !self.streams.is_empty());
-        [expiry, self.probe_at, idle].into_iter().flatten().min()
+        let all = [expiry, self.probe_at, idle, self.datagram_expires];
+        all.into_iter().flatten().min()
     }
 
     /// A stream can be written again, or was stopped, or was received whole.

@@ -30,6 +30,7 @@ impl<S: Source> Delivery<S> {
     pub fn service(&mut self, now: Instant, outlet: &mut impl Outlet) -> bool {
         self.probe_at = None;
         self.sends_datagrams = false;
+        self.datagram_expires = None;
         for id in std::mem::take(&mut self.dirty) {
             self.sync(id, now, outlet);
         }
@@ -377,6 +378,7 @@ impl<S: Source> Delivery<S> {
             .timeout
             .and_then(|timeout| datagram.received.checked_add(timeout));
         if expires.is_none_or(|expires| expires > now) {
+            self.datagram_expires = expires;
             if !self.takes_datagrams {
                 return Step::Full;
             }
@@ -389,6 +391,7 @@ impl<S: Source> Delivery<S> {
                 // draft-14 §10.3: too large here is dropped here
                 DatagramSent::Refused => self.shared.refused_datagrams += 1,
             }
+            self.datagram_expires = None;
             self.shared.schedule.served(id);
         }
         subscription.drop_datagram(arrival, &mut self.shared);

@@ -176,6 +176,7 @@ fn a_datagram_that_waits_may_expire() {
     receive(&world, datagram(0, 1, 10));
     world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
     world.pass(Duration::from_millis(400));
+    assert_eq!(world.delivery.waiting_datagrams(), 1);
     assert_eq!(world.ended(), None);
     world.give_room(9);
     assert_eq!(objects(&world), [1]);
