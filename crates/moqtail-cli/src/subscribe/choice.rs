@@ -70,8 +70,34 @@ pub(super) fn unplayable(broadcast: &TrackNamespace, reason: String) -> CliError
     }
 }
 
-/// Whether the same subscriptions and the same header serve both.
-pub(super) fn same(one: &[CatalogTrack], other: &[CatalogTrack]) -> bool {
+/// What a later choice means for those who follow an earlier one.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    /// The same subscriptions and the same header serve both.
+    Nothing,
+    /// These tracks came, and none left.
+    Added(Vec<CatalogTrack>),
+    /// These tracks left, and none came.
+    Removed(Vec<CatalogTrack>),
+    /// Some are in the place of others.
+    Other,
+}
+
+impl Change {
+    pub(super) fn between(before: &[CatalogTrack], after: &[CatalogTrack]) -> Self {
+        let added = missing_in(before, after);
+        let removed = missing_in(after, before);
+        match (added.is_empty(), removed.is_empty()) {
+            (true, true) => Self::Nothing,
+            (false, true) => Self::Added(added),
+            (true, false) => Self::Removed(removed),
+            (false, false) => Self::Other,
+        }
+    }
+}
+
+/// Those of `tracks` that are not in `there`, with the same header.
+fn missing_in(there: &[CatalogTrack], tracks: &[CatalogTrack]) -> Vec<CatalogTrack> {
     let key = |track: &CatalogTrack| {
         (
             track.namespace.clone(),
@@ -79,7 +105,8 @@ pub(super) fn same(one: &[CatalogTrack], other: &[CatalogTrack]) -> bool {
             track.init_data.clone(),
         )
     };
-    one.iter().map(key).eq(other.iter().map(key))
+    let missing = |track: &&CatalogTrack| there.iter().all(|other| key(other) != key(track));
+    tracks.iter().filter(missing).cloned().collect()
 }
 
 /// The names and codecs of tracks, in one line.
@@ -156,6 +183,28 @@ mod tests {
             let told = chosen(wanted, vec![forged.clone()]).unwrap_err();
             let own = wanted.concat();
             assert!(!told.replace(&own, "").contains(['\n', '\r']), "{told}");
+        }
+    }
+
+    #[test]
+    fn tracks_that_come_or_leave_are_told_from_those_that_are_replaced() {
+        let [v, w, x] = ["v", "w", "x"].map(|name| track(name, "cmaf"));
+        let other = CatalogTrack {
+            init_data: Some(b"other"[..].into()),
+            ..v.clone()
+        };
+        let two = [v.clone(), w.clone()];
+        for (after, change) in [
+            (vec![w.clone(), v.clone()], Change::Nothing),
+            (
+                vec![v.clone(), x.clone(), w.clone()],
+                Change::Added(vec![x.clone()]),
+            ),
+            (vec![w.clone()], Change::Removed(vec![v.clone()])),
+            (vec![v, x], Change::Other),
+            (vec![other, w], Change::Other),
+        ] {
+            assert_eq!(Change::between(&two, &after), change);
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    choice::{choose, list, same, unplayable},
+    choice::{Change, choose, list, unplayable},
     following::keep_following,
     losses::Losses,
     ordered::{Late, Ordered},
@@ -133,7 +133,8 @@ impl Viewer<'_> {
         }
     }
 
-    /// Waits until `playing` ends, or the catalog names other tracks.
+    /// Waits until `playing` ends, or the catalog names other tracks in place of some. One that comes is left out, and one that
+    /// leaves ends: what is watched goes on.
     async fn watch(
         &self,
         mut playing: Playing<'_>,
@@ -142,6 +143,7 @@ impl Viewer<'_> {
         guide: &mut Guide,
         complete: &watch::Sender<bool>,
     ) -> Result<Watched, CliError> {
+        let mut known = tracks.to_vec();
         loop {
             tokio::select! {
                 // That the broadcast is complete comes before the end of its tracks.
@@ -156,10 +158,25 @@ impl Viewer<'_> {
                     let Some(catalog) = guide.catalog.as_ref().filter(|_| !*complete.borrow()) else {
                         continue;
                     };
-                    match self.choose(catalog) {
-                        Ok(chosen) if !same(&chosen, tracks) => return Ok(Watched::Changed(chosen)),
-                        _ => {}
+                    let Ok(chosen) = self.choose(catalog) else {
+                        continue;
+                    };
+                    match Change::between(tracks, &chosen) {
+                        Change::Other => return Ok(Watched::Changed(chosen)),
+                        _ if Change::between(&known, &chosen) == Change::Nothing => {}
+                        Change::Added(added) => self.link.tell(format_args!(
+                            "{} has more tracks now, {}: going on without. Run it again for all of them.",
+                            self.namespace,
+                            list(&added)
+                        )),
+                        Change::Removed(removed) => self.link.tell(format_args!(
+                            "{} goes on without {}.",
+                            self.namespace,
+                            list(&removed)
+                        )),
+                        Change::Nothing => {}
                     }
+                    known = chosen;
                 }
                 Some(turn) = playing.next() => match turn? {
                     Turn::Ended if playing.is_empty() => return Ok(Watched::Turn(Turn::Ended)),

@@ -148,8 +148,29 @@ async fn an_odd_change_of_the_catalog_costs_what_it_changes() {
         assert_eq!(world.payload().unwrap(), b"x");
         assert!(!world.viewing.is_finished());
 
-        world.write([full(&[track("v"), track("w")])]).await;
-        assert_eq!(world.tracks().unwrap(), ["v", "w"]);
+        world.write([full(&[track("w")])]).await;
+        assert_eq!(world.tracks().unwrap(), ["w"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tracks_that_come_or_leave_do_not_end_the_others() {
+    World::run(async |mut world| {
+        let video = world.track("v");
+        let other = world.track("w");
+        world.write([full(&[track("v")])]).await;
+        assert_eq!(world.tracks().unwrap(), ["v"]);
+        for (object, tracks) in [&["v", "w"][..], &["w", "v"], &["v"]].iter().enumerate() {
+            let tracks: Vec<_> = tracks.iter().map(|name| track(name)).collect();
+            world.write([full(&tracks)]).await;
+            write(&other, object as u64, &["w"]);
+            write(&video, object as u64, &[format!("v{object}")]);
+            sleep(SOON).await;
+            assert_eq!(world.payload().unwrap(), format!("v{object}").into_bytes());
+        }
+        assert!(world.received.try_recv().is_err());
+        assert!(!world.viewing.is_finished());
     })
     .await;
 }
@@ -164,10 +185,10 @@ async fn a_track_is_removed_by_the_namespace_that_it_inherits() {
         world
             .write([
                 full(&[track("v"), track("w")]),
-                json!({"deltaUpdate": true, "removeTracks": remove}),
+                json!({"deltaUpdate": true, "removeTracks": remove, "addTracks": [track("x")]}),
             ])
             .await;
-        assert_eq!(world.tracks().unwrap(), ["v"]);
+        assert_eq!(world.tracks().unwrap(), ["v", "x"]);
     })
     .await;
 }
