@@ -9,6 +9,9 @@ use moqtail::{
     model::Extensions,
     transport::{MoqtUrl, Trust},
 };
+use tokio::time::MissedTickBehavior;
+
+const USAGE: &str = "clock URL [--insecure]";
 
 #[tokio::main]
 #[expect(clippy::disallowed_methods, reason = "a clock reads the clock")]
@@ -16,10 +19,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let url: MoqtUrl = arguments
         .next()
-        .ok_or("usage: clock URL [--insecure]")?
+        .ok_or_else(|| format!("usage: {USAGE}"))?
         .parse()?;
-    let trust = match arguments.next() {
-        Some(_) => Trust::Insecure,
+    let trust = match arguments.next().as_deref() {
+        Some("--insecure") => Trust::Insecure,
+        Some(other) => return Err(format!("{other} is unknown; usage: {USAGE}").into()),
         None => Trust::System,
     };
 
@@ -30,13 +34,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("publishing clock#seconds at {url}");
 
     let mut minute: Option<(u64, LocalSubgroup)> = None;
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut last = 0;
     loop {
         tokio::select! {
             reason = client.closed() => return Err(reason.into()),
             _ = tick.tick() => {}
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        // Object IDs only grow, whatever happens to the clock.
+        if seconds <= last {
+            continue;
+        }
+        last = seconds;
         let (group, object) = (seconds / 60, seconds % 60);
         let writer = match minute.take() {
             Some((current, writer)) if current == group => minute.insert((current, writer)),

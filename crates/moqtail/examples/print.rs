@@ -13,8 +13,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let url: MoqtUrl = arguments.next().ok_or(usage)?.parse()?;
     let track = arguments.next().ok_or(usage)?.parse()?;
-    let trust = match arguments.next() {
-        Some(_) => Trust::Insecure,
+    let trust = match arguments.next().as_deref() {
+        Some("--insecure") => Trust::Insecure,
+        Some(other) => return Err(format!("{other} is unknown; {usage}").into()),
         None => Trust::System,
     };
 
@@ -22,12 +23,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let subscription = client.subscribe(track, SubscribeOptions::default()).await?;
     let mut objects = subscription.into_objects();
     while let Some(object) = objects.next().await {
-        let object = object?;
-        println!(
-            "{} {}",
-            object.location(),
-            String::from_utf8_lossy(&object.payload)
-        );
+        match object {
+            Ok(object) => println!(
+                "{} {}",
+                object.location(),
+                String::from_utf8_lossy(&object.payload)
+            ),
+            // One stream ended early; the others go on.
+            Err(error) => eprintln!("{error}"),
+        }
     }
     println!("ended: {:?}", objects.subscription().end());
     Ok(())

@@ -79,7 +79,11 @@
 //!     client.subscribe("room/sensor#temperature".parse()?, SubscribeOptions::default()).await?;
 //! let mut objects = subscription.into_objects();
 //! while let Some(object) = objects.next().await {
-//!     println!("{:?}", object?.payload);
+//!     match object {
+//!         Ok(object) => println!("{:?}", object.payload),
+//!         // One stream ended early; the others go on.
+//!         Err(error) => eprintln!("{error}"),
+//!     }
 //! }
 //! # Ok(()) }
 //! ```

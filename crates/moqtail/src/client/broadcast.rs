@@ -124,6 +124,8 @@ impl Broadcast {
         {
             return Err(TrackError::Exists(full));
         }
+        // Who still delivers one that has ended holds its log.
+        tracks.retain(|_, offered| offered.track.ended().is_none());
         let alias = TrackAlias(self.inner.aliases.fetch_add(1, Ordering::Relaxed));
         let track = Track::new(alias, options.limits);
         let offered = Offered {
@@ -141,8 +143,13 @@ impl Broadcast {
         if name.namespace() != &self.inner.namespace {
             return None;
         }
-        let offered = self.tracks().get(name.name())?.clone();
-        offered.track.ended().is_none().then_some(offered)
+        let mut tracks = self.tracks();
+        let offered = tracks.get(name.name())?.clone();
+        if offered.track.ended().is_some() {
+            tracks.remove(name.name());
+            return None;
+        }
+        Some(offered)
     }
 
     fn tracks(&self) -> MutexGuard<'_, BTreeMap<Bytes, Arc<Offered>>> {
@@ -167,5 +174,18 @@ mod tests {
         );
         drop(track);
         assert!(broadcast.track("a", TrackOptions::default()).is_ok());
+    }
+
+    #[test]
+    fn a_track_that_has_ended_is_not_kept() {
+        let broadcast = Broadcast::new("live".parse().unwrap());
+        for number in 0..10 {
+            let name = format!("take {number}");
+            let track = broadcast.track(name, TrackOptions::default()).unwrap();
+            assert_eq!(broadcast.tracks().len(), 1);
+            drop(track);
+        }
+        assert!(broadcast.find(&"live#take 9".parse().unwrap()).is_none());
+        assert!(broadcast.tracks().is_empty());
     }
 }

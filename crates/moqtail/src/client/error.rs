@@ -52,8 +52,8 @@ pub enum PublishError {
     /// No answer came in time; the announcement was withdrawn.
     #[error("the peer did not answer in time")]
     TimedOut,
-    /// The session ended before an answer came.
-    #[error("the session ended before an answer came")]
+    /// The session ended.
+    #[error("the session ended")]
     SessionEnded,
 }
 

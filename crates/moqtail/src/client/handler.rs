@@ -152,6 +152,13 @@ pub(super) struct ClientHandler<C: Connection> {
     limits: ClientLimits,
 }
 
+impl<C: Connection> Drop for ClientHandler<C> {
+    /// The task may be dropped with its runtime: nobody is to wait for it then.
+    fn drop(&mut self) {
+        self.session_ended();
+    }
+}
+
 impl<C: Connection> ClientHandler<C> {
     pub(super) fn new(
         peer: PeerHandle,

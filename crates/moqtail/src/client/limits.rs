@@ -7,7 +7,7 @@ use crate::track::IntegrityLimits;
 #[non_exhaustive]
 pub struct ClientLimits {
     /// Streams and datagrams of one subscription that the application has not taken yet; further streams are stopped
-    /// with CANCELLED and further datagrams dropped. Default 1024, which is what the transport lets a peer open.
+    /// with CANCELLED and further datagrams dropped; at least one. Default 1024, which is what the transport lets a peer open.
     pub max_unread: usize,
     /// Bytes of incomplete objects that are held at once for all streams of the session; a stream that brings more fails
     /// its read. Objects that are read in pieces hold nothing. Default 256 MiB.

@@ -26,13 +26,20 @@ pub struct SubgroupReader {
     decoder: SubgroupDecoder,
     /// Read and not yet decoded.
     unread: Bytes,
-    stream: Box<dyn RecvStream>,
+    stream: Source,
     peer: PeerHandle,
     max_object_len: u64,
     current: Option<Current>,
     /// What is gathered of it.
     held: Part,
     inspection: StreamInspection,
+}
+
+/// Where the bytes come from. Whoever waits for the end of a stream does so until it is dropped.
+enum Source {
+    Open(Box<dyn RecvStream>),
+    Finished,
+    Broken(StreamError),
 }
 
 /// The object that the stream is in.
@@ -87,7 +94,7 @@ impl SubgroupReader {
             subgroup: header.subgroup.told(),
             decoder,
             unread: Bytes::new(),
-            stream,
+            stream: Source::Open(stream),
             peer,
             max_object_len,
             current: None,
@@ -228,16 +235,25 @@ impl SubgroupReader {
                 }
                 Err(error) => return Err(self.malformed(error)),
             }
-            match poll_fn(|cx| self.stream.poll_read(cx, READ)).await {
+            let stream = match &mut self.stream {
+                Source::Open(stream) => stream,
+                Source::Finished => return Ok(None),
+                Source::Broken(cause) => {
+                    let cause = cause.clone();
+                    return Err(self.broken_off(cause));
+                }
+            };
+            match poll_fn(|cx| stream.poll_read(cx, READ)).await {
                 Ok(Some(bytes)) => self.unread = bytes,
                 Ok(None) => {
+                    self.stream = Source::Finished;
                     // draft-14 §10.4: a FIN inside an object is a violation.
                     return match self.decoder.finish() {
                         Ok(()) => self.inspection.finish().map(|()| None),
                         Err(error) => Err(self.malformed(error)),
                     };
                 }
-                Err(cause) => return Err(self.broken_off(cause)),
+                Err(cause) => self.stream = Source::Broken(cause),
             }
         }
     }

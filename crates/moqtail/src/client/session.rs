@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -267,7 +267,8 @@ impl Client {
         request: session::SubscribeOptions,
     ) -> Result<Option<Subscription>, SubscribeError> {
         let (answer, answered) = oneshot::channel();
-        let (sender, incoming) = mpsc::channel(self.inner.limits.max_unread);
+        let unread = self.inner.limits.max_unread;
+        let (sender, incoming) = mpsc::channel(unread.clamp(1, Semaphore::MAX_PERMITS));
         let end = EndSlot::default();
         let handle = {
             // Held over the call, so that the answer finds its entry.
@@ -464,6 +465,7 @@ fn lost() -> CloseReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::SubscriptionEnd;
     use crate::{
         model::{GroupOrder, ObjectDatagram, SubgroupHeader, TrackAlias},
         peer::{Handler, InboundStream, PeerLimits},
@@ -501,9 +503,10 @@ mod tests {
         fn datagram(&mut self, _: RequestHandle, _: ObjectDatagram) {}
     }
 
-    /// A viewer that changes its mind often would hold more with every change.
-    #[tokio::test]
-    async fn nothing_is_kept_of_a_subscription_that_was_dropped() {
+    /// A client of such a server, which runs in these tasks.
+    async fn client(
+        config: ClientConfig,
+    ) -> (Client, tokio::task::JoinSet<crate::transport::CloseReason>) {
         let (here, there) = MemoryConnection::pair(TransportLimits::default());
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(async move {
@@ -519,10 +522,58 @@ mod tests {
             )
             .await
         });
-        let client = Client::over(here, ClientConfig::default()).await.unwrap();
-        let name: FullTrackName = "live#video".parse().unwrap();
+        (Client::over(here, config).await.unwrap(), tasks)
+    }
+
+    fn video() -> FullTrackName {
+        "live#video".parse().unwrap()
+    }
+
+    /// A handle may be used from another runtime than the one that its session runs in.
+    #[test]
+    fn nobody_waits_for_a_session_whose_runtime_is_gone() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+        };
+        let of_session = runtime().unwrap();
+        let (client, tasks) = of_session.block_on(client(ClientConfig::default()));
         let options = SubscribeOptions::default();
-        let subscription = client.subscribe(name, options).await.unwrap();
+        let subscribed = of_session.block_on(client.subscribe(video(), options.clone()));
+        let mut subscription = subscribed.unwrap();
+        drop((tasks, of_session));
+        let all = async {
+            assert!(subscription.next().await.is_none());
+            assert_eq!(subscription.end(), Some(SubscriptionEnd::SessionEnded));
+            let update = subscription.update(crate::client::SubscriptionUpdate::default());
+            assert_eq!(update, Err(session::CallError::Closed));
+            let again = client.subscribe(video(), options).await;
+            assert!(matches!(again, Err(SubscribeError::SessionEnded)));
+        };
+        let limit = Duration::from_secs(10);
+        let here = runtime().unwrap();
+        let done = here.block_on(async { tokio::time::timeout(limit, all).await });
+        assert!(done.is_ok(), "it hangs");
+    }
+
+    #[tokio::test]
+    async fn any_limit_of_what_is_unread_serves() {
+        for max_unread in [0, usize::MAX] {
+            let mut config = ClientConfig::default();
+            config.limits.max_unread = max_unread;
+            let (client, _tasks) = client(config).await;
+            let subscribing = client.subscribe(video(), SubscribeOptions::default());
+            assert!(subscribing.await.is_ok());
+        }
+    }
+
+    /// A viewer that changes its mind often would hold more with every change.
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_subscription_that_was_dropped() {
+        let (client, _tasks) = client(ClientConfig::default()).await;
+        let options = SubscribeOptions::default();
+        let subscription = client.subscribe(video(), options).await.unwrap();
         let end = subscription.end.clone();
         drop(subscription);
         assert!(end.is_held_here_alone());

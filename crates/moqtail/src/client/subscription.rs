@@ -97,7 +97,7 @@ pub enum Incoming {
     Datagram(ObjectDatagram),
 }
 
-/// A running subscription. Dropping it sends UNSUBSCRIBE.
+/// A running subscription. Dropping it sends UNSUBSCRIBE. It does not keep its session: hold the [`Client`](super::Client), too.
 #[derive(Debug)]
 pub struct Subscription {
     pub(super) info: SubscriptionInfo,
@@ -131,14 +131,16 @@ impl Subscription {
         &self.info
     }
 
-    /// The next stream or datagram; `None` once the subscription ended and all that came was taken.
+    /// The next stream or datagram; `None` once the subscription ended and all that came was taken. A stream that is not read to
+    /// its end, nor dropped, holds that up for a minute at most.
     ///
     /// Cancel safe: dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Incoming> {
         self.incoming.recv().await
     }
 
-    /// How the subscription ended; `None` while it runs.
+    /// How the subscription ended; `None` while it runs. What the publisher sent before may still come: [`Subscription::next`]
+    /// tells when that is over.
     pub fn end(&self) -> Option<SubscriptionEnd> {
         self.end.get()
     }
@@ -149,6 +151,9 @@ impl Subscription {
     /// When the range would grow, which draft-14 §9.10 forbids, or the subscription has ended.
     pub fn update(&self, update: SubscriptionUpdate) -> Result<(), crate::session::CallError> {
         let handle = self.request.handle;
+        if self.end() == Some(SubscriptionEnd::SessionEnded) {
+            return Err(crate::session::CallError::Closed);
+        }
         self.request
             .peer
             .call(|session, _| session.update_subscription(handle, update))
@@ -169,7 +174,7 @@ type Reading = std::pin::Pin<
     Box<dyn Future<Output = (Box<SubgroupReader>, Result<Option<Object>, ReadError>)> + Send>,
 >;
 
-/// The objects of a subscription, merged. Objects of one subgroup come in order.
+/// The objects of a subscription, merged. Those of one stream come in order.
 pub struct Objects {
     subscription: Subscription,
     reading: FuturesUnordered<Reading>,

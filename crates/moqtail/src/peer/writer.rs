@@ -60,7 +60,8 @@ impl LocalTrack {
         })
     }
 
-    /// Publishes one object as a datagram; its Track Alias is not looked at.
+    /// Publishes one object as a datagram; its Track Alias is not looked at. One that is too large for the path of a session, more
+    /// than some 1100 bytes, is not sent there, and nobody is told (draft-14 §10.3).
     ///
     /// # Errors
     /// Nothing was published.
@@ -186,11 +187,11 @@ impl LocalSubgroup {
     /// All objects of the subgroup are published: FIN.
     ///
     /// # Errors
-    /// The last object is not complete; then the subgroup was reset.
+    /// The track has ended, or the last object is not complete; then the subgroup was reset.
     pub fn finish(mut self) -> Result<(), WriteError> {
         match self.writer.take() {
             Some(writer) => self.track.write(|log| writer.finish(log)),
-            None => Ok(()),
+            None => Err(WriteError::Ended),
         }
     }
 

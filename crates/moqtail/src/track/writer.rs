@@ -163,12 +163,13 @@ impl SubgroupWriter {
     /// All objects are published.
     ///
     /// # Errors
-    /// The last object misses payload, or the end contradicts what was published; then the subgroup is reset.
+    /// The track has ended, the last object misses payload, or the end contradicts what was published; then the subgroup is
+    /// reset.
     pub fn finish(self, log: &mut TrackLog) -> Result<(), WriteError> {
-        let end = match self.missing {
+        let end = check_open(log).and_then(|()| match self.missing {
             0 => log.check_finish(self.stream).map_err(WriteError::from),
             missing => Err(WriteError::Unfinished { missing }),
-        };
+        });
         match end {
             Ok(()) => Ok(log.finish_stream(self.stream)?),
             Err(error) => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqtail::client::{
-    Broadcast, Client, ClientConfig, ConnectError, Farewell, PublishError, SubgroupOptions,
-    SubscribeError, SubscribeOptions, SubscriptionEnd, TrackOptions,
+    Broadcast, Client, ClientConfig, ConnectError, Farewell, Incoming, PublishError,
+    SubgroupOptions, SubscribeError, SubscribeOptions, SubscriptionEnd, TrackOptions,
 };
 use moqtail::model::{
     ControlMessage, Extensions, Filter, FullTrackName, ObjectStatus, PublishDone, PublishDoneCode,
@@ -278,6 +278,25 @@ over_every_carrier! {
         let ended = async { tokio::join!(world.relay.shutdown(Duration::MAX), leaving) };
         soon("the end", ended).await;
         assert_eq!(world.relay.stats().sessions, 0);
+    }
+
+    /// Whoever keeps readers need not drop them for the subscription to end.
+    async fn a_reader_that_is_at_its_end_holds_nothing_up(world: World) {
+        let (broadcast, track) = live("video");
+        let _publisher = world.publisher(&broadcast).await;
+        let mut viewer = world.viewer("video", Filter::LargestObject).await;
+        publish_group(&track, 1, 0..1);
+        track.end(PublishDoneCode::TRACK_ENDED, "over");
+        let Some(Incoming::Subgroup(mut reader)) =
+            soon("a stream", viewer.subscription.next()).await
+        else {
+            panic!("no stream");
+        };
+        while soon("an object", reader.next_object()).await.unwrap().is_some() {}
+        let begin = tokio::time::Instant::now();
+        assert!(viewer.subscription.next().await.is_none());
+        assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+        drop(reader);
     }
 
     /// S5.1-13

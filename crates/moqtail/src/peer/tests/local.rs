@@ -130,6 +130,7 @@ async fn an_ended_track_takes_nothing() {
     assert_eq!(end.reason, "time is over");
     let late = LocalTrack::new(shared);
     assert!(matches!(late.subgroup(options(1)), Err(WriteError::Ended)));
+    assert_eq!(subgroup.finish(), Err(WriteError::Ended));
 }
 
 /// S10.4-03, S2.2-03: one stream at a time, whoever writes it.
