@@ -1,6 +1,7 @@
 //! `moqtail demo`: a relay, a publisher and a viewer, and one line that shows what passes.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -76,6 +77,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         wanted: &[],
         options: SubscribeOptions::default().filter(Filter::NextGroupStart),
         wait: true,
+        first: OnceCell::new(),
     };
     let parts = async {
         tokio::select! {

@@ -115,11 +115,13 @@ pub(crate) enum CliError {
 
     /// No publisher has announced the broadcast, and waiting was ruled out.
     #[error(
-        "Broadcast {broadcast} not found at {authority}. Start its publisher, or leave `--no-wait` out to wait for it."
+        "Broadcast {broadcast} not found at {authority}{or_lacks}. Start its publisher, or leave `--no-wait` out to wait for it."
     )]
     NotFound {
         broadcast: String,
         authority: String,
+        /// What else may be the cause.
+        or_lacks: String,
     },
     /// A subscription was neither accepted nor refused in time, and waiting was ruled out.
     #[error(

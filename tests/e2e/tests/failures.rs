@@ -176,7 +176,10 @@ fn printed_command_of_a_relay_without_http() {
 fn broadcast_that_nobody_publishes() {
     let relay = Relay::start();
     for url in [relay.quic(), relay.web()] {
-        for what in [["--track", "t"], ["--out", "-"]] {
+        for (what, or_lacks) in [
+            (["--track", "t"], ", or there is no live/nobody#t"),
+            (["--out", "-"], ""),
+        ] {
             let arguments = ["subscribe", &url, "live/nobody", "--no-wait"]
                 .into_iter()
                 .chain(what);
@@ -184,7 +187,7 @@ fn broadcast_that_nobody_publishes() {
                 &Process::moqtail(arguments).finish(),
                 1,
                 &format!(
-                    "Broadcast live/nobody not found at localhost:{}. \
+                    "Broadcast live/nobody not found at localhost:{}{or_lacks}. \
                      Start its publisher, or leave `--no-wait` out to wait for it.",
                     relay.port()
                 ),

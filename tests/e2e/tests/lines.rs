@@ -93,6 +93,36 @@ fn datagrams_carry_lines_too() {
     }
 }
 
+/// It may be started again, as a service is.
+#[test]
+fn viewers_of_a_publisher_that_fails_wait_for_the_next_one() {
+    let relay = Relay::start();
+    for (to, from) in both_ways(&relay) {
+        let publish = || Process::moqtail(["publish", &to, "site/7", "--lines", "--track", "t"]);
+        let viewer = Process::moqtail([
+            "subscribe",
+            &from,
+            "site/7",
+            "--track",
+            "t",
+            "--format",
+            "lines",
+        ]);
+        let mut failing = publish();
+        failing.write(b"first\n");
+        viewer.wait_lines("first", 1);
+        failing.write(&vec![b'x'; (1 << 20) + 1]);
+        let failed = failing.finish();
+        assert_eq!(failed.code, Some(1), "{:#?}", failed.stderr);
+        let mut next = publish();
+        next.write(b"second\n");
+        viewer.wait_lines("second", 1);
+        next.close_stdin();
+        assert_done(&next.finish());
+        assert_done(&viewer.finish());
+    }
+}
+
 /// S2.3.1-01: the first group is the time in milliseconds, so that a publisher that starts anew goes on above.
 #[test]
 fn groups_hold_as_many_lines_as_asked_for() {

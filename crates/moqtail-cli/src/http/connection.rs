@@ -70,6 +70,7 @@ impl Site {
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.request_timeout)
+            .max_buf_size(self.limits.request_bytes)
             .serve_connection(TokioIo::new(stream), service)
             .await;
         if let Err(error) = served {

@@ -12,6 +12,8 @@ pub(crate) struct HttpLimits {
     pub(crate) handshake_timeout: Duration,
     /// How long a connection may be without a complete request head before it is closed. Default 30 s.
     pub(crate) request_timeout: Duration,
+    /// Most bytes of a connection that are held, the head of its request among them; a longer one is refused. Default 16 KiB.
+    pub(crate) request_bytes: usize,
 }
 
 impl Default for HttpLimits {
@@ -20,6 +22,7 @@ impl Default for HttpLimits {
             connections: 256,
             handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            request_bytes: 16 << 10,
         }
     }
 }

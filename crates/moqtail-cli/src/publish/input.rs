@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::errors::{CliError, plain};
+use crate::{
+    errors::{CliError, plain},
+    logging::say,
+};
 
 /// Bytes read from standard input at a time.
 const READ: usize = 64 * 1024;
@@ -205,8 +208,11 @@ impl Stream {
                     let input = name.to_owned();
                     return Err(CliError::EmptyInput { input });
                 }
+                Ok(()) => {}
                 // The program that writes was stopped: what is complete was published.
-                Ok(()) | Err(Error::Truncated { .. }) => {}
+                Err(Error::Truncated { .. }) => say(
+                    "The input ended inside a fragment, which is left out: the program that writes it was stopped.",
+                ),
                 Err(error) => return Err(refused(name, &error)),
             }
         }

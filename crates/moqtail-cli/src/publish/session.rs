@@ -33,9 +33,9 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    /// What follows from how publishing went: one that failed is over.
+    /// What follows from how publishing went: one that failed may be started again.
     pub(super) fn of(published: &Result<Self, CliError>) -> Self {
-        published.as_ref().map_or(Self::ForGood, |stop| *stop)
+        published.as_ref().map_or(Self::ForNow, |stop| *stop)
     }
 }
 

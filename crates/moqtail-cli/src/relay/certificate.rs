@@ -179,25 +179,30 @@ impl CertificateSource {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                () = sleep(self.look_every()) => {}
+            let is_asked = tokio::select! {
+                () = sleep(self.look_every()) => false,
                 () = asked => {
                     tracing::info!("looking at the certificate");
                     // Who asks is answered.
                     unusable = Reminder::default();
+                    true
                 }
-            }
+            };
             let stamp = self.stamp();
             let is_due = match self {
                 Self::Generated(_) => is_to_renew(dates, now()),
-                Self::Files { .. } => stamp != loaded,
+                // Others may have the same time and length.
+                Self::Files { .. } => is_asked || stamp != loaded,
             };
             if is_due {
                 match self.load_after(dates) {
                     Ok(certificate) => {
+                        match certificate.stamp == loaded && loaded != [None, None] {
+                            true => tracing::info!("the certificate was read again"),
+                            false => tracing::info!("another certificate is in use now"),
+                        }
                         (dates, loaded) = (certificate.dates, certificate.stamp);
                         renewed(certificate);
-                        tracing::info!("another certificate is in use now");
                         failed = None;
                         ending = Reminder::default();
                     }

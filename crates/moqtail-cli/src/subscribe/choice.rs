@@ -98,15 +98,17 @@ impl Change {
 
 /// Those of `tracks` that are not in `there`, with the same header.
 fn missing_in(there: &[CatalogTrack], tracks: &[CatalogTrack]) -> Vec<CatalogTrack> {
-    let key = |track: &CatalogTrack| {
-        (
-            track.namespace.clone(),
-            track.name.clone(),
-            track.init_data.clone(),
-        )
-    };
-    let missing = |track: &&CatalogTrack| there.iter().all(|other| key(other) != key(track));
-    tracks.iter().filter(missing).cloned().collect()
+    let missing = tracks.iter().filter(|track| !is_in(there, track));
+    missing.cloned().collect()
+}
+
+/// Whether `track` is among `tracks`, with the same header.
+pub(super) fn is_in(tracks: &[CatalogTrack], track: &CatalogTrack) -> bool {
+    tracks.iter().any(|other| {
+        other.name == track.name
+            && other.namespace == track.namespace
+            && other.init_data == track.init_data
+    })
 }
 
 /// The names and codecs of tracks, in one line.

@@ -15,6 +15,8 @@ pub(crate) struct Losses<'a> {
     /// Objects that are late were to be given up.
     late_are_given_up: bool,
     told: bool,
+    /// An object that is too large was told of.
+    told_object: bool,
     /// The line for streams that a relay cancelled: with the subscription, if nothing more of it comes.
     pending: Option<String>,
 }
@@ -27,6 +29,7 @@ impl<'a> Losses<'a> {
             track: track.clone(),
             late_are_given_up,
             told: false,
+            told_object: false,
             pending: None,
         }
     }
@@ -80,7 +83,11 @@ impl<'a> Losses<'a> {
     }
 
     /// An object of this group is passed over, the one that follows `last` in its stream.
-    pub(super) fn object(&self, group: u64, last: Option<Location>, error: &ReadError) {
+    /// Told of the first of a subscription.
+    pub(super) fn object(&mut self, group: u64, last: Option<Location>, error: &ReadError) {
+        if std::mem::replace(&mut self.told_object, true) {
+            return;
+        }
         let place = match last {
             Some(last) => format!("behind {last}"),
             None => format!("at the start of a stream of group {group}"),
@@ -90,7 +97,7 @@ impl<'a> Losses<'a> {
             error => format!("is too large: {}", plain(error)),
         };
         self.link.tell(format_args!(
-            "Leaving out the object {place} of {}: it {what}. Have it published in smaller ones.",
+            "Leaving out the object {place} of {}, and others like it: it {what}. Have it published in smaller ones.",
             self.track
         ));
     }

@@ -12,6 +12,7 @@ mod viewer;
 mod waiting;
 
 use std::{
+    cell::OnceCell,
     io::IsTerminal as _,
     num::NonZeroU64,
     path::{Path, PathBuf},
@@ -74,6 +75,7 @@ pub(crate) async fn run(
                     wanted: &args.track,
                     options: subscribe,
                     wait,
+                    first: OnceCell::new(),
                 };
                 record(viewer, &out, &mut limit, stop).await
             }

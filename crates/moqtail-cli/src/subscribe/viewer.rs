@@ -1,6 +1,6 @@
 //! Follows a media broadcast: its catalog, and the tracks that the catalog names.
 
-use std::time::Duration;
+use std::{cell::OnceCell, time::Duration};
 
 use futures_util::{
     future::LocalBoxFuture,
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    choice::{Change, choose, list, unplayable},
+    choice::{Change, choose, is_in, list, unplayable},
     following::keep_following,
     losses::Losses,
     ordered::{Late, Ordered},
@@ -49,6 +49,14 @@ pub(crate) enum Received {
 /// The tracks that are followed.
 type Playing<'a> = FuturesUnordered<LocalBoxFuture<'a, Result<Turn, CliError>>>;
 
+struct Following<'a> {
+    playing: Playing<'a>,
+    /// All of them, also those that have left.
+    tracks: &'a [CatalogTrack],
+    /// What the catalog names.
+    known: &'a [CatalogTrack],
+}
+
 /// What following some tracks came to.
 enum Watched {
     Turn(Turn),
@@ -76,6 +84,8 @@ pub(crate) struct Viewer<'a> {
     pub(crate) options: SubscribeOptions,
     /// Whether to wait for a broadcast that is not there.
     pub(crate) wait: bool,
+    /// The tracks that were chosen first.
+    pub(crate) first: OnceCell<Vec<CatalogTrack>>,
 }
 
 impl Viewer<'_> {
@@ -108,6 +118,12 @@ impl Viewer<'_> {
                 false => asker.turn(&name, catalogs.end()),
             };
         };
+        // What is watched goes on with the tracks that it began with, also after a break.
+        let first = self.first.get_or_init(|| tracks.clone());
+        let mut known = tracks.clone();
+        if Change::between(first, &tracks) != Change::Other {
+            tracks.clone_from(first);
+        }
         loop {
             tracing::info!(tracks = %list(&tracks), "catalog");
             // A receiver that is gone has had enough.
@@ -117,6 +133,10 @@ impl Viewer<'_> {
             let complete = watch::Sender::new(false);
             let playing = Playing::default();
             for (index, track) in tracks.iter().enumerate() {
+                if !is_in(&known, track) {
+                    let _ = sender.send(Received::TrackEnded(index)).await;
+                    continue;
+                }
                 playing.push(Box::pin(self.play(
                     client,
                     index,
@@ -125,10 +145,18 @@ impl Viewer<'_> {
                     complete.subscribe(),
                 )));
             }
-            let watching = self.watch(playing, &tracks, &mut catalogs, &mut guide, &complete);
+            let following = Following {
+                playing,
+                tracks: &tracks,
+                known: &known,
+            };
+            let watching = self.watch(following, &mut catalogs, &mut guide, &complete);
             match watching.await? {
                 Watched::Turn(turn) => return Ok(turn),
-                Watched::Changed(changed) => tracks = changed,
+                Watched::Changed(changed) => {
+                    known.clone_from(&changed);
+                    tracks = changed;
+                }
             }
         }
     }
@@ -137,13 +165,16 @@ impl Viewer<'_> {
     /// leaves ends: what is watched goes on.
     async fn watch(
         &self,
-        mut playing: Playing<'_>,
-        tracks: &[CatalogTrack],
+        Following {
+            mut playing,
+            tracks,
+            known,
+        }: Following<'_>,
         catalogs: &mut Ordered<'_>,
         guide: &mut Guide,
         complete: &watch::Sender<bool>,
     ) -> Result<Watched, CliError> {
-        let mut known = tracks.to_vec();
+        let mut known = known.to_vec();
         loop {
             tokio::select! {
                 // That the broadcast is complete comes before the end of its tracks.

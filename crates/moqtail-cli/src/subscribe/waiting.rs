@@ -5,6 +5,7 @@ use moqtail::{
     model::{FullTrackName, PublishDoneCode, SubscribeErrorCode},
     session::CallError,
 };
+use moqtail_media::CATALOG_TRACK;
 
 use crate::{
     backoff::Backoff,
@@ -153,8 +154,9 @@ impl<'a> Asker<'a> {
                 format!("Waiting: nobody answers for {track} at {authority}.")
             }
             _ => format!(
-                "Waiting: broadcast {} is not at {authority} yet.",
-                track.namespace()
+                "Waiting: broadcast {} is not at {authority} yet{}.",
+                track.namespace(),
+                or_lacks(track)
             ),
         }
     }
@@ -170,6 +172,7 @@ impl<'a> Asker<'a> {
             _ => CliError::NotFound {
                 broadcast: track.namespace().to_string(),
                 authority,
+                or_lacks: or_lacks(track),
             },
         }
     }
@@ -188,6 +191,14 @@ impl<'a> Asker<'a> {
             reason: plain(error),
             next,
         }
+    }
+}
+
+/// What else may be the cause when there is no such track: a relay says the same of both.
+fn or_lacks(track: &FullTrackName) -> String {
+    match track.name().as_ref() == CATALOG_TRACK.as_bytes() {
+        true => String::new(),
+        false => format!(", or there is no {track}"),
     }
 }
 

@@ -1,6 +1,9 @@
 //! One session of a client: connect, subscribe, publish, close.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
@@ -18,7 +21,7 @@ use super::{
     timeout::delivery_timeout,
 };
 use crate::{
-    model::{FullTrackName, Parameters, SessionCode},
+    model::{FullTrackName, Parameters, PublishDoneCode, SessionCode},
     peer::{Deliveries, Egress, PeerHandle, Report, Side, Woken, close_code, drive, now},
     session::{self, Blame, Carrier, Role, Session, SessionConfig},
     transport::{
@@ -41,7 +44,9 @@ const OFFERS: usize = 4;
 pub enum Farewell {
     /// It has everything that was published here, as far as it subscribed to it ([`Client::delivered`]).
     Delivered,
-    /// It may lack something: the grace time was over, or the session ended, before it was known to have everything.
+    /// It may lack something: the grace time was over, or the session ended, before it was known to have everything; or it fell
+    /// behind by more than [`DeliveryLimits::lag_bytes`](crate::track::DeliveryLimits::lag_bytes) allows, and its subscription ended
+    /// with TOO_FAR_BEHIND.
     Incomplete,
 }
 
@@ -59,6 +64,8 @@ struct Inner {
     remote: Option<SocketAddr>,
     limits: ClientLimits,
     deliveries: Deliveries,
+    /// A subscription of the peer has ended because it was too far behind.
+    lagged: Arc<AtomicBool>,
     ended: watch::Receiver<Option<CloseReason>>,
     connection: Box<dyn ErasedConnection>,
     /// The same connection, if it was dialled here.
@@ -153,7 +160,16 @@ impl Client {
         );
 
         let deliveries = egress.handle().deliveries();
-        let report = Report::new(peer.clone(), |_| ());
+        let lagged = Arc::new(AtomicBool::new(false));
+        let report = Report::new(peer.clone(), {
+            let lagged = lagged.clone();
+            move |_, code| {
+                if code == PublishDoneCode::TOO_FAR_BEHIND {
+                    lagged.store(true, Ordering::Release);
+                    tracing::info!("a subscription of the peer ended: it is too far behind");
+                }
+            }
+        });
         let (driven, driver_peer, limits) = (connection.clone(), peer.clone(), config.peer.clone());
         #[expect(
             clippy::disallowed_methods,
@@ -190,6 +206,7 @@ impl Client {
             remote: connection.remote_address(),
             limits: config.limits,
             deliveries,
+            lagged,
             ended,
             connection: Box::new(Erased(connection)),
             dialled,
@@ -410,7 +427,7 @@ impl Client {
         match tokio::time::timeout(grace, self.delivered()).await {
             // Closing a connection throws away what the peer has not acknowledged, and nothing tells when it has the
             // last control message: the control stream must not be finished (draft-14 §3.3).
-            Ok(Ok(())) => {
+            Ok(Ok(())) if !self.inner.lagged.load(Ordering::Acquire) => {
                 let arrival = Instant::now() + last_words(&self.stats());
                 tokio::select! {
                     () = tokio::time::sleep_until(until.map_or(arrival, |until| until.min(arrival))) => {}
@@ -418,7 +435,7 @@ impl Client {
                 }
                 Farewell::Delivered
             }
-            Ok(Err(_)) | Err(_) => Farewell::Incomplete,
+            _ => Farewell::Incomplete,
         }
     }
 

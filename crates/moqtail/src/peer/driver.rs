@@ -49,6 +49,10 @@ pub(crate) trait Handler<C: Connection>: Send {
     );
     /// A datagram of a subscription.
     fn datagram(&mut self, handle: RequestHandle, datagram: ObjectDatagram);
+    /// The session ends for a deviation of the peer that could be tolerated; the line tells how.
+    fn intolerable(&mut self, line: &str) {
+        tracing::warn!("{line}");
+    }
     /// The connection is over. What was received before that still comes, and nothing is sent any more.
     fn ending(&mut self) {}
     /// The peer is going to publish: how many received bytes its streams may hold unread, `most` at most. Asked once.
@@ -443,10 +447,10 @@ impl<C: Connection, H: Handler<C>> Driver<'_, C, H> {
                 if let Some(tolerance) = close.tolerance {
                     let peer = self.connection.remote_address();
                     let peer = peer.map_or("a peer".to_owned(), |address| address.to_string());
-                    tracing::warn!(
+                    self.handler.intolerable(&format!(
                         "The session with {peer} ends: {}. `--tolerate {tolerance}` lets such peers in.",
                         close.reason
-                    );
+                    ));
                 }
                 tracing::info!(code = %close.code, blame = %close.blame, reason = close.reason, "closing");
                 self.connection.close(close_code(close.code), &close.reason);

@@ -24,19 +24,19 @@ pub(crate) fn refusal(error: &AttachError) -> SubscribeErrorCode {
     }
 }
 
-/// Counts streams in the session and lets it send PUBLISH_DONE; then calls `ended` with the request.
+/// Counts streams in the session and lets it send PUBLISH_DONE; then calls `ended` with the request and its status.
 pub(crate) struct Report<F> {
     peer: PeerHandle,
     ended: F,
 }
 
-impl<F: FnMut(RequestHandle) + Send + 'static> Report<F> {
+impl<F: FnMut(RequestHandle, PublishDoneCode) + Send + 'static> Report<F> {
     pub(crate) fn new(peer: PeerHandle, ended: F) -> Self {
         Self { peer, ended }
     }
 }
 
-impl<F: FnMut(RequestHandle) + Send + 'static> EgressEvents for Report<F> {
+impl<F: FnMut(RequestHandle, PublishDoneCode) + Send + 'static> EgressEvents for Report<F> {
     fn streams(&mut self, subscription: SubscriptionId, opened: u64, closed: u64) {
         let handle = RequestHandle(subscription.0);
         self.peer.call(|session, _| {
@@ -65,6 +65,6 @@ impl<F: FnMut(RequestHandle) + Send + 'static> EgressEvents for Report<F> {
                 tracing::debug!(%handle, %error, "subscription ended before PUBLISH_DONE");
             }
         });
-        (self.ended)(handle);
+        (self.ended)(handle, code);
     }
 }

@@ -280,6 +280,24 @@ over_every_carrier! {
         assert_eq!(world.relay.stats().sessions, 0);
     }
 
+    /// Limit `lag_bytes` of a publisher: what was given up is not said to be delivered.
+    async fn a_publisher_that_outran_its_relay_says_so(world: World) {
+        for (lag_bytes, farewell) in [(10_000, Farewell::Incomplete), (1 << 30, Farewell::Delivered)] {
+            let mut config = ClientConfig::default();
+            config.delivery.lag_bytes = lag_bytes;
+            let (broadcast, track) = live("video");
+            let client = world.client_with(config).await;
+            let _publication = soon("an answer", client.publish(&broadcast)).await.unwrap();
+            let _viewer = world.viewer("video", Filter::LargestObject).await;
+            for group in 0..100 {
+                let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
+                subgroup.object(0, &Extensions::default(), vec![7; 100_000].into()).unwrap();
+                subgroup.finish().unwrap();
+            }
+            assert_eq!(client.shutdown(Duration::from_secs(10)).await, farewell);
+        }
+    }
+
     /// Whoever keeps readers need not drop them for the subscription to end.
     async fn a_reader_that_is_at_its_end_holds_nothing_up(world: World) {
         let (broadcast, track) = live("video");

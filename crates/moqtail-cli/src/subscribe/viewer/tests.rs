@@ -28,12 +28,17 @@ struct World {
 impl World {
     /// Runs `test` with the viewer beside it.
     async fn run(test: impl AsyncFnOnce(Self)) {
+        Self::run_after(OnceCell::new(), test).await;
+    }
+
+    /// The same for one that has begun with the tracks `first`, before a break.
+    async fn run_after(first: OnceCell<Vec<CatalogTrack>>, test: impl AsyncFnOnce(Self)) {
         LocalSet::new()
-            .run_until(async { test(Self::new().await).await })
+            .run_until(async { test(Self::new(first).await).await })
             .await;
     }
 
-    async fn new() -> Self {
+    async fn new(first: OnceCell<Vec<CatalogTrack>>) -> Self {
         let relay = Relay::new(RelayConfig::default());
         let client = async || {
             let (here, there) = MemoryConnection::pair(TransportLimits::default());
@@ -57,6 +62,7 @@ impl World {
                     wanted: &[],
                     options: SubscribeOptions::default(),
                     wait: true,
+                    first,
                 };
                 viewer.follow(&sessions.1, &sender).await
             }
@@ -173,6 +179,45 @@ async fn tracks_that_come_or_leave_do_not_end_the_others() {
         assert!(!world.viewing.is_finished());
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_break_a_viewer_goes_on_with_the_tracks_that_it_began_with() {
+    let first = ["v", "w"].map(|name| CatalogTrack {
+        init_data: Some(b"\0\x01\x02"[..].into()),
+        ..CatalogTrack::new(name, moqtail_media::Packaging::Cmaf)
+    });
+    for (there, played) in [(&["w", "x", "v"][..], "v"), (&["w"], "w")] {
+        let first = OnceCell::from(first.to_vec());
+        World::run_after(first, async |mut world| {
+            let tracks: Vec<_> = ["v", "w", "x"].map(|name| (name, world.track(name))).into();
+            let catalog: Vec<_> = there.iter().map(|name| track(name)).collect();
+            world.write([full(&catalog)]).await;
+            assert_eq!(world.tracks().unwrap(), ["v", "w"]);
+            if !there.contains(&"v") {
+                assert!(matches!(
+                    world.received.try_recv(),
+                    Ok(Received::TrackEnded(0))
+                ));
+            }
+            for (name, track) in &tracks {
+                write(track, 0, &[name]);
+            }
+            sleep(SOON).await;
+            let mut got = Vec::new();
+            while let Ok(Received::Object(index, object)) = world.received.try_recv() {
+                got.push((index, object.payload.to_vec()));
+            }
+            got.sort();
+            assert!(got.iter().any(|(_, payload)| payload == played.as_bytes()));
+            assert!(
+                got.iter()
+                    .all(|(index, payload)| [b"v", b"w"][*index] == payload.as_slice())
+            );
+            assert!(!world.viewing.is_finished());
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

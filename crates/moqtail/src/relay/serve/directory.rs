@@ -22,7 +22,7 @@ use crate::{
         SubscribeAnswer, SubscribeOptions, SubscriptionUpdate,
     },
     track::{Admission, AttachError, MalformedTrack, StartInfo, SubscriptionParams},
-    transport::{Connection, lock},
+    transport::{Connection, Seldom, lock},
 };
 
 /// Delivery to one session, whatever carries it.
@@ -96,6 +96,8 @@ pub(super) struct Directory {
     tracks: BTreeMap<TrackId, TrackEntry>,
     /// The requests by which the relay is subscribed at publishers.
     requests: BTreeMap<UpstreamId, (SessionId, RequestHandle)>,
+    /// Tracks that turned out malformed.
+    malformed: Seldom,
 }
 
 impl Directory {
@@ -107,6 +109,7 @@ impl Directory {
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
             requests: BTreeMap::new(),
+            malformed: Seldom::default(),
         }
     }
 
@@ -257,7 +260,10 @@ impl Directory {
 
     /// draft-14 §2.5: subscribers of a malformed track are told at once, and its publishers are left.
     pub(super) fn malformed(&mut self, upstream: UpstreamId, error: &MalformedTrack) {
-        tracing::warn!(%error, "malformed track, unsubscribing (draft-14 §2.5)");
+        if let Some(others) = self.malformed.count() {
+            let session = self.requests.get(&upstream).map(|(session, _)| session.0);
+            tracing::warn!(session, %error, others, "malformed track, unsubscribing (draft-14 §2.5)");
+        }
         self.hub.upstream_malformed(upstream, &error.to_string());
         self.run();
     }

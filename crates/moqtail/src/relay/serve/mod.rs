@@ -34,7 +34,7 @@ use crate::{
     },
     session::{Role, Session, SessionConfig, SessionError},
     track::TrackLog,
-    transport::{CloseReason, Connection, Listener, Refusals, lock},
+    transport::{CloseReason, Connection, Listener, Refusals, Seldom, lock},
 };
 
 /// As good as never, and still a time that can be told.
@@ -71,6 +71,7 @@ impl Relay {
             open: watch::Sender::new(0),
             hosts: Arc::default(),
             refusals: Refusals::default(),
+            intolerable: Seldom::default(),
             closing: watch::Sender::new(false),
         });
         #[expect(
@@ -193,7 +194,7 @@ impl Relay {
 
         let report = {
             let shared = Arc::downgrade(shared);
-            Report::new(peer.clone(), move |handle| {
+            Report::new(peer.clone(), move |handle, _| {
                 if let Some(shared) = shared.upgrade() {
                     shared.change(|directory| {
                         directory.hub.downstream_ended(id, handle);
@@ -225,6 +226,9 @@ impl Relay {
         };
         // The driver tells of a close of our own, with its cause.
         if !matches!(reason, CloseReason::Local { .. }) {
+            // What a peer says stays in its line.
+            let reason = reason.to_string();
+            let reason = reason.escape_debug();
             tracing::info!(session = id.0, %reason, "session ended");
             read_out(&upstreams).await;
         }

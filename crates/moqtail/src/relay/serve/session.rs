@@ -249,6 +249,14 @@ impl<C: Connection> Handler<C> for RelayHandler<C> {
         }
     }
 
+    fn intolerable(&mut self, line: &str) {
+        if let Some(shared) = self.relay.upgrade()
+            && let Some(others) = shared.intolerable.count()
+        {
+            tracing::warn!(others, "{line}");
+        }
+    }
+
     fn ending(&mut self) {
         self.directory(|directory| directory.hub.session_leaves(self.id));
     }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::{RelayConfig, directory::Directory, windows::Windows};
 use crate::{
     peer::{TrackPool, now},
-    transport::{Hosts, Refusals, lock},
+    transport::{Hosts, Refusals, Seldom, lock},
 };
 
 pub(super) struct Shared {
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) hosts: Arc<Hosts>,
     /// Sessions that there was no room for.
     pub(super) refusals: Refusals,
+    /// Sessions that ended for a deviation that could be tolerated.
+    pub(super) intolerable: Seldom,
     /// No new sessions are taken.
     pub(super) closing: watch::Sender<bool>,
 }
