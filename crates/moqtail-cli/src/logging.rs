@@ -9,7 +9,7 @@ use crate::{
     stderr::{self, StandardError},
 };
 
-/// Starts logging: warnings of ours by default, more with each `-v`; `MOQTAIL_LOG` holds a filter of its own.
+/// Starts logging: warnings of ours by default, more with each `-v`; without one, `MOQTAIL_LOG` may hold a filter.
 pub(crate) fn start(verbose: u8) -> Result<(), CliError> {
     let directives = match verbose {
         0 => "error,moqtail=warn,moqtail_media=warn",
@@ -23,6 +23,8 @@ pub(crate) fn start(verbose: u8) -> Result<(), CliError> {
         ))
     };
     let filter = match std::env::var("MOQTAIL_LOG") {
+        // A flag goes before the environment.
+        _ if verbose > 0 => EnvFilter::new(directives),
         Ok(text) if !text.trim().is_empty() => {
             EnvFilter::try_new(&text).map_err(|error| wanted(plain(error)))?
         }
