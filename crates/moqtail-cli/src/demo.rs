@@ -1,7 +1,6 @@
 //! `moqtail demo`: a relay, a publisher and a viewer, and one line that shows what passes.
 
 use std::{
-    cell::OnceCell,
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -26,7 +25,7 @@ use crate::{
     relay::{CertificateSource, Commands, RelayServer},
     signals::Signals,
     status::{StatusLine, bitrate, milliseconds},
-    subscribe::{Received, Viewer},
+    subscribe::{Memory, Received, Viewer},
     values::{DEFAULT_PORT, ListenAddr},
 };
 
@@ -77,7 +76,7 @@ pub(crate) async fn run(args: DemoArgs, signals: &mut Signals) -> Result<(), Cli
         wanted: &[],
         options: SubscribeOptions::default().filter(Filter::NextGroupStart),
         wait: true,
-        first: OnceCell::new(),
+        memory: Memory::default(),
     };
     let parts = async {
         tokio::select! {

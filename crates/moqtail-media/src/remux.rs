@@ -309,6 +309,8 @@ impl Remuxer {
             return;
         };
         lane.silent = false;
+        // It may come back.
+        lane.ended = false;
         lane.started |= head.keyframe || !lane.is_video;
         // A fragment without a decode time follows the one before it.
         let time = head.decode_time.unwrap_or(lane.newest);

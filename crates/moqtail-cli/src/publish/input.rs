@@ -211,7 +211,7 @@ impl Stream {
                 Ok(()) => {}
                 // The program that writes was stopped: what is complete was published.
                 Err(Error::Truncated { .. }) => say(
-                    "The input ended inside a fragment, which is left out: the program that writes it was stopped.",
+                    "The input ended in the middle of what was being written: the program that writes it was stopped.",
                 ),
                 Err(error) => return Err(refused(name, &error)),
             }

@@ -65,10 +65,12 @@ pub(super) async fn run(
         signal = signals.next() => Ok(signal.into()),
     };
     let stop = Stop::of(&copied);
-    while let Some(line) = lines.read_before() {
-        output.write(line)?;
+    // What was read before is published, also before a failure.
+    let mut last = Ok(());
+    while let (Ok(()), Some(line)) = (&last, lines.read_before()) {
+        last = output.write(line);
     }
-    output.close_group()?;
+    last = last.and(output.close_group());
     // Dropped, it would end for good, so it stays until the session is over.
     let _paused = match stop {
         Stop::ForGood => {
@@ -78,7 +80,7 @@ pub(super) async fn run(
         Stop::ForNow => Some(output),
     };
     leave(link, *published.borrow(), &copied, signals).await;
-    copied.map(drop)
+    copied.map(drop).and(last)
 }
 
 /// Publishes each of `lines`. The first one waits for a session, and a while for a subscriber.

@@ -90,8 +90,10 @@ async fn media(
         signal = signals.next() => Ok(signal.into()),
     };
     let stop = Stop::of(&played);
-    while let Some(fragment) = input.read_before() {
-        broadcast.write(&fragment)?;
+    // What was read before is published, also before a failure.
+    let mut last = Ok(());
+    while let (Ok(()), Some(fragment)) = (&last, input.read_before()) {
+        last = broadcast.write(&fragment).map(drop);
     }
     // Dropped, it would end for good, so it stays until the session is over.
     let _paused = match stop {
@@ -100,12 +102,12 @@ async fn media(
             None
         }
         Stop::ForNow => {
-            broadcast.pause()?;
+            last = last.and(broadcast.pause());
             Some(broadcast)
         }
     };
     leave(link, *published.borrow(), &played, signals).await;
-    played.map(drop)
+    played.map(drop).and(last)
 }
 
 /// Publishes the input as it comes, and its catalog again and again; returns when the input has ended.

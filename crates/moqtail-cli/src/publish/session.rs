@@ -142,7 +142,7 @@ pub(super) async fn leave(
     // What was published since the session ended has gone nowhere, whether there is another one already or not.
     let is_open = link.is_open();
     let is_away = announced == Announced::Before || !is_open;
-    if Stop::of(published) == Stop::ForGood {
+    if !matches!(published, Ok(Stop::ForNow)) {
         tokio::select! {
             _ = tokio::time::timeout(GRACE, link.delivered()) => {}
             // Somebody wants the program to end, now that its input did.
@@ -159,7 +159,7 @@ pub(super) async fn leave(
     }
     if is_open && published.is_ok() && farewell == Some(Farewell::Incomplete) {
         link.tell(
-            "Not everything was delivered: viewers may lack the last of it. \
+            "Not everything was delivered: viewers may lack the last of it, or what the relay was too far behind for. \
              Check the network, or publish less in a second.",
         );
     }

@@ -12,7 +12,6 @@ mod viewer;
 mod waiting;
 
 use std::{
-    cell::OnceCell,
     io::IsTerminal as _,
     num::NonZeroU64,
     path::{Path, PathBuf},
@@ -24,7 +23,7 @@ use tokio::{sync::oneshot, time::sleep};
 
 use self::{limit::Limit, objects::Objects, recording::record};
 pub(crate) use self::{
-    viewer::{Received, Viewer},
+    viewer::{Memory, Received, Viewer},
     waiting::{Asker, NotSubscribed},
 };
 use crate::{
@@ -75,7 +74,7 @@ pub(crate) async fn run(
                     wanted: &args.track,
                     options: subscribe,
                     wait,
-                    first: OnceCell::new(),
+                    memory: Memory::default(),
                 };
                 record(viewer, &out, &mut limit, stop).await
             }

@@ -1,6 +1,6 @@
 //! Follows a media broadcast: its catalog, and the tracks that the catalog names.
 
-use std::{cell::OnceCell, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 
 use futures_util::{
     future::LocalBoxFuture,
@@ -47,15 +47,7 @@ pub(crate) enum Received {
 }
 
 /// The tracks that are followed.
-type Playing<'a> = FuturesUnordered<LocalBoxFuture<'a, Result<Turn, CliError>>>;
-
-struct Following<'a> {
-    playing: Playing<'a>,
-    /// All of them, also those that have left.
-    tracks: &'a [CatalogTrack],
-    /// What the catalog names.
-    known: &'a [CatalogTrack],
-}
+type Playing<'a> = FuturesUnordered<LocalBoxFuture<'a, (usize, Result<Turn, CliError>)>>;
 
 /// What following some tracks came to.
 enum Watched {
@@ -84,8 +76,17 @@ pub(crate) struct Viewer<'a> {
     pub(crate) options: SubscribeOptions,
     /// Whether to wait for a broadcast that is not there.
     pub(crate) wait: bool,
-    /// The tracks that were chosen first.
-    pub(crate) first: OnceCell<Vec<CatalogTrack>>,
+    /// What is remembered over a break.
+    pub(crate) memory: Memory,
+}
+
+/// What a viewer remembers of a broadcast.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// The tracks that it follows, whether they are there now or not.
+    tracks: RefCell<Vec<CatalogTrack>>,
+    /// Those that there were last.
+    known: RefCell<Vec<CatalogTrack>>,
 }
 
 impl Viewer<'_> {
@@ -112,69 +113,88 @@ impl Viewer<'_> {
             }
         };
         let mut guide = Guide::default();
-        let Some(mut tracks) = self.first_tracks(&mut catalogs, &mut guide).await? else {
+        let Some(mut chosen) = self.first_tracks(&mut catalogs, &mut guide).await? else {
             return match guide.is_complete() {
                 true => Ok(Turn::Ended),
                 false => asker.turn(&name, catalogs.end()),
             };
         };
-        // What is watched goes on with the tracks that it began with, also after a break.
-        let first = self.first.get_or_init(|| tracks.clone());
-        let mut known = tracks.clone();
-        if Change::between(first, &tracks) != Change::Other {
-            tracks.clone_from(first);
-        }
         loop {
+            let before = self.memory.tracks.take();
+            let tracks = match Change::between(&before, &chosen) {
+                Change::Other => chosen.clone(),
+                _ if before.is_empty() => chosen.clone(),
+                _ => before,
+            };
+            self.memory.tracks.replace(tracks.clone());
+            self.tell_changes(&tracks, &chosen);
             tracing::info!(tracks = %list(&tracks), "catalog");
             // A receiver that is gone has had enough.
             if sender.send(Received::Tracks(tracks.clone())).await.is_err() {
                 return Ok(Turn::Ended);
             }
-            let complete = watch::Sender::new(false);
-            let playing = Playing::default();
-            for (index, track) in tracks.iter().enumerate() {
-                if !is_in(&known, track) {
-                    let _ = sender.send(Received::TrackEnded(index)).await;
-                    continue;
-                }
-                playing.push(Box::pin(self.play(
-                    client,
-                    index,
-                    track,
-                    sender,
-                    complete.subscribe(),
-                )));
-            }
-            let following = Following {
-                playing,
-                tracks: &tracks,
-                known: &known,
-            };
-            let watching = self.watch(following, &mut catalogs, &mut guide, &complete);
-            match watching.await? {
+            match self
+                .watch(client, sender, &tracks, chosen, &mut catalogs, &mut guide)
+                .await?
+            {
                 Watched::Turn(turn) => return Ok(turn),
-                Watched::Changed(changed) => {
-                    known.clone_from(&changed);
-                    tracks = changed;
-                }
+                Watched::Changed(changed) => chosen = changed,
             }
         }
     }
 
-    /// Waits until `playing` ends, or the catalog names other tracks in place of some. One that comes is left out, and one that
-    /// leaves ends: what is watched goes on.
+    /// Tells of tracks that came and left since it was told last. What is watched goes on.
+    fn tell_changes(&self, tracks: &[CatalogTrack], there: &[CatalogTrack]) {
+        let known = self.memory.known.replace(there.to_vec());
+        let is_new = |track: &&CatalogTrack| !is_in(&known, track) && !is_in(tracks, track);
+        let has_left = |track: &&CatalogTrack| is_in(&known, track) && !is_in(there, track);
+        let new: Vec<_> = there.iter().filter(is_new).cloned().collect();
+        let left: Vec<_> = tracks.iter().filter(has_left).cloned().collect();
+        if !new.is_empty() {
+            self.link.tell(format_args!(
+                "{} has more tracks now, {}: going on without. Run it again for all of them.",
+                self.namespace,
+                list(&new)
+            ));
+        }
+        if !left.is_empty() {
+            self.link.tell(format_args!(
+                "{} goes on without {}.",
+                self.namespace,
+                list(&left)
+            ));
+        }
+    }
+
+    /// Plays those of `tracks` that are `there`, until all of them have ended or the catalog names others in place of some. One
+    /// that comes is left out, one that leaves ends, and one that comes back goes on.
     async fn watch(
         &self,
-        Following {
-            mut playing,
-            tracks,
-            known,
-        }: Following<'_>,
+        client: &Client,
+        sender: &mpsc::Sender<Received>,
+        tracks: &[CatalogTrack],
+        there: Vec<CatalogTrack>,
         catalogs: &mut Ordered<'_>,
         guide: &mut Guide,
-        complete: &watch::Sender<bool>,
     ) -> Result<Watched, CliError> {
-        let mut known = known.to_vec();
+        let (complete, there) = (watch::Sender::new(false), watch::Sender::new(there));
+        let mut playing = Playing::default();
+        let mut running = BTreeSet::new();
+        let play = |index: usize, track| -> LocalBoxFuture<'_, (usize, Result<Turn, CliError>)> {
+            let (complete, there) = (complete.subscribe(), there.subscribe());
+            Box::pin(async move {
+                let played = self.play(client, index, track, sender, complete, there);
+                (index, played.await)
+            })
+        };
+        for (index, track) in tracks.iter().enumerate() {
+            if is_in(&there.borrow(), track) {
+                running.insert(index);
+                playing.push(play(index, track));
+            } else if sender.send(Received::TrackEnded(index)).await.is_err() {
+                return Ok(Watched::Turn(Turn::Ended));
+            }
+        }
         loop {
             tokio::select! {
                 // That the broadcast is complete comes before the end of its tracks.
@@ -192,36 +212,34 @@ impl Viewer<'_> {
                     let Ok(chosen) = self.choose(catalog) else {
                         continue;
                     };
-                    match Change::between(tracks, &chosen) {
-                        Change::Other => return Ok(Watched::Changed(chosen)),
-                        _ if Change::between(&known, &chosen) == Change::Nothing => {}
-                        Change::Added(added) => self.link.tell(format_args!(
-                            "{} has more tracks now, {}: going on without. Run it again for all of them.",
-                            self.namespace,
-                            list(&added)
-                        )),
-                        Change::Removed(removed) => self.link.tell(format_args!(
-                            "{} goes on without {}.",
-                            self.namespace,
-                            list(&removed)
-                        )),
-                        Change::Nothing => {}
+                    if Change::between(tracks, &chosen) == Change::Other {
+                        return Ok(Watched::Changed(chosen));
                     }
-                    known = chosen;
-                }
-                Some(turn) = playing.next() => match turn? {
-                    Turn::Ended if playing.is_empty() => return Ok(Watched::Turn(Turn::Ended)),
-                    Turn::Ended => {}
-                    Turn::Again => return Ok(Watched::Turn(Turn::Again)),
-                    Turn::SessionEnded => {
-                        // It is over for the others as well, when they have delivered what they received.
-                        let mut rest = Ok(());
-                        while let Some(turn) = playing.next().await {
-                            rest = rest.and(turn.map(drop));
+                    self.tell_changes(tracks, &chosen);
+                    let before = there.send_replace(chosen);
+                    for (index, track) in tracks.iter().enumerate() {
+                        let is_back = !is_in(&before, track) && is_in(&there.borrow(), track);
+                        if is_back && running.insert(index) {
+                            playing.push(play(index, track));
                         }
-                        return rest.map(|()| Watched::Turn(Turn::SessionEnded));
                     }
-                },
+                }
+                Some((index, turn)) = playing.next() => {
+                    running.remove(&index);
+                    match turn? {
+                        Turn::Ended if playing.is_empty() => return Ok(Watched::Turn(Turn::Ended)),
+                        Turn::Ended => {}
+                        Turn::Again => return Ok(Watched::Turn(Turn::Again)),
+                        Turn::SessionEnded => {
+                            // It is over for the others as well, when they have delivered what they received.
+                            let mut rest = Ok(());
+                            while let Some((_, turn)) = playing.next().await {
+                                rest = rest.and(turn.map(drop));
+                            }
+                            return rest.map(|()| Watched::Turn(Turn::SessionEnded));
+                        }
+                    }
+                }
                 else => return Ok(Watched::Turn(Turn::Ended)),
             }
         }
@@ -274,7 +292,7 @@ impl Viewer<'_> {
         }
     }
 
-    /// Sends the objects of one track. Once the broadcast is `complete`, every end is the end of the track.
+    /// Sends the objects of one track as long as it is `there`. Once the broadcast is `complete`, every end is the end of the track.
     async fn play(
         &self,
         client: &Client,
@@ -282,6 +300,7 @@ impl Viewer<'_> {
         track: &CatalogTrack,
         sender: &mpsc::Sender<Received>,
         mut complete: watch::Receiver<bool>,
+        mut there: watch::Receiver<Vec<CatalogTrack>>,
     ) -> Result<Turn, CliError> {
         let name = self.full_name(track)?;
         let mut asker = Asker::new(self.link, self.wait);
@@ -290,8 +309,20 @@ impl Viewer<'_> {
             let _ = sender.send(Received::TrackEnded(index)).await;
             Ok(Turn::Ended)
         };
+        let left = async {
+            // What was on its way still comes; nobody may be left to say that it is back.
+            while there.wait_for(|there| !is_in(there, track)).await.is_ok() {
+                sleep(PATIENCE).await;
+                if !is_in(&there.borrow(), track) {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::pin!(left);
         let subscribed = tokio::select! {
             biased;
+            () = &mut left => return ended().await,
             subscribed = asker.subscribe(client, &name, self.options.clone()) => subscribed,
             Ok(_) = complete.wait_for(|complete| *complete) => return ended().await,
         };
@@ -303,7 +334,15 @@ impl Viewer<'_> {
                 return Err(error);
             }
         };
-        while let Some(object) = objects.next().await {
+        loop {
+            let object = tokio::select! {
+                biased;
+                object = objects.next() => object,
+                () = &mut left => return ended().await,
+            };
+            let Some(object) = object else {
+                break;
+            };
             if sender.send(Received::Object(index, object)).await.is_err() {
                 return Ok(Turn::Ended);
             }

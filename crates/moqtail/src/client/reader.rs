@@ -237,7 +237,7 @@ impl SubgroupReader {
             }
             let stream = match &mut self.stream {
                 Source::Open(stream) => stream,
-                Source::Finished => return Ok(None),
+                Source::Finished => return self.finished(),
                 Source::Broken(cause) => {
                     let cause = cause.clone();
                     return Err(self.broken_off(cause));
@@ -247,14 +247,19 @@ impl SubgroupReader {
                 Ok(Some(bytes)) => self.unread = bytes,
                 Ok(None) => {
                     self.stream = Source::Finished;
-                    // draft-14 §10.4: a FIN inside an object is a violation.
-                    return match self.decoder.finish() {
-                        Ok(()) => self.inspection.finish().map(|()| None),
-                        Err(error) => Err(self.malformed(error)),
-                    };
+                    return self.finished();
                 }
                 Err(cause) => self.stream = Source::Broken(cause),
             }
+        }
+    }
+
+    /// What a FIN here means.
+    fn finished<T>(&mut self) -> Result<Option<T>, ReadError> {
+        // draft-14 §10.4: a FIN inside an object is a violation.
+        match self.decoder.finish() {
+            Ok(()) => self.inspection.finish().map(|()| None),
+            Err(error) => Err(self.malformed(error)),
         }
     }
 

@@ -427,15 +427,18 @@ impl Client {
         match tokio::time::timeout(grace, self.delivered()).await {
             // Closing a connection throws away what the peer has not acknowledged, and nothing tells when it has the
             // last control message: the control stream must not be finished (draft-14 §3.3).
-            Ok(Ok(())) if !self.inner.lagged.load(Ordering::Acquire) => {
+            Ok(Ok(())) => {
                 let arrival = Instant::now() + last_words(&self.stats());
                 tokio::select! {
                     () = tokio::time::sleep_until(until.map_or(arrival, |until| until.min(arrival))) => {}
                     _ = self.closed() => {}
                 }
-                Farewell::Delivered
+                match self.inner.lagged.load(Ordering::Acquire) {
+                    true => Farewell::Incomplete,
+                    false => Farewell::Delivered,
+                }
             }
-            _ => Farewell::Incomplete,
+            Ok(Err(_)) | Err(_) => Farewell::Incomplete,
         }
     }
 

@@ -472,9 +472,9 @@ impl Subscription {
             shared.datagrams += usize::from(known.is_none());
             // Those with few keep theirs.
             let most = shared.limits.max_waiting_datagrams.max(1);
-            let share = self.datagrams.len().saturating_mul(shared.schedule.len());
-            if shared.datagrams > most
-                && share >= most
+            let subscriptions = shared.schedule.len();
+            while shared.datagrams > most
+                && self.datagrams.len().saturating_mul(subscriptions) >= most
                 && let Some(oldest) = self.datagrams.keys().next().copied()
             {
                 self.drop_datagram(oldest, shared);

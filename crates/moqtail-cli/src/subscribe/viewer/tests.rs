@@ -28,17 +28,17 @@ struct World {
 impl World {
     /// Runs `test` with the viewer beside it.
     async fn run(test: impl AsyncFnOnce(Self)) {
-        Self::run_after(OnceCell::new(), test).await;
+        Self::run_after(Memory::default(), test).await;
     }
 
-    /// The same for one that has begun with the tracks `first`, before a break.
-    async fn run_after(first: OnceCell<Vec<CatalogTrack>>, test: impl AsyncFnOnce(Self)) {
+    /// The same for one that remembers what was before a break.
+    async fn run_after(memory: Memory, test: impl AsyncFnOnce(Self)) {
         LocalSet::new()
-            .run_until(async { test(Self::new(first).await).await })
+            .run_until(async { test(Self::new(memory).await).await })
             .await;
     }
 
-    async fn new(first: OnceCell<Vec<CatalogTrack>>) -> Self {
+    async fn new(memory: Memory) -> Self {
         let relay = Relay::new(RelayConfig::default());
         let client = async || {
             let (here, there) = MemoryConnection::pair(TransportLimits::default());
@@ -62,7 +62,7 @@ impl World {
                     wanted: &[],
                     options: SubscribeOptions::default(),
                     wait: true,
-                    first,
+                    memory,
                 };
                 viewer.follow(&sessions.1, &sender).await
             }
@@ -160,61 +160,88 @@ async fn an_odd_change_of_the_catalog_costs_what_it_changes() {
     .await;
 }
 
+fn played(world: &mut World) -> Vec<(usize, Vec<u8>)> {
+    let mut got = Vec::new();
+    while let Ok(received) = world.received.try_recv() {
+        got.push(match received {
+            Received::Object(index, object) => (index, object.payload.to_vec()),
+            Received::TrackEnded(index) => (index, b"ended".to_vec()),
+            Received::Tracks(tracks) => panic!("{tracks:?}"),
+        });
+    }
+    got.sort();
+    got
+}
+
+fn one(index: usize, payload: &str) -> (usize, Vec<u8>) {
+    (index, payload.as_bytes().to_vec())
+}
+
 #[tokio::test(start_paused = true)]
 async fn tracks_that_come_or_leave_do_not_end_the_others() {
     World::run(async |mut world| {
-        let video = world.track("v");
-        let other = world.track("w");
-        world.write([full(&[track("v")])]).await;
-        assert_eq!(world.tracks().unwrap(), ["v"]);
-        for (object, tracks) in [&["v", "w"][..], &["w", "v"], &["v"]].iter().enumerate() {
-            let tracks: Vec<_> = tracks.iter().map(|name| track(name)).collect();
-            world.write([full(&tracks)]).await;
-            write(&other, object as u64, &["w"]);
-            write(&video, object as u64, &[format!("v{object}")]);
+        let tracks = ["v", "w", "x"].map(|name| (name, world.track(name)));
+        world.write([full(&[track("v"), track("w")])]).await;
+        assert_eq!(world.tracks().unwrap(), ["v", "w"]);
+        let all = [
+            (&["w", "x", "v"][..], vec![one(0, "v"), one(1, "w")]),
+            (&["v"], vec![one(0, "v"), one(1, "ended")]),
+            (&["v"], vec![one(0, "v")]),
+            (&["v", "w"], vec![one(0, "v"), one(1, "w")]),
+        ];
+        for (group, (there, expected)) in all.iter().enumerate() {
+            let catalog: Vec<_> = there.iter().map(|name| track(name)).collect();
+            world.write([full(&catalog)]).await;
+            sleep(PATIENCE).await;
+            for (name, track) in &tracks {
+                write(track, group as u64, &[name]);
+            }
             sleep(SOON).await;
-            assert_eq!(world.payload().unwrap(), format!("v{object}").into_bytes());
+            assert_eq!(played(&mut world), *expected, "{there:?}");
         }
-        assert!(world.received.try_recv().is_err());
         assert!(!world.viewing.is_finished());
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_track_that_left_does_not_keep_a_broadcast_that_ends() {
+    World::run(async |mut world| {
+        let tracks = ["v", "w"].map(|name| world.track(name));
+        world.write([full(&[track("v"), track("w")])]).await;
+        world.write([full(&[track("v")])]).await;
+        let [video, _other] = tracks;
+        video.end(PublishDoneCode::TRACK_ENDED, "over");
+        let turn = tokio::time::timeout(Duration::from_mins(1), world.viewing).await;
+        assert!(matches!(turn, Ok(Ok(Ok(Turn::Ended)))), "{turn:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_break_a_viewer_goes_on_with_the_tracks_that_it_began_with() {
-    let first = ["v", "w"].map(|name| CatalogTrack {
+    let before = ["v", "w"].map(|name| CatalogTrack {
         init_data: Some(b"\0\x01\x02"[..].into()),
         ..CatalogTrack::new(name, moqtail_media::Packaging::Cmaf)
     });
-    for (there, played) in [(&["w", "x", "v"][..], "v"), (&["w"], "w")] {
-        let first = OnceCell::from(first.to_vec());
-        World::run_after(first, async |mut world| {
-            let tracks: Vec<_> = ["v", "w", "x"].map(|name| (name, world.track(name))).into();
+    for (there, expected) in [
+        (&["w", "x", "v"][..], [one(0, "v"), one(1, "w")]),
+        (&["w"], [one(0, "ended"), one(1, "w")]),
+    ] {
+        let memory = Memory {
+            tracks: before.to_vec().into(),
+            known: before.to_vec().into(),
+        };
+        World::run_after(memory, async |mut world| {
+            let tracks = ["v", "w", "x"].map(|name| (name, world.track(name)));
             let catalog: Vec<_> = there.iter().map(|name| track(name)).collect();
             world.write([full(&catalog)]).await;
             assert_eq!(world.tracks().unwrap(), ["v", "w"]);
-            if !there.contains(&"v") {
-                assert!(matches!(
-                    world.received.try_recv(),
-                    Ok(Received::TrackEnded(0))
-                ));
-            }
             for (name, track) in &tracks {
                 write(track, 0, &[name]);
             }
             sleep(SOON).await;
-            let mut got = Vec::new();
-            while let Ok(Received::Object(index, object)) = world.received.try_recv() {
-                got.push((index, object.payload.to_vec()));
-            }
-            got.sort();
-            assert!(got.iter().any(|(_, payload)| payload == played.as_bytes()));
-            assert!(
-                got.iter()
-                    .all(|(index, payload)| [b"v", b"w"][*index] == payload.as_slice())
-            );
-            assert!(!world.viewing.is_finished());
+            assert_eq!(played(&mut world), expected);
         })
         .await;
     }

@@ -227,8 +227,7 @@ impl Relay {
         // The driver tells of a close of our own, with its cause.
         if !matches!(reason, CloseReason::Local { .. }) {
             // What a peer says stays in its line.
-            let reason = reason.to_string();
-            let reason = reason.escape_debug();
+            let reason = reason.to_string().replace(char::is_control, " ");
             tracing::info!(session = id.0, %reason, "session ended");
             read_out(&upstreams).await;
         }

@@ -179,7 +179,7 @@ impl Pace {
                 self.pause(now, took, frames)
             }
             Wait::Leaving { since, .. } if now - since >= STUCK => {
-                self.begin(self.most + DATAGRAM_SLACK)
+                self.begin(self.most.saturating_add(DATAGRAM_SLACK).saturating_mul(2))
             }
             Wait::Leaving { since, .. } => {
                 let step = ((now - since) / 4).clamp(SOON, LATER);
