@@ -98,7 +98,7 @@ async fn media(
     // Dropped, it would end for good, so it stays until the session is over.
     let _paused = match stop {
         Stop::ForGood => {
-            broadcast.end(unix_ms())?;
+            last = last.and(broadcast.end(unix_ms()));
             None
         }
         Stop::ForNow => {

@@ -1,6 +1,10 @@
 //! Follows a media broadcast: its catalog, and the tracks that the catalog names.
 
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::{
     future::LocalBoxFuture,
@@ -13,7 +17,7 @@ use moqtail::{
 use moqtail_media::{CATALOG_TRACK, Catalog, CatalogError, CatalogObject, CatalogTrack};
 use tokio::{
     sync::{mpsc, watch},
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -32,6 +36,9 @@ use crate::{
 /// How long what has come waits for an object before it whose stream is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a track that left the catalog may go on to come.
+const LAST_OBJECTS: Duration = Duration::from_secs(30);
+
 /// How long a catalog may take until it is told that none has come. Publishers that repeat it do so more often.
 const CATALOG_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,6 +55,14 @@ pub(crate) enum Received {
 
 /// The tracks that are followed.
 type Playing<'a> = FuturesUnordered<LocalBoxFuture<'a, (usize, Result<Turn, CliError>)>>;
+
+/// One of the tracks that are followed.
+struct Place<'a> {
+    index: usize,
+    track: &'a CatalogTrack,
+    /// It had ended and is back.
+    returns: bool,
+}
 
 /// What following some tracks came to.
 enum Watched {
@@ -180,17 +195,24 @@ impl Viewer<'_> {
         let (complete, there) = (watch::Sender::new(false), watch::Sender::new(there));
         let mut playing = Playing::default();
         let mut running = BTreeSet::new();
-        let play = |index: usize, track| -> LocalBoxFuture<'_, (usize, Result<Turn, CliError>)> {
+        // Tracks that came back before their end was played.
+        let mut back = BTreeMap::new();
+        let play = |index: usize, track, returns| -> LocalBoxFuture<'_, _> {
             let (complete, there) = (complete.subscribe(), there.subscribe());
             Box::pin(async move {
-                let played = self.play(client, index, track, sender, complete, there);
+                let at = Place {
+                    index,
+                    track,
+                    returns,
+                };
+                let played = self.play(client, at, sender, complete, there);
                 (index, played.await)
             })
         };
         for (index, track) in tracks.iter().enumerate() {
             if is_in(&there.borrow(), track) {
                 running.insert(index);
-                playing.push(play(index, track));
+                playing.push(play(index, track, false));
             } else if sender.send(Received::TrackEnded(index)).await.is_err() {
                 return Ok(Watched::Turn(Turn::Ended));
             }
@@ -204,7 +226,7 @@ impl Viewer<'_> {
                         continue;
                     }
                     if guide.is_complete() {
-                        complete.send_replace(true);
+                        complete.send_if_modified(|complete| !std::mem::replace(complete, true));
                     }
                     let Some(catalog) = guide.catalog.as_ref().filter(|_| !*complete.borrow()) else {
                         continue;
@@ -220,12 +242,22 @@ impl Viewer<'_> {
                     for (index, track) in tracks.iter().enumerate() {
                         let is_back = !is_in(&before, track) && is_in(&there.borrow(), track);
                         if is_back && running.insert(index) {
-                            playing.push(play(index, track));
+                            playing.push(play(index, track, true));
+                        } else if is_back {
+                            back.insert(index, Instant::now());
                         }
                     }
                 }
                 Some((index, turn)) = playing.next() => {
                     running.remove(&index);
+                    let is_back = back.remove(&index).is_some_and(|at| at.elapsed() < 2 * PATIENCE);
+                    if let (true, Ok(Turn::Ended), Some(track)) = (is_back, &turn, tracks.get(index))
+                        && is_in(&there.borrow(), track)
+                    {
+                        running.insert(index);
+                        playing.push(play(index, track, true));
+                        continue;
+                    }
                     match turn? {
                         Turn::Ended if playing.is_empty() => return Ok(Watched::Turn(Turn::Ended)),
                         Turn::Ended => {}
@@ -296,8 +328,11 @@ impl Viewer<'_> {
     async fn play(
         &self,
         client: &Client,
-        index: usize,
-        track: &CatalogTrack,
+        Place {
+            index,
+            track,
+            returns,
+        }: Place<'_>,
         sender: &mpsc::Sender<Received>,
         mut complete: watch::Receiver<bool>,
         mut there: watch::Receiver<Vec<CatalogTrack>>,
@@ -309,42 +344,54 @@ impl Viewer<'_> {
             let _ = sender.send(Received::TrackEnded(index)).await;
             Ok(Turn::Ended)
         };
-        let left = async {
-            // What was on its way still comes; nobody may be left to say that it is back.
-            while there.wait_for(|there| !is_in(there, track)).await.is_ok() {
-                sleep(PATIENCE).await;
-                if !is_in(&there.borrow(), track) {
-                    return;
-                }
+        let subscribed = {
+            // What they wait for is not held while that is told.
+            let is_complete = async { complete.wait_for(|complete| *complete).await.is_ok() };
+            let has_left = async { there.wait_for(|there| !is_in(there, track)).await.is_ok() };
+            tokio::select! {
+                biased;
+                subscribed = asker.subscribe(client, &name, self.options.clone()) => Some(subscribed),
+                true = is_complete => None,
+                true = has_left => None,
             }
-            std::future::pending().await
-        };
-        tokio::pin!(left);
-        let subscribed = tokio::select! {
-            biased;
-            () = &mut left => return ended().await,
-            subscribed = asker.subscribe(client, &name, self.options.clone()) => subscribed,
-            Ok(_) = complete.wait_for(|complete| *complete) => return ended().await,
         };
         let mut objects = match subscribed {
-            Ok(subscription) => self.ordered(subscription, &name),
-            Err(_) if *complete.borrow() => return ended().await,
-            Err(NotSubscribed::SessionEnded) => return Ok(Turn::SessionEnded),
-            Err(NotSubscribed::RangePassed(error) | NotSubscribed::Failed(error)) => {
-                return Err(error);
+            None => return ended().await,
+            Some(Ok(subscription)) => self.ordered(subscription, &name),
+            Some(Err(NotSubscribed::SessionEnded)) if *complete.borrow() => return ended().await,
+            Some(Err(NotSubscribed::SessionEnded)) => return Ok(Turn::SessionEnded),
+            Some(Err(NotSubscribed::RangePassed(error) | NotSubscribed::Failed(error))) => {
+                let is_over = *complete.borrow();
+                if returns && !is_over {
+                    self.link.tell(&error);
+                }
+                return match returns || is_over {
+                    true => ended().await,
+                    false => Err(error),
+                };
             }
         };
+        // Since when it is gone, and since when nothing came then.
+        let mut gone: Option<(Instant, Instant)> = None;
         loop {
-            let object = tokio::select! {
+            let over = gone.map(|(since, last)| (since + LAST_OBJECTS).min(last + PATIENCE));
+            tokio::select! {
                 biased;
-                object = objects.next() => object,
-                () = &mut left => return ended().await,
-            };
-            let Some(object) = object else {
-                break;
-            };
-            if sender.send(Received::Object(index, object)).await.is_err() {
-                return Ok(Turn::Ended);
+                object = objects.next() => {
+                    let Some(object) = object else {
+                        break;
+                    };
+                    if sender.send(Received::Object(index, object)).await.is_err() {
+                        return Ok(Turn::Ended);
+                    }
+                    gone = gone.map(|(since, _)| (since, Instant::now()));
+                }
+                Ok(()) = there.changed() => {
+                    let is_there = is_in(&there.borrow_and_update(), track);
+                    let now = Instant::now();
+                    gone = if is_there { None } else { gone.or(Some((now, now))) };
+                }
+                () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => return ended().await,
             }
         }
         if *complete.borrow() {
@@ -352,6 +399,11 @@ impl Viewer<'_> {
                 self.link
                     .tell(format_args!("The end of {name} may be missing: {why}."));
             }
+            return ended().await;
+        }
+        // However it ended, it was to.
+        let has_left = !is_in(&there.borrow(), track);
+        if has_left {
             return ended().await;
         }
         match asker.turn(&name, objects.end())? {
@@ -397,7 +449,13 @@ impl Viewer<'_> {
     }
 
     fn choose(&self, catalog: &Catalog) -> Result<Vec<CatalogTrack>, CliError> {
-        choose(self.namespace, self.wanted, catalog)
+        // Later some of the wanted ones may be gone.
+        let is_there = |name: &&String| catalog.tracks.iter().any(|track| track.name == **name);
+        let there: Vec<_> = self.wanted.iter().filter(is_there).cloned().collect();
+        match self.memory.tracks.borrow().is_empty() || there.is_empty() {
+            true => choose(self.namespace, self.wanted, catalog),
+            false => choose(self.namespace, &there, catalog),
+        }
     }
 
     fn full_name(&self, track: &CatalogTrack) -> Result<FullTrackName, CliError> {

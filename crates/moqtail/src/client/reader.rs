@@ -125,7 +125,7 @@ impl SubgroupReader {
     ///
     /// # Errors
     /// [`ReadError`]. After [`ReadError::TooLarge`] and [`ReadError::TooMuchAtOnce`] the next call goes on behind that
-    /// object, after others there is nothing more.
+    /// object; others are repeated.
     pub async fn next_object(&mut self) -> Result<Option<Object>, ReadError> {
         while let Some(item) = self.item().await? {
             match item {

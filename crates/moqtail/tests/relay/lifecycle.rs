@@ -288,15 +288,22 @@ over_every_carrier! {
         let (broadcast, track) = live("video");
         let client = world.client_with(config).await;
         let _publication = soon("an answer", client.publish(&broadcast)).await.unwrap();
+        let other = broadcast.track("other", TrackOptions::default()).unwrap();
         let _viewer = world.viewer("video", Filter::LargestObject).await;
+        let mut other_viewer = world.viewer("other", Filter::LargestObject).await;
         for group in 0..100 {
             let mut subgroup = track.subgroup(SubgroupOptions::new(group)).unwrap();
             subgroup.object(0, &Extensions::default(), vec![7; 100_000].into()).unwrap();
             subgroup.finish().unwrap();
         }
+        other.end(PublishDoneCode::TRACK_ENDED, "over");
         let begin = tokio::time::Instant::now();
         assert_eq!(client.shutdown(grace).await, Farewell::Incomplete);
         assert!(begin.elapsed() < grace, "it was waited for");
+        assert!(soon("the end", other_viewer.subscription.next()).await.is_none());
+        let end = other_viewer.subscription.end();
+        let is_ended = |status| status == PublishDoneCode::TRACK_ENDED;
+        assert!(matches!(end, Some(SubscriptionEnd::Done { status, .. }) if is_ended(status)));
     }
 
     /// Whoever keeps readers need not drop them for the subscription to end.

@@ -205,6 +205,24 @@ async fn tracks_that_come_or_leave_do_not_end_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_track_that_left_still_brings_is_played() {
+    World::run(async |mut world| {
+        let tracks = ["v", "w"].map(|name| world.track(name));
+        world.write([full(&[track("v"), track("w")])]).await;
+        assert_eq!(world.tracks().unwrap(), ["v", "w"]);
+        world.write([full(&[track("v")])]).await;
+        for group in 0..5 {
+            write(&tracks[1], group, &["w"]);
+            sleep(SOON).await;
+            assert_eq!(played(&mut world), [one(1, "w")]);
+        }
+        sleep(PATIENCE).await;
+        assert_eq!(played(&mut world), [one(1, "ended")]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_track_that_left_does_not_keep_a_broadcast_that_ends() {
     World::run(async |mut world| {
         let tracks = ["v", "w"].map(|name| world.track(name));
