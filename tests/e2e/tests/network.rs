@@ -4,7 +4,6 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -19,7 +18,10 @@ use moqtail_e2e::{
     receive,
 };
 use moqtail_sim::{Direction, UdpProxy, Weather};
-use tokio::time::{interval, sleep};
+use tokio::{
+    sync::watch,
+    time::{interval, sleep},
+};
 
 /// 3.2 Mbit/s for 8 s, two subgroups at a time.
 const STREAM: Shape = Shape {
@@ -467,14 +469,15 @@ fn datagrams_beyond_the_path_hold_up_neither_answers_nor_what_is_more_urgent() {
                         .expect("the track takes it");
                 }
             };
-            let flooded = AtomicU32::new(0);
+            let flooded = watch::Sender::new(0);
             let reading = async {
                 while flood_here.next().await.is_some() {
-                    flooded.fetch_add(1, Ordering::Relaxed);
+                    flooded.send_modify(|count| *count += 1);
                 }
             };
             let asking = async {
-                sleep(Duration::from_secs(1)).await;
+                let mut flood = flooded.subscribe();
+                flood.wait_for(|count| *count > 50).await.expect("a flood");
                 let mut longest = Duration::ZERO;
                 for _ in 0..10 {
                     let asked = clock.now();
@@ -497,7 +500,7 @@ fn datagrams_beyond_the_path_hold_up_neither_answers_nor_what_is_more_urgent() {
                 () = reading => panic!("the flood ended"),
             };
             ledger.assert_whole();
-            let flooded = flooded.load(Ordering::Relaxed);
+            let flooded = *flooded.borrow();
             let [_, nearly_all, _] = ledger.ages();
             println!(
                 "{to:?} to {from:?}: answers within {longest:?}, ages {:?}, {flooded} of the flood",

@@ -70,36 +70,13 @@ pub(super) fn unplayable(broadcast: &TrackNamespace, reason: String) -> CliError
     }
 }
 
-/// What a later choice means for those who follow an earlier one.
-#[derive(Debug, PartialEq)]
-pub(super) enum Change {
-    /// The same subscriptions and the same header serve both.
-    Nothing,
-    /// These tracks came, and none left.
-    Added(Vec<CatalogTrack>),
-    /// These tracks left, and none came.
-    Removed(Vec<CatalogTrack>),
-    /// Some are in the place of others.
-    Other,
-}
-
-impl Change {
-    pub(super) fn between(before: &[CatalogTrack], after: &[CatalogTrack]) -> Self {
-        let added = missing_in(before, after);
-        let removed = missing_in(after, before);
-        match (added.is_empty(), removed.is_empty()) {
-            (true, true) => Self::Nothing,
-            (false, true) => Self::Added(added),
-            (true, false) => Self::Removed(removed),
-            (false, false) => Self::Other,
-        }
-    }
-}
-
-/// Those of `tracks` that are not in `there`, with the same header.
-fn missing_in(there: &[CatalogTrack], tracks: &[CatalogTrack]) -> Vec<CatalogTrack> {
-    let missing = tracks.iter().filter(|track| !is_in(there, track));
-    missing.cloned().collect()
+/// Whether some of the tracks `after` are in the place of some of those `before`. Where tracks only came, or only left, the others
+/// go on with the same subscriptions and the same header.
+pub(super) fn are_replaced(before: &[CatalogTrack], after: &[CatalogTrack]) -> bool {
+    let lacks = |there: &[CatalogTrack], tracks: &[CatalogTrack]| {
+        tracks.iter().any(|track| !is_in(there, track))
+    };
+    lacks(before, after) && lacks(after, before)
 }
 
 /// Whether `track` is among `tracks`, with the same header.
@@ -196,17 +173,14 @@ mod tests {
             ..v.clone()
         };
         let two = [v.clone(), w.clone()];
-        for (after, change) in [
-            (vec![w.clone(), v.clone()], Change::Nothing),
-            (
-                vec![v.clone(), x.clone(), w.clone()],
-                Change::Added(vec![x.clone()]),
-            ),
-            (vec![w.clone()], Change::Removed(vec![v.clone()])),
-            (vec![v, x], Change::Other),
-            (vec![other, w], Change::Other),
+        for (after, replaced) in [
+            (vec![w.clone(), v.clone()], false),
+            (vec![v.clone(), x.clone(), w.clone()], false),
+            (vec![w.clone()], false),
+            (vec![v, x], true),
+            (vec![other, w], true),
         ] {
-            assert_eq!(Change::between(&two, &after), change);
+            assert_eq!(are_replaced(&two, &after), replaced);
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    choice::{Change, choose, is_in, list, unplayable},
+    choice::{are_replaced, choose, is_in, list, unplayable},
     following::keep_following,
     losses::Losses,
     ordered::{Late, Ordered},
@@ -136,10 +136,9 @@ impl Viewer<'_> {
         };
         loop {
             let before = self.memory.tracks.take();
-            let tracks = match Change::between(&before, &chosen) {
-                Change::Other => chosen.clone(),
-                _ if before.is_empty() => chosen.clone(),
-                _ => before,
+            let tracks = match before.is_empty() || are_replaced(&before, &chosen) {
+                true => chosen.clone(),
+                false => before,
             };
             self.memory.tracks.replace(tracks.clone());
             self.tell_changes(&tracks, &chosen);
@@ -234,7 +233,7 @@ impl Viewer<'_> {
                     let Ok(chosen) = self.choose(catalog) else {
                         continue;
                     };
-                    if Change::between(tracks, &chosen) == Change::Other {
+                    if are_replaced(tracks, &chosen) {
                         return Ok(Watched::Changed(chosen));
                     }
                     self.tell_changes(tracks, &chosen);

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::wake::{CreditWake, DatagramWake, SessionWake, StreamWake};
+use super::wake::{Room, RoomWake, SessionWake, StreamWake};
 use crate::model::StreamCode;
 use crate::track::{DatagramSent, Opened, Outlet, StreamKey, Watched, Written};
 use crate::transport::{Connection, DatagramError, SendStream, StreamError};
@@ -52,8 +52,8 @@ impl<C: Connection> Streams<C> {
     pub(super) fn new(connection: C, wake: Arc<SessionWake>) -> Self {
         Self {
             connection,
-            credit: Arc::new(CreditWake(wake.clone())).into(),
-            datagrams: Arc::new(DatagramWake(wake.clone())).into(),
+            credit: Arc::new(RoomWake(wake.clone(), Room::Streams)).into(),
+            datagrams: Arc::new(RoomWake(wake.clone(), Room::Datagrams)).into(),
             wake,
             slots: Vec::new(),
             free: Vec::new(),

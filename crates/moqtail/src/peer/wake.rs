@@ -109,33 +109,32 @@ fn push<T>(list: &Mutex<Vec<T>>, item: T) {
     lock(list).push(item);
 }
 
-/// Woken when there may be stream credit.
+/// Woken when there may be more of what the connection gives out.
 #[derive(Debug)]
-pub(super) struct CreditWake(pub(super) Arc<SessionWake>);
+pub(super) struct RoomWake(pub(super) Arc<SessionWake>, pub(super) Room);
 
-impl Wake for CreditWake {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.credit.store(true, Ordering::Release);
-        self.0.kick();
-    }
+/// What a connection gives out.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Room {
+    /// Stream credit.
+    Streams,
+    /// Turns to send datagrams.
+    Datagrams,
 }
 
-/// Woken when datagrams may be sent again.
-#[derive(Debug)]
-pub(super) struct DatagramWake(pub(super) Arc<SessionWake>);
-
-impl Wake for DatagramWake {
+impl Wake for RoomWake {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.datagrams.store(true, Ordering::Release);
-        self.0.kick();
+        let Self(session, room) = &**self;
+        let flag = match room {
+            Room::Streams => &session.credit,
+            Room::Datagrams => &session.datagrams,
+        };
+        flag.store(true, Ordering::Release);
+        session.kick();
     }
 }
 

@@ -92,8 +92,8 @@ pub struct DeliveryLimits {
     /// `lag_bytes`; so twice as many wait at the very most. Default 16384, which take about 8 MiB: what comes in 1.6 s at
     /// 10,000 streams a second.
     pub max_waiting_runs: usize,
-    /// Most datagrams that wait for the path, all subscriptions together. Beyond it a subscription that has its share of them, which
-    /// is the same for all, drops its oldest for each new one; so twice as many wait at the very most. Default 1024.
+    /// Most datagrams that wait for the path, all subscriptions together. Beyond it a subscription that gets another one
+    /// drops its oldest, as long as it has its share, which is the same for all. Default 1024.
     pub max_waiting_datagrams: usize,
     /// Skip groups for subscriptions over their lag also where no delivery timeout was negotiated. Default `false`.
     pub skip_groups: bool,

@@ -172,6 +172,13 @@ fn a_datagram_that_waits_may_expire() {
     world.subscribe(SUB, params).unwrap();
     world.wire.room = 0;
     receive(&world, datagram(0, 0, 10));
+    world.run();
+    let expires = world.now + Duration::from_millis(500);
+    assert_eq!(
+        world.delivery.deadline(),
+        Some(expires),
+        "nobody else wakes it"
+    );
     world.pass(Duration::from_millis(400));
     receive(&world, datagram(0, 1, 10));
     world.log.borrow_mut().end(PublishDoneCode::TRACK_ENDED, "");
