@@ -186,6 +186,33 @@ fn a_track_that_has_ended_is_not_waited_for() {
     assert!(remuxer.next_fragment(now).unwrap().is_some());
 }
 
+/// A track may leave a broadcast and come back.
+#[test]
+fn a_track_that_has_ended_and_goes_on_is_waited_for_again() {
+    let (tracks, source) = source(40);
+    let mut remuxer = remuxer(&tracks, RemuxOptions::default());
+    let now = some_time();
+    let mut stream = Vec::new();
+    let of = |wanted| source.iter().filter(move |(track, _)| *track == wanted);
+    let mut push = |remuxer: &mut Remuxer, track, index: usize| {
+        let (_, fragment) = of(track).nth(index).expect("it is long enough");
+        remuxer.push(track, 0, &fragment.data, now).unwrap();
+        drain(remuxer, now, &mut stream);
+        fragments(remuxer, &stream).len()
+    };
+    push(&mut remuxer, VIDEO, 0);
+    push(&mut remuxer, AUDIO, 0);
+    remuxer.end(AUDIO);
+    push(&mut remuxer, VIDEO, 1);
+    push(&mut remuxer, AUDIO, 1);
+    let before = push(&mut remuxer, VIDEO, 8);
+    assert_eq!(
+        push(&mut remuxer, VIDEO, 9),
+        before,
+        "audio of that time may come"
+    );
+}
+
 #[test]
 fn a_viewer_who_joins_late_sees_time_start_at_zero_with_a_key_frame() {
     let (tracks, source) = source(1000);

@@ -48,9 +48,14 @@ fn a_relay_goes_on_when_the_reader_of_its_log_goes_away() {
 
 #[test]
 fn a_filter_that_is_none_is_wrong_usage() {
-    for (filter, code) in [("moqtail=dbug", 2), ("", 0)] {
+    // A flag goes before the environment, which is not looked at then.
+    for (flags, filter, code) in [
+        (&[][..], "moqtail=dbug", 2),
+        (&["-v"], "moqtail=dbug", 0),
+        (&[], "", 0),
+    ] {
         let mut command = Command::new(moqtail());
-        command.args(["relay", "--check-config"]);
+        command.args(["relay", "--check-config"]).args(flags);
         command.env("MOQTAIL_LOG", filter);
         let finished = Process::spawn(command).finish();
         assert_eq!(finished.code, Some(code), "{:#?}", finished.stderr);

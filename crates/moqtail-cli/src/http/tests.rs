@@ -187,3 +187,17 @@ fn a_certificate_with_the_key_of_another_is_refused() {
     let key = other.signing_key.serialize_pem();
     assert!(tls(one.cert.pem().as_bytes(), key.as_bytes()).is_err());
 }
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_refused() {
+    let world = World::new(|_| ()).await;
+    world.shown.send_modify(|shown| shown.tls = None);
+    for (len, status) in [(100, "200"), (world.limits.request_bytes, "431")] {
+        let path = format!("/health?{}", "x".repeat(len));
+        let answer = ask(world.connect().await, &path).await.unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    }
+}
